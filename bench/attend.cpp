@@ -1,0 +1,65 @@
+#include "bench/attend.hpp"
+
+#include "bench/cases.hpp"
+#include "bench/implementations.hpp"
+#include "bench/reporter.hpp"
+#include "bench/roofline.hpp"
+#include "bench/sampling.hpp"
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+
+namespace bench {
+namespace {
+
+struct Fractions {
+    double peak, stream, roof;
+};
+
+Fractions fractions(const Problem& work, double seconds, Limits limits) {
+    const double compute = work.flops() / limits.flops, memory = work.bytes() / limits.bytes;
+    const double roof = work.shape().warm ? compute : std::max(compute, memory);
+    return {compute / seconds, memory / seconds, roof / seconds};
+}
+
+void attend(benchmark::State& state, const AttendCase& c) try {
+    const Problem problem(c);
+    const Implementation& who = implementation(c.impl);
+    const Run run = who.prepare(problem);
+    run(0);
+
+    const auto measure = [&] { return measure_limits(c.threads, who.isa()); };
+    Limits limits = measure();
+    Sample s;
+    for (auto _ : state)
+        s = sample([&](std::size_t i) { run((i + 1) % problem.copies()); });  // copy 0 was the warm-up's
+    limits = best(limits, measure());
+    Fractions f = fractions(problem, s.seconds, limits);
+    for (int retry = 0; retry < 3 && f.roof > tolerance; ++retry) {  // was the machine busy while it was probed?
+        limits = best(limits, measure());
+        f = fractions(problem, s.seconds, limits);
+    }
+
+    hand_over(s, state);
+    state.counters["of_peak"] = f.peak;
+    state.counters["of_stream"] = f.stream;
+    state.counters["of_roof"] = f.roof;
+    state.counters["gflops"] = problem.flops() / s.seconds * 1e-9;
+    state.counters["gbytes"] = problem.bytes() / s.seconds * 1e-9;
+} catch (const std::exception& e) {
+    state.SkipWithError(e.what());
+}
+
+}  // namespace
+
+void register_attend() {
+    for (const AttendCase& c : attend_cases())
+        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
+            attend(state, c);
+        })->Unit(benchmark::kMicrosecond);
+}
+
+}  // namespace bench

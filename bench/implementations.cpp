@@ -1,0 +1,64 @@
+#include "bench/implementations.hpp"
+
+#include "bench/naive_eigen.hpp"
+#include "bench/roofline.hpp"
+
+#include <attenta/core/executor.hpp>
+#include <attenta/engine/backend.hpp>
+#include <attenta/softmax/softmax.hpp>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace bench {
+namespace {
+
+struct Attenta {
+    explicit Attenta(const Problem& p)
+        : problem(p),
+          pool(p.shape().threads),
+          context(pool),
+          plan(attenta::plan_softmax(p.q(0), {}, p.kv(0), {.causal = p.shape().causal}, context)) {}
+
+    const Problem& problem;
+    attenta::ThreadPool pool;
+    attenta::Context context;
+    attenta::SoftmaxPlan plan;
+};
+
+Run prepare_attenta(const Problem& problem) {
+    return [a = std::make_shared<Attenta>(problem)](std::size_t copy) {
+        a->plan.run(a->problem.q(copy), a->problem.kv(copy), a->problem.o(copy));
+    };
+}
+
+/// One side of a contiguous f32 view.
+attenta::Heads<const float> dense(const attenta::KvView& kv, const attenta::KvView::Side& s) {
+    return {static_cast<const float*>(s.data), kv.heads, kv.tokens, s.dim, s.head_stride, s.token_stride};
+}
+
+Run prepare_naive_eigen(const Problem& problem) {
+    const AttendCase& c = problem.shape();
+    if (c.dtype != attenta::Dtype::f32 || c.layout == Layout::paged16 || c.threads != 1)
+        throw std::invalid_argument("naive_eigen: contiguous f32 on one thread only");
+    return [&problem](std::size_t copy) {
+        const attenta::KvView kv = problem.kv(copy);
+        naive_eigen(problem.q(copy), dense(kv, kv.k), dense(kv, kv.v), problem.o(copy), problem.shape().causal);
+    };
+}
+
+constexpr Implementation all[] = {
+    {"attenta", prepare_attenta, attenta::active_isa},
+    {"naive_eigen", prepare_naive_eigen, widest_isa},
+};
+
+}  // namespace
+
+const Implementation& implementation(std::string_view name) {
+    for (const Implementation& i : all)
+        if (i.name == name) return i;
+    throw std::invalid_argument("no implementation " + std::string(name));
+}
+
+}  // namespace bench

@@ -1,0 +1,59 @@
+// attenta-bench: timings as fractions of what the machine can do. Options are those of Google Benchmark, for instance
+//
+//   attenta-bench --benchmark_filter=attend/attenta/f32/nhd --benchmark_out=out.json
+//
+// Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
+#include "bench/attend.hpp"
+#include "bench/reporter.hpp"
+#include "bench/roofline.hpp"
+
+#include <attenta/engine/backend.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+void describe_machine() {
+    const attenta::Isa isa = attenta::active_isa();
+    const bench::Limits limits = bench::measure_limits(1, isa);
+    const auto rounded = [](double x) {
+        char text[32];
+        std::snprintf(text, sizeof text, "%.1f", x);
+        return std::string(text);
+    };
+    benchmark::AddCustomContext("processor", std::string(attenta::processor_name()));
+    benchmark::AddCustomContext("isa", attenta::name(isa));
+    benchmark::AddCustomContext("fma_peak_gflops", rounded(limits.flops * 1e-9));
+    benchmark::AddCustomContext("stream_gbytes", rounded(limits.bytes * 1e-9));
+    benchmark::AddCustomContext("last_level_cache_mib", std::to_string(bench::last_level_cache() >> 20));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::vector<char*> arguments(argv, argv + argc);
+    const bool to_file = std::any_of(arguments.begin(), arguments.end(),
+                                     [](std::string_view a) { return a.starts_with("--benchmark_out="); });
+    char one_iteration[] = "--benchmark_min_time=0";  // benchmarks repeat their work themselves
+    arguments.insert(arguments.begin() + 1, one_iteration);
+    argc = static_cast<int>(arguments.size());
+    benchmark::Initialize(&argc, arguments.data());
+    if (benchmark::ReportUnrecognizedArguments(argc, arguments.data())) return 1;
+    describe_machine();
+    bench::register_attend();
+    bench::register_overhead();
+
+    bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};
+    bench::Reporter file(std::make_unique<benchmark::JSONReporter>());
+    benchmark::RunSpecifiedBenchmarks(&display, to_file ? &file : nullptr);
+    for (const std::string& failure : display.failures()) std::cerr << failure << '\n';
+    return display.failures().empty() ? 0 : 1;
+}

@@ -1,0 +1,55 @@
+#include "bench/reporter.hpp"
+
+#include "bench/names.hpp"
+#include "bench/sampling.hpp"
+
+#include <sstream>
+
+namespace bench {
+
+bool Reporter::ReportContext(const Context& context) {
+    inner_->SetOutputStream(&GetOutputStream());
+    inner_->SetErrorStream(&GetErrorStream());
+    return inner_->ReportContext(context);
+}
+
+void Reporter::ReportRuns(const std::vector<Run>& runs) {
+    std::vector<Run> edited = runs;
+    for (Run& run : edited) {
+        take_sample(run);
+        if (run.run_type == Run::RT_Iteration) check(run);
+    }
+    inner_->ReportRuns(edited);
+}
+
+void Reporter::take_sample(Run& run) {
+    const auto take = [&](const char* name) {
+        const double value = run.counters.at(name);
+        run.counters.erase(name);
+        return value;
+    };
+    if (!run.counters.count(seconds_counter)) return;
+    const double runs = take(runs_counter);
+    if (run.run_type == Run::RT_Iteration) run.iterations = static_cast<benchmark::IterationCount>(runs);
+    // The totals, which other reporters divide by the iterations. True of aggregates, too.
+    run.real_accumulated_time = take(seconds_counter) * static_cast<double>(run.iterations);
+    run.cpu_accumulated_time = take(cpu_seconds_counter) * static_cast<double>(run.iterations);
+}
+
+void Reporter::check(const Run& run) {
+    const std::string name = run.benchmark_name();
+    if (run.error_occurred) failures_.push_back(name + ": " + run.error_message);
+    const auto parsed = parse_name(name);
+    const bool warm = parsed && parsed->warm;
+    for (const char* counter : {"of_peak", "of_stream", "of_roof"}) {
+        const auto found = run.counters.find(counter);
+        if (found == run.counters.end() || found->second.value <= tolerance) continue;
+        if (warm && found->first == "of_stream") continue;  // warm data does not come from memory
+        std::ostringstream s;
+        s << name << ": " << counter << " is " << found->second.value
+          << ", a limit measured beside it cannot be exceeded";
+        failures_.push_back(s.str());
+    }
+}
+
+}  // namespace bench

@@ -1,0 +1,57 @@
+# Compiles sources once per instruction set, each into one object that exports nothing but what its name pattern keeps.
+#
+#   attenta_add_kernels(target file.cpp...)    score edits of one's own (see attenta/engine/kernel.hpp)
+#
+# Even a trivial file compiled for AVX-512 emits weak symbols of the standard library, and the linker may choose them for the
+# whole program. So on ELF every object is linked with `ld -r` and all its symbols but the wanted ones are made local.
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|i[3-6]86")
+    set(ATTENTA_ISAS sse2 avx2 avx512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    set(ATTENTA_ISAS neon64)
+else()
+    message(FATAL_ERROR "attenta has no backend for ${CMAKE_SYSTEM_PROCESSOR}")
+endif()
+set(ATTENTA_FLAGS_sse2 "")
+set(ATTENTA_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(ATTENTA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
+set(ATTENTA_FLAGS_neon64 "")
+
+# Appends to ${out} the object of `source` for `isa`, in which only the symbols of `pattern` are global.
+function(attenta_kernel_object out name source isa pattern)
+    set(raw ${name}_${isa}_raw)
+    add_library(${raw} OBJECT ${source})
+    set_target_properties(${raw} PROPERTIES
+        CXX_STANDARD 20 CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF UNITY_BUILD OFF)
+    target_link_libraries(${raw} PRIVATE attenta::headers_path xsimd)
+    target_compile_definitions(${raw} PRIVATE ATTENTA_KERNEL_ISA=${isa})
+    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions)
+    if(TARGET attenta_warnings)
+        target_link_libraries(${raw} PRIVATE attenta_warnings)
+    endif()
+    if(CMAKE_EXECUTABLE_FORMAT STREQUAL "ELF" OR (UNIX AND NOT APPLE))
+        set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}_${isa}.o)
+        add_custom_command(
+            OUTPUT ${object}
+            COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:${raw}>
+            COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=${pattern} ${object}
+            DEPENDS ${raw} $<TARGET_OBJECTS:${raw}>
+            COMMENT "Closing ${name}_${isa}.o"
+            COMMAND_EXPAND_LISTS VERBATIM)
+        set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    else()
+        set(object $<TARGET_OBJECTS:${raw}>)
+    endif()
+    set(${out} ${${out}} ${object} PARENT_SCOPE)
+endfunction()
+
+function(attenta_add_kernels target)
+    foreach(source IN LISTS ARGN)
+        get_filename_component(stem ${source} NAME_WE)
+        set(objects "")
+        foreach(isa IN LISTS ATTENTA_ISAS)
+            attenta_kernel_object(objects ${target}_${stem} ${source} ${isa} "attenta_edit_*_${isa}")
+        endforeach()
+        target_sources(${target} PRIVATE ${objects})
+    endforeach()
+endfunction()

@@ -1,0 +1,78 @@
+// A Llama decoder around attenta: configuration, weights, one forward pass.
+//
+//   x ← x + W_o · attention(rotate(W_q n), rotate(W_k n), W_v n)      n = rms_norm(x), keys and values kept in a
+//   KvCache x ← x + W_down · (silu(W_gate n) · W_up n)                         n = rms_norm(x)
+//
+// Touvron et al. 2023. Weights are widened to float; matrix products are Eigen's, attention is attenta's.
+#pragma once
+
+#include <attenta/attenta.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace llama {
+
+using Token = std::int32_t;
+
+/// What config.json says.
+struct Config {
+    std::int64_t layers = 0, hidden = 0, intermediate = 0, vocab = 0;
+    std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
+    std::int64_t max_positions = 0;
+    float rms_eps = 0;
+    std::vector<double> frequencies;  ///< [head_dim / 2] of the rotary embedding, radians per token, scaling applied
+    bool tied = false, attention_bias = false, mlp_bias = false;
+    std::vector<Token> end_tokens;
+
+    /// Throws attenta::Error for anything that is not a Llama this file computes.
+    static Config load(const std::filesystem::path& path);
+};
+
+/// y = W x + b
+struct Linear {
+    std::int64_t out = 0, in = 0;
+    std::vector<float> weight;  ///< [out, in]
+    std::vector<float> bias;    ///< [out], or empty
+};
+
+struct Layer {
+    std::vector<float> attention_norm, mlp_norm;
+    Linear q, k, v, o, gate, up, down;
+};
+
+/// Sees every layer's attention: q [Hq, n, D] and k [Hkv, n, D] after rotation, v [Hkv, n, D], o [Hq, n, D] before W_o,
+/// all of the n tokens of this call.
+using Observer = std::function<void(std::int64_t layer, attenta::Heads<const float> q, attenta::Heads<const float> k,
+                                    attenta::Heads<const float> v, attenta::Heads<const float> o)>;
+
+class Model {
+public:
+    /// Reads config.json and model.safetensors (or the shards of model.safetensors.index.json) in F32, F16 or BF16.
+    /// Throws attenta::Error for missing or ill-shaped weights and whatever else it cannot compute.
+    explicit Model(const std::filesystem::path& directory);
+
+    const Config& config() const { return config_; }
+
+    attenta::KvCache make_cache(std::int64_t capacity, attenta::Dtype storage = attenta::Dtype::f32) const;
+
+    /// Runs tokens that follow those in the cache, which then holds them too. Returns the logits of the last `rows`
+    /// of them, [rows, vocab]. Throws attenta::Error for tokens outside the vocabulary and when the cache is full.
+    std::vector<float> forward(std::span<const Token> tokens, attenta::KvCache& cache, std::int64_t rows = 1,
+                               attenta::Context& context = attenta::default_context(),
+                               const Observer& observer = {}) const;
+
+private:
+    Config config_;
+    Linear embedding_, head_;  ///< a tied head is empty
+    std::vector<Layer> layers_;
+    std::vector<float> final_norm_;
+};
+
+/// The most likely token of a row of logits.
+Token most_likely(std::span<const float> logits);
+
+}  // namespace llama

@@ -1,0 +1,109 @@
+// Mechanisms by name: tables, tensors from files, runs and comparisons. Library attenta::catalog; the kernels do not
+// need it.
+#pragma once
+
+#include <attenta/core/context.hpp>
+#include <attenta/core/dtype.hpp>
+#include <attenta/core/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+ATTENTA_BEGIN
+
+/// Names as safetensors has them: F64 F32 F16 BF16 I64 I32 U8 BOOL.
+enum class TensorType : std::uint8_t { f64, f32, f16, bf16, i64, i32, u8, boolean };
+
+std::string_view name(TensorType type);
+std::int64_t size_of(TensorType type);
+
+/// An array in row-major order that owns its bytes.
+struct Tensor {
+    TensorType type = TensorType::f32;
+    std::vector<std::int64_t> shape;
+    std::vector<std::byte> bytes;
+
+    std::int64_t size() const;
+    /// The elements: T is double, float, float16, bfloat16, int64_t, int32_t, uint8_t or bool, and exactly the tensor's
+    /// type; throws Error otherwise.
+    template <class T>
+    std::span<const T> as() const;
+    template <class T>
+    std::span<T> as();
+    /// Any floating type, converted; throws Error for the others.
+    std::vector<float> to_float() const;
+
+    /// Throws Error on a size below zero or a tensor that no memory could hold.
+    static Tensor zeros(TensorType type, std::vector<std::int64_t> shape);
+};
+
+using Tensors = std::map<std::string, Tensor>;
+
+/// A .safetensors file in memory.
+struct TensorFile {
+    Tensors tensors;
+    std::map<std::string, std::string> metadata;
+
+    /// Throws Error with the path and the reason for anything that is not a sound safetensors file.
+    static TensorFile load(const std::filesystem::path& path);
+    void save(const std::filesystem::path& path) const;
+};
+
+/// What a mechanism's row is run on: tensors by name, parameters as JSON text.
+struct CaseInputs {
+    const Tensors& tensors;
+    std::string parameters = "{}";  ///< a JSON object
+};
+
+/// A parameter of a mechanism, as its options struct lists it in `fields`.
+struct Parameter {
+    std::string_view name;
+    std::string_view type;      ///< "bool", "int", "float", "float or null", ...
+    std::string default_value;  ///< JSON
+    std::string_view help;
+};
+
+class Arguments;
+
+/// A row of the catalog.
+struct Mechanism {
+    std::string_view name, family;
+    std::string_view summary;          ///< one line
+    std::string_view source;           ///< paper
+    std::string_view cost;             ///< time and extra memory
+    std::string_view inputs, outputs;  ///< names and shapes; optional ones in ( )
+    std::vector<Parameter> (*parameters)();
+    /// Maps named tensors and parameters onto the mechanism's function.
+    void (*call)(Arguments& arguments, Context& context);
+
+    /// Named tensors and parameters in, named outputs out. Throws Error on unknown or missing names and on bad values.
+    Tensors run(const CaseInputs& given, Context& context = default_context()) const;
+};
+
+/// All rows, family by family.
+std::span<const Mechanism> mechanisms();
+const Mechanism* find_mechanism(std::string_view family, std::string_view name);
+
+/// A case of `attenta run`: tensors `in.*` and `out.*`, metadata mechanism, family, params, atol, rtol.
+struct CaseResult {
+    enum class Verdict : std::uint8_t { ok, fail, missing } verdict = Verdict::missing;
+    std::string name;                 ///< family/mechanism/case
+    bool compared = false;            ///< there were out.* to compare with
+    double max_abs = 0, max_rel = 0;  ///< infinite where a NaN, an infinity or a shape differs
+    std::string reason;               ///< of a failure, a sentence
+    Tensors outputs;
+};
+
+/// Runs the mechanism on `in.*` and compares with `out.*`: |got - want| <= atol + rtol·|want| elementwise, integers,
+/// bools and infinities equal, NaN only where NaN is wanted. Without any `out.*` nothing is compared and the case is
+/// ok; without a row in the catalog it is `missing`. Throws Error where the file is no case or the mechanism refuses
+/// it.
+CaseResult run_case(const TensorFile& file, std::string_view case_name, Context& context = default_context());
+
+ATTENTA_END

@@ -1,0 +1,65 @@
+// What a call borrows: threads and scratch memory.
+#pragma once
+
+#include <attenta/core/executor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+ATTENTA_BEGIN
+
+/// Where scratch comes from, if not from attenta's own arena (2 MiB-aligned, huge pages advised). `allocate` gives
+/// memory aligned to 64 bytes or throws.
+struct Allocator {
+    std::function<void*(std::size_t bytes)> allocate;
+    std::function<void(void*, std::size_t bytes)> release;
+};
+
+/// One block of scratch that grows when a plan asks for more and is otherwise kept.
+class Workspace {
+public:
+    Workspace() = default;
+    explicit Workspace(Allocator allocator) : allocator_(std::move(allocator)) {}
+    Workspace(const Workspace&) = delete;
+    Workspace& operator=(const Workspace&) = delete;
+    ~Workspace();
+
+    /// At least `bytes` of scratch, aligned to 64 bytes. Earlier pointers become invalid when it grows.
+    std::byte* reserve(std::size_t bytes);
+    std::byte* data() const { return data_; }
+    std::size_t size() const { return size_; }
+
+private:
+    void free();
+
+    Allocator allocator_;
+    std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Executor and workspace of a call. Belongs to one call at a time.
+class Context {
+public:
+    Context();
+    /// The executor is borrowed and must outlive the context.
+    explicit Context(Executor& executor) : executor_(&executor) {}
+    Context(Executor& executor, Allocator allocator) : executor_(&executor), workspace_(std::move(allocator)) {}
+
+    Executor& executor() { return *executor_; }
+    Workspace& workspace() { return workspace_; }
+
+private:
+    Executor* executor_;
+    Workspace workspace_;
+};
+
+/// The calling thread's own serial context.
+Context& default_context();
+
+ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/core/context.inl>
+#endif

@@ -1,0 +1,35 @@
+// What one instruction set provides: everything that src/backend_<isa>.cpp exports.
+#pragma once
+
+#include <attenta/core/dtype.hpp>
+#include <attenta/core/isa.hpp>
+#include <attenta/engine/tile.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+struct Backend {
+    Isa isa;
+    std::int64_t lanes;
+
+    // Engine loops. `scratch` belongs to the slot.
+    void (*tile_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
+    void (*rows_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
+    void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step, std::int64_t parts,
+                      std::int64_t dim_v, float* o, float* lse);
+
+    // Edits of scores and weights.
+    TileFunction soft_cap, alibi, bias, column_sums, last_rows;
+
+    // Element maps: y[i] = f(x[i]).
+    void (*exp)(const float* x, float* y, std::int64_t n);
+    void (*tanh)(const float* x, float* y, std::int64_t n);
+};
+
+/// The backend of active_isa(), and any available one.
+const Backend& active_backend();
+const Backend& backend_of(Isa isa);
+
+ATTENTA_END

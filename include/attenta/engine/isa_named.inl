@@ -1,0 +1,13 @@
+#pragma once
+
+#include <attenta/engine/backend.hpp>
+
+ATTENTA_BEGIN
+
+ATTENTA_INLINE std::optional<Isa> isa_named(std::string_view text) {
+    for (int i = 0; i < isa_count; ++i)
+        if (text == name(static_cast<Isa>(i))) return static_cast<Isa>(i);
+    return {};
+}
+
+ATTENTA_END

@@ -1,0 +1,48 @@
+// Instantiates everything for one instruction set.
+#pragma once
+
+#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/edits.hpp>
+#include <attenta/engine/merge.hpp>
+#include <attenta/engine/rows_loop.hpp>
+#include <attenta/engine/tile_loop.hpp>
+#include <attenta/simd/math.hpp>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+template <class Arch, simd::Batch<Arch> (*f)(simd::Batch<Arch>)>
+void map(const float* x, float* y, std::int64_t n) {
+    std::int64_t i = 0;
+    for (; i + simd::lanes<Arch> <= n; i += simd::lanes<Arch>) f(simd::load<Arch>(x + i)).store_unaligned(y + i);
+    if (i < n) simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(x + i, n - i)), n - i);
+}
+
+template <class Loop>
+void run_task(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
+    const simd::FlushToZero flush;
+    Loop(job, task, scratch).run();
+}
+
+}  // namespace detail
+
+template <class Arch>
+constexpr Backend make_backend(Isa isa) {
+    Backend b{};
+    b.isa = isa;
+    b.lanes = simd::lanes<Arch>;
+    b.tile_task = &detail::run_task<tile::TileLoop<Arch>>;
+    b.rows_task = &detail::run_task<tile::RowsLoop<Arch>>;
+    b.merge_row = &tile::merge_row<Arch>;
+    b.soft_cap = &edits::run<Arch, edits::SoftCap>;
+    b.alibi = &edits::run<Arch, edits::Alibi>;
+    b.bias = &edits::run<Arch, edits::Bias>;
+    b.column_sums = &edits::run<Arch, edits::ColumnSums>;
+    b.last_rows = &edits::run<Arch, edits::LastRows>;
+    b.exp = &detail::map<Arch, &simd::exp<Arch>>;
+    b.tanh = &detail::map<Arch, &simd::tanh<Arch>>;
+    return b;
+}
+
+ATTENTA_END

@@ -1,0 +1,28 @@
+// Weight edits that only look: exact attention weights, collected tile by tile in a pass with known statistics.
+// Each accumulates into memory of the caller, which must be zeroed before the run.
+#pragma once
+
+#include <attenta/engine/score_edit.hpp>
+
+ATTENTA_BEGIN
+
+namespace edits {
+
+/// sums[head, key] += Σ over queries of the weight: accumulated attention, as eviction policies use it. [Hq, keys]
+struct ColumnSums {
+    float* sums;
+    std::int64_t keys;
+};
+
+/// weights[head, i, key]: the weights of the last `count` queries of `queries`. [Hq, count, keys]
+struct LastRows {
+    float* weights;
+    std::int64_t keys, queries, count;
+};
+
+}  // namespace edits
+
+ScoreEdit edit(const edits::ColumnSums& e);
+ScoreEdit edit(const edits::LastRows& e);
+
+ATTENTA_END

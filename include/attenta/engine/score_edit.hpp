@@ -1,0 +1,116 @@
+// What happens to a tile of scores between the products and the softmax.
+//
+// An edit is a small struct of parameters with a function on a tile (rows × keys of scores in cache), written over SIMD
+// batches and compiled for every instruction set:
+//
+//     struct Decay {
+//         float rate;
+//         template <class Arch> void operator()(attenta::simd::Tile<Arch> t) const;
+//     };
+//
+// attenta's own edits are compiled into the backends. One's own are compiled by the CMake function `attenta_add_kernels`
+// or in headers mode (see engine/kernel.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })` works as well: it is
+// compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
+//
+// Where other score formulas attach (DESIGN §4):
+//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may add
+//                                              products of its own; disentangled, relative_xl, neural, additive
+//   state per query block, declared key order  Job::key_order and the task's own scratch; path
+//   relative terms                             tables by distance: TileRow::position - KeyBlock::position
+#pragma once
+
+#include <attenta/core/isa.hpp>
+#include <attenta/engine/mask.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+ATTENTA_BEGIN
+
+using TileRow = MaskRow;
+
+/// A tile of scores, natural logits (scaled). Row r belongs to query row[r]; scores of row r stand at
+/// s[r · stride + i], i < keys.count. Memory up to the next multiple of 16 keys may be written.
+struct ScoreTile {
+    float* s = nullptr;
+    std::int64_t stride = 0;
+    std::int64_t rows = 0;
+    const TileRow* row = nullptr;
+    KeyBlock keys;
+};
+
+using TileFunction = void (*)(const void* parameters, ScoreTile& tile);
+
+/// One edit, by value: a copy of its parameters and the way to its compiled function.
+class ScoreEdit {
+public:
+    static constexpr std::size_t capacity = 48;
+
+    ScoreEdit() = default;
+    template <class P>
+    ScoreEdit(const P& parameters, TileFunction (*resolve)(Isa)) : resolve_(resolve) {
+        static_assert(sizeof(P) <= capacity && std::is_trivially_copyable_v<P>, "an edit is a small struct of values and borrowed pointers");
+        ::new (static_cast<void*>(storage_)) P(parameters);
+    }
+
+    explicit operator bool() const { return resolve_ != nullptr; }
+    TileFunction function(Isa isa) const { return resolve_(isa); }
+    const void* parameters() const { return storage_; }
+
+private:
+    TileFunction (*resolve_)(Isa) = nullptr;
+    alignas(8) std::byte storage_[capacity];
+};
+
+/// Edits in order.
+using ScoreEdits = std::vector<ScoreEdit>;
+
+inline ScoreEdits operator|(const ScoreEdit& a, const ScoreEdit& b) { return {a, b}; }
+inline ScoreEdits operator|(ScoreEdits a, const ScoreEdit& b) {
+    a.push_back(b);
+    return a;
+}
+
+namespace edits {
+
+/// s ← cap · tanh(s / cap)
+struct SoftCap {
+    float cap;
+};
+/// s ← s − slopes[head] · |position of the query − position of the key|   (Press et al. 2022)
+struct Alibi {
+    const float* slopes;
+};
+/// s ← s + bias[head or 0, query, key]
+struct Bias {
+    Matrices<const float> bias;
+};
+
+}  // namespace edits
+
+ScoreEdit edit(const edits::SoftCap& e);
+ScoreEdit edit(const edits::Alibi& e);
+ScoreEdit edit(const edits::Bias& e);
+
+/// A lambda on ScoreTile&. Slow: prefer a kernel. Its captures must fit into ScoreEdit::capacity.
+template <class F>
+    requires std::is_invocable_v<const F&, ScoreTile&>
+ScoreEdit edit(const F& f) {
+    return ScoreEdit(f, [](Isa) -> TileFunction {
+        return [](const void* p, ScoreTile& t) { (*static_cast<const F*>(p))(t); };
+    });
+}
+
+/// The slopes of Press et al. 2022 for n heads: 2^(-8 (h+1) / m), m the largest power of two <= n; then every other
+/// slope of 2 m.
+inline std::vector<float> alibi_slopes(int n) {
+    int m = 1;
+    while (m * 2 <= n) m *= 2;
+    std::vector<float> slopes;
+    for (int h = 0; h < n; ++h)
+        slopes.push_back(static_cast<float>(std::exp2(h < m ? -8.0 * (h + 1) / m : -4.0 * (2 * (h - m) + 1) / m)));
+    return slopes;
+}
+
+ATTENTA_END

@@ -1,0 +1,146 @@
+// The tile loop: attention over tiles of queries × keys with an online normaliser.
+//
+//     for a block of query rows:                       (the heads of a group are stacked as rows of one tile)
+//       for blocks of keys that the mask leaves:       K and V are packed once per block
+//         S = Q Kᵀ;  edits;  mask;  m, P = exp(S − m);  O = O · exp(m_old − m) + P V
+//
+// Row regimes, chosen by the number of rows R = Tq · Hq/Hkv of a sequence and K/V head:
+//   R > few_rows     tiles of query rows × blocks of keys (tile_loop.hpp)
+//   R <= few_rows    the same tiles, but K is cut into parts so that there is parallel work; parts merge by (o, lse)
+//   R <= dot_rows    unpacked rows of K and V, each read once, in the order of memory (rows_loop.hpp); parts as above
+// The parts depend on the sequence alone: results are the same to the bit for any threads and any batch.
+//
+// Where the rest of DESIGN §4's table attaches:
+//   job across a group's heads or all heads, with halo   Task::head_begin .. head_end and row_begin .. row_end: a task may span
+//                                                        heads (the rows loop does) and start before the rows it writes
+//   passes with known statistics                         Request::known_lse: weights are exact in the pass   (exists)
+//   weights edited after the denominator is known        Request::weight_edits, with known_lse               (exists)
+//   observers: column sums, last rows, mass of groups    a weight edit that only reads (observers.hpp)       (exists)
+//   values that depend on (i, j)                         a weight edit sees the tile of weights and its keys and may add to
+//                                                        the task's output rows what V[j] does not carry
+//   extra keys per query or head                         a further part of the merge: (o, lse) of the extra keys, as sinks enter
+//   softmax inside a softmax                             a weight edit with known inner statistics
+//   other normalisers                                    Normalizer: what replaces exp and the running maximum; row-local ones
+//                                                        (sigmoid, ReLU²) need no state, whole-row ones (entmax) a pass before
+#pragma once
+
+#include <attenta/core/context.hpp>
+#include <attenta/core/isa.hpp>
+#include <attenta/core/kv_view.hpp>
+#include <attenta/core/view.hpp>
+#include <attenta/engine/mask.hpp>
+#include <attenta/engine/score_edit.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+ATTENTA_BEGIN
+
+struct Backend;
+
+namespace tile {
+
+inline constexpr std::int64_t key_block = 128;  ///< keys of a tile; a multiple of every panel width
+inline constexpr std::int64_t few_rows = 64;
+inline constexpr std::int64_t dot_rows = 8;
+
+/// What a mechanism asks of the engine. Everything is borrowed.
+struct Request {
+    const char* function = "attention";  ///< for messages
+    Heads<const float> q;                ///< shapes and strides; the data only of a run
+    std::span<const std::int32_t> q_lengths;
+    KvView kv;
+    float scale = 1;
+    std::optional<std::int64_t> q_offset;  ///< position of query 0; default Tk - Tq
+    std::vector<Mask> masks;               ///< all must show a key
+    ScoreEdits edits;
+    std::span<const float> sink;  ///< [Hq] or empty
+
+    bool values = true;                 ///< false: only lse
+    const float* known_lse = nullptr;   ///< [Hq, tokens]: the second pass, weights are exp(s - known_lse)
+    ScoreEdits weight_edits;            ///< on tiles of exact weights; needs known_lse. Tiles of one K/V head come in order,
+                                        ///< on one thread, so an edit may accumulate per head
+};
+
+/// An edit whose function is resolved.
+struct EditCall {
+    TileFunction function = nullptr;
+    const void* parameters = nullptr;
+};
+
+/// What all tasks of a run share.
+struct Job {
+    Heads<const float> q;
+    Heads<float> o;
+    float* lse = nullptr;
+    const float* known_lse = nullptr;
+    KvView kv;
+    std::int64_t group = 1;  ///< query heads per K/V head
+    float q_factor = 1;      ///< folded into q; what remains to make scores exponents of 2 is
+    float to_log2 = 1;
+    MaskSet mask;
+    const EditCall *edits = nullptr, *weight_edits = nullptr;
+    std::int64_t edit_count = 0, weight_edit_count = 0;
+    const float* sink = nullptr;
+    bool values = true;
+    float *part_o = nullptr, *part_lse = nullptr;  ///< results of parts
+};
+
+/// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).
+/// Row r is query r / group of head r % group of its group.
+struct Task {
+    std::int64_t sequence = 0, q_begin = 0;  ///< token of q where the sequence starts
+    std::int64_t q_offset = 0;               ///< position of its query 0
+    std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
+    bool dots = false;       ///< runs in the rows loop
+    std::int64_t part = -1;  ///< -1: the whole result, written to o; otherwise row `part` of part_o / part_lse, counted in rows
+    bool sink = true;        ///< this task counts the sink
+
+    MaskRow mask_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
+        return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group};
+    }
+};
+
+/// A row whose parts are to be merged: parts at part_o rows first, first + step, …
+struct Merge {
+    std::int64_t head = 0, token = 0, first = 0, step = 0, parts = 0;
+};
+
+class Plan {
+public:
+    /// Checks everything and makes the schedule. Throws Error.
+    Plan(const Request& request, Context& context);
+
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, const float* known_lse = nullptr) const;
+    std::size_t scratch_bytes() const { return scratch_bytes_; }
+
+private:
+    void schedule(Task sequence, bool exact_weights);
+    void split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys, bool dots);
+    Interval visible_keys(const Task& sequence) const;
+    void reserve_scratch();
+
+    const Backend* backend_;
+    Context* context_;
+    std::vector<Mask> masks_;
+    ScoreEdits edits_, weight_edits_;
+    std::vector<EditCall> calls_;
+    Job job_;
+    std::vector<Task> tasks_;
+    std::vector<Merge> merges_;
+    std::int64_t part_rows_ = 0;
+    std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
+};
+
+/// Throws Error if the bytes of `o` or `lse` meet those of q, K, V or each other, or pointers are null or misaligned.
+void check_tensors(const char* function, Heads<const float> q, const KvView& kv, Heads<float> o, const float* lse);
+
+}  // namespace tile
+
+ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/engine/tile.inl>
+#endif

@@ -1,0 +1,298 @@
+#pragma once
+
+#include <attenta/core/error.hpp>
+#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/tile_scratch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+ATTENTA_BEGIN
+
+namespace tile {
+
+namespace checks {
+
+inline std::string text(std::int64_t n) { return std::to_string(n); }
+
+inline void check_batch(const Request& r) {
+    const char* f = r.function;
+    const auto sequences = static_cast<std::int64_t>(r.q_lengths.size());
+    if (r.q_lengths.empty()) {
+        if (r.kv.sequences != 1) fail(f, "q_lengths is empty, needs one length for each of " + text(r.kv.sequences) + " sequences");
+        return;
+    }
+    if (sequences != r.kv.sequences) fail(f, "q_lengths has " + text(sequences) + " sequences, K/V have " + text(r.kv.sequences));
+    std::int64_t sum = 0;
+    for (const std::int32_t n : r.q_lengths) {
+        if (n < 0) fail(f, "q_lengths has " + text(n) + ", lengths are at least 0");
+        sum += n;
+    }
+    if (sum != r.q.tokens) fail(f, "q_lengths add up to " + text(sum) + ", q has " + text(r.q.tokens) + " tokens");
+}
+
+inline void check_pages(const char* f, const KvView& kv, std::int64_t sequence) {
+    const std::int64_t needed = (kv.length(sequence) + kv.page_size - 1) / kv.page_size;
+    if (needed > 0 && !kv.block_table) fail(f, "block_table is null, needs " + text(needed) + " pages");
+    if (needed > kv.table_stride)
+        fail(f, "block_table has room for " + text(kv.table_stride) + " pages, sequence " + text(sequence) + " needs " + text(needed));
+    for (std::int64_t p = 0; p < needed; ++p) {
+        const std::int64_t page = kv.block_table[sequence * kv.table_stride + p];
+        if (page < 0 || page >= kv.pages)
+            fail(f, "block_table[" + text(sequence) + "][" + text(p) + "] is " + text(page) + ", the pool has " + text(kv.pages) + " pages");
+    }
+}
+
+inline void check_cache(const char* f, const KvView& kv) {
+    if (kv.sequences < 0) fail(f, "kv has " + text(kv.sequences) + " sequences, needs at least 0");
+    if (kv.sequences != 1 && !kv.lengths) fail(f, "kv.lengths is null, needs " + text(kv.sequences) + " lengths");
+    if (kv.page_size < 0) fail(f, "kv.page_size is " + text(kv.page_size) + ", needs at least 0");
+    for (const KvView::Side* s : {&kv.k, &kv.v}) {
+        const char* side = s == &kv.k ? "k" : "v";
+        for (const auto& [what, stride] : {std::pair{"token", s->token_stride}, {"head", s->head_stride}, {"page", s->page_stride}})
+            if (stride < 0) fail(f, std::string(side) + " has " + what + " stride " + text(stride) + ", needs at least 0");
+    }
+    for (std::int64_t s = 0; s < kv.sequences; ++s) {
+        if (kv.length(s) < 0) fail(f, "sequence " + text(s) + " has " + text(kv.length(s)) + " keys, needs at least 0");
+        if (kv.starts && kv.starts[s] < 0) fail(f, "kv.starts[" + text(s) + "] is " + text(kv.starts[s]) + ", needs at least 0");
+        if (kv.page_size > 0) check_pages(f, kv, s);
+    }
+}
+
+inline void check_request(const Request& r) {
+    const char* f = r.function;
+    const KvView& kv = r.kv;
+    if (r.q.dim < 1) fail(f, "q has " + text(r.q.dim) + " features, needs at least 1");
+    if (kv.k.dim != r.q.dim) fail(f, "k has " + text(kv.k.dim) + " features, q has " + text(r.q.dim));
+    if (kv.v.dim < 1) fail(f, "v has " + text(kv.v.dim) + " features, needs at least 1");
+    if (r.q.heads < 1) fail(f, "q has " + text(r.q.heads) + " heads, needs at least 1");
+    if (kv.heads < 1 || r.q.heads % kv.heads != 0)
+        fail(f, "q has " + text(r.q.heads) + " heads, needs a multiple of the " + text(kv.heads) + " heads of k");
+    if (r.q.tokens < 0) fail(f, "q has " + text(r.q.tokens) + " tokens, needs at least 0");
+    if (r.q.token_stride < 0 || r.q.head_stride < 0)
+        fail(f, "q has strides " + text(r.q.head_stride) + " and " + text(r.q.token_stride) + ", needs at least 0");
+    if (!std::isfinite(r.scale)) fail(f, "scale is " + std::to_string(r.scale) + ", needs a finite number");
+    check_cache(f, kv);
+    check_batch(r);
+}
+
+/// First byte and one past the last.
+struct Bytes {
+    const std::byte *begin = nullptr, *end = nullptr;
+    bool meets(const Bytes& o) const { return begin < end && o.begin < o.end && begin < o.end && o.begin < end; }
+};
+
+template <class T>
+Bytes bytes_of(Heads<T> x) {
+    if (x.heads < 1 || x.tokens < 1 || x.dim < 1) return {};
+    const auto* p = reinterpret_cast<const std::byte*>(x.data);
+    const std::int64_t last = (x.heads - 1) * x.head_stride + (x.tokens - 1) * x.token_stride + x.dim;
+    return {p, p + last * static_cast<std::int64_t>(sizeof(T))};
+}
+
+inline Bytes bytes_of(const KvView& kv, const KvView::Side& s) {
+    std::int64_t tokens = kv.page_size, pages = kv.pages;
+    if (kv.page_size == 0) {
+        pages = 1;
+        tokens = 0;
+        for (std::int64_t i = 0; i < kv.sequences; ++i)
+            if (kv.length(i) > 0) tokens = std::max(tokens, (kv.starts ? kv.starts[i] : 0) + kv.length(i));
+    }
+    if (tokens < 1 || pages < 1 || kv.heads < 1) return {};
+    const auto* p = static_cast<const std::byte*>(s.data);
+    const std::int64_t last = (pages - 1) * s.page_stride + (tokens - 1) * s.token_stride + (kv.heads - 1) * s.head_stride + s.dim;
+    return {p, p + last * size_of(s.dtype)};
+}
+
+inline bool misaligned(const void* p, std::int64_t size) { return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0; }
+
+inline void check_pointer(const char* f, const char* name, const void* p, std::int64_t element, bool needed) {
+    if (needed && !p) fail(f, std::string(name) + " is null, has elements to hold");
+    if (misaligned(p, element))
+        fail(f, std::string(name) + " is misaligned: its address is no multiple of " + text(element) + ", the size of an element");
+}
+
+inline void check_output(const char* f, Heads<const float> q, const KvView& kv, Heads<float> o) {
+    if (o.heads != q.heads || o.tokens != q.tokens || o.dim != kv.v.dim)
+        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(q.heads) + ", " +
+                    text(q.tokens) + ", " + text(kv.v.dim) + "]");
+    const std::int64_t across = (o.heads - 1) * o.head_stride + o.dim, along = (o.tokens - 1) * o.token_stride + o.dim;
+    const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
+    const bool apart = o.tokens <= 1 || o.heads <= 1 || o.head_stride >= along || o.token_stride >= across;
+    if (!tokens_ok || !heads_ok || !apart)
+        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) + " of tokens, rows of " + text(o.dim) +
+                    " features need more: they overlap");
+}
+
+}  // namespace checks
+
+ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, Heads<float> o, const float* lse) {
+    using namespace checks;
+    if (q.tokens == 0) return;
+    const Bytes bq = bytes_of(q), bk = bytes_of(kv, kv.k), bv = bytes_of(kv, kv.v), bo = bytes_of(o);
+    check_pointer(f, "q", q.data, sizeof(float), bq.begin < bq.end || !q.data);
+    check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), bk.end != bk.begin);
+    check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), bv.end != bv.begin);
+    check_pointer(f, "o", o.data, sizeof(float), o.heads > 0);
+    check_pointer(f, "lse", lse, sizeof(float), false);
+    const auto* l = reinterpret_cast<const std::byte*>(lse);
+    const Bytes bl{l, lse ? l + q.heads * q.tokens * static_cast<std::int64_t>(sizeof(float)) : l};
+    const std::pair<const char*, Bytes> inputs[] = {{"q", bq}, {"k", bk}, {"v", bv}};
+    for (const auto& [name, b] : inputs) {
+        if (bo.meets(b)) fail(f, std::string("o overlaps ") + name + ", needs memory of its own");
+        if (bl.meets(b)) fail(f, std::string("lse overlaps ") + name + ", needs memory of its own");
+    }
+    if (bl.meets(bo)) fail(f, "lse overlaps o, needs memory of its own");
+}
+
+ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
+    : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
+    checks::check_request(r);
+    for (const ScoreEdits* list : {&edits_, &weight_edits_})
+        for (const ScoreEdit& e : *list) calls_.push_back({e.function(backend_->isa), e.parameters()});
+    job_.q = r.q;
+    job_.kv = r.kv;
+    job_.group = r.q.heads / r.kv.heads;
+    job_.q_factor = edits_.empty() ? r.scale * log2e : r.scale;
+    job_.to_log2 = edits_.empty() ? 1.f : log2e;
+    job_.mask = {masks_.data(), static_cast<std::int64_t>(masks_.size())};
+    job_.edits = calls_.data();
+    job_.edit_count = static_cast<std::int64_t>(edits_.size());
+    job_.weight_edits = calls_.data() + edits_.size();
+    job_.weight_edit_count = static_cast<std::int64_t>(weight_edits_.size());
+    job_.sink = r.sink.empty() ? nullptr : r.sink.data();
+    job_.values = r.values;
+
+    std::int64_t q_begin = 0;
+    for (std::int64_t s = 0; s < r.kv.sequences; ++s) {
+        const std::int64_t queries = r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)];
+        const std::int64_t keys = r.kv.length(s);
+        Task t;
+        t.sequence = s;
+        t.q_begin = q_begin;
+        t.q_offset = r.q_offset.value_or(keys - queries);
+        t.head_end = r.kv.heads;
+        t.row_end = queries * job_.group;
+        t.key_end = keys;
+        schedule(t, r.known_lse != nullptr || !weight_edits_.empty());
+        q_begin += queries;
+    }
+    // The heaviest first, so that no thread is left with one at the end.
+    const auto cost = [&](const Task& t) {
+        const Interval seen = visible_keys(t);
+        return (t.row_end - t.row_begin) * (t.head_end - t.head_begin) * (seen.end - seen.begin);
+    };
+    if (tasks_.size() > 1 && context.executor().concurrency() > 1)
+        std::stable_sort(tasks_.begin(), tasks_.end(), [&](const Task& a, const Task& b) { return cost(a) > cost(b); });
+    reserve_scratch();
+}
+
+/// Keys that some row of the task may see.
+ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
+    const Interval all{t.key_begin, t.key_end};
+    if (!job_.mask || job_.kv.positions) return all;
+    Interval seen;
+    for (std::int64_t h = t.head_begin; h < t.head_end; ++h)
+        seen = hull(seen, job_.mask.hull(t.mask_row(h, t.row_begin, job_.group), t.mask_row(h, t.row_end - 1, job_.group)));
+    seen = intersect(all, seen);
+    return seen.empty() ? Interval{t.key_begin, t.key_begin} : seen;
+}
+
+/// Tasks of one sequence, by its sizes alone.
+ATTENTA_INLINE void Plan::schedule(Task t, bool exact_weights) {
+    if (t.row_end == 0) return;
+    const std::int64_t rows = t.row_end, heads = t.head_end, dim = job_.kv.k.dim + job_.kv.v.dim;
+    if (exact_weights || rows > few_rows) {
+        const std::int64_t step = exact_weights ? rows : rows_per_task(job_.kv.k.dim, job_.kv.v.dim);
+        for (t.head_begin = 0; t.head_begin < heads; ++t.head_begin)
+            for (t.row_begin = 0; t.row_begin < rows; t.row_begin += step) {
+                t.head_end = t.head_begin + 1;
+                t.row_end = std::min(t.row_begin + step, rows);
+                tasks_.push_back(t);
+            }
+    } else if (rows > dot_rows) {
+        split(t, 1, 512, false);
+    } else {
+        // As many heads as keep queries and outputs in L1.
+        const std::int64_t per_task = std::clamp<std::int64_t>((32 << 10) / (4 * padded_rows(rows) * dim), 1, heads);
+        split(t, per_task, 256, true);
+    }
+}
+
+/// Cuts the keys of a sequence with few rows into at most 32 parts of whole blocks.
+ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys, bool dots) {
+    const Interval seen = visible_keys(sequence);
+    const std::int64_t begin = seen.begin / key_block * key_block, rows = sequence.row_end;
+    const std::int64_t length = std::max(least_keys, round_up((seen.end - begin + 31) / 32, key_block));
+    const std::int64_t parts = std::max<std::int64_t>(1, (seen.end - begin + length - 1) / length);
+    for (std::int64_t p = 0; p < parts; ++p)
+        for (std::int64_t h = 0; h < sequence.head_end; h += heads_per_task) {
+            Task t = sequence;
+            t.dots = dots;
+            t.head_begin = h;
+            t.head_end = std::min(h + heads_per_task, sequence.head_end);
+            t.key_begin = std::max(seen.begin, begin + p * length);
+            t.key_end = std::min(seen.end, begin + (p + 1) * length);
+            t.sink = p == 0;
+            if (parts > 1) t.part = part_rows_ + (p * sequence.head_end + h) * rows;
+            tasks_.push_back(t);
+        }
+    if (parts == 1) return;
+    for (std::int64_t h = 0; h < sequence.head_end; ++h)
+        for (std::int64_t r = 0; r < rows; ++r) {
+            const MaskRow row = sequence.mask_row(h, r, job_.group);
+            merges_.push_back({row.head, sequence.q_begin + row.index, part_rows_ + h * rows + r, sequence.head_end * rows, parts});
+        }
+    part_rows_ += parts * sequence.head_end * rows;
+}
+
+ATTENTA_INLINE void Plan::reserve_scratch() {
+    const std::int64_t dim = job_.kv.k.dim, dim_v = job_.kv.v.dim;
+    std::int64_t slot = 0;
+    for (const Task& t : tasks_) {
+        Carver c(nullptr);
+        const std::int64_t rows = t.row_end - t.row_begin;
+        if (t.dots)
+            RowsScratch(c, dim, dim_v, padded_rows(rows) * (t.head_end - t.head_begin));
+        else
+            TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(dim, dim_v)));
+        slot = std::max(slot, c.used());
+    }
+    slot_bytes_ = static_cast<std::size_t>(round_up(slot, 64));
+    const auto slots = static_cast<std::size_t>(context_->executor().concurrency());
+    scratch_bytes_ = slots * slot_bytes_ + static_cast<std::size_t>(part_rows_ * (dim_v + 1)) * sizeof(float);
+    if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
+}
+
+ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, const float* known_lse) const {
+    std::byte* scratch = context_->workspace().data();
+    Executor& executor = context_->executor();
+    Job job = job_;
+    job.q = q;
+    job.kv = kv;
+    job.o = o;
+    job.lse = lse;
+    job.known_lse = known_lse;
+    job.part_o = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(executor.concurrency()) * slot_bytes_);
+    job.part_lse = job.part_o + part_rows_ * kv.v.dim;
+
+    executor.parallel_for(static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
+        const Task& t = tasks_[static_cast<std::size_t>(i)];
+        (t.dots ? backend_->rows_task : backend_->tile_task)(job, t, scratch + static_cast<std::size_t>(slot) * slot_bytes_);
+    });
+    constexpr std::int64_t chunk = 16;
+    const auto merges = static_cast<std::int64_t>(merges_.size());
+    executor.parallel_for((merges + chunk - 1) / chunk, [&](std::int64_t i, int) {
+        for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
+            const Merge& m = merges_[static_cast<std::size_t>(n)];
+            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, job.part_lse + m.first, m.step, m.parts, job.values ? kv.v.dim : 0,
+                                job.values ? o.row(m.head, m.token) : nullptr, lse ? lse + m.head * q.tokens + m.token : nullptr);
+        }
+    });
+}
+
+}  // namespace tile
+
+ATTENTA_END

@@ -1,0 +1,281 @@
+// The tile loop of one instruction set. See tile.hpp.
+#pragma once
+
+#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/simd/micro.hpp>
+#include <attenta/simd/pack.hpp>
+#include <attenta/simd/rows.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace tile {
+
+/// One task of the tile regime.
+template <class Arch>
+class TileLoop {
+    static constexpr std::int64_t L = simd::lanes<Arch>;
+    static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
+    static constexpr std::int64_t width = vectors * L;
+    static constexpr std::int64_t strips_per_tile = 8;
+
+    /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
+    struct Strip {
+        std::int64_t begin = 0, rows = 0;  // within the task's rows
+        int kind = 0;                      // its register tile has most_rows · (3 - kind) / 3 rows
+        std::int64_t key_begin = 0, key_end = 0;
+        bool masked = false;
+
+        int tile_rows() const { return most_rows * (3 - kind) / 3; }
+        std::int64_t first_vector() const { return key_begin / L * L; }
+        std::int64_t last_vector() const { return round_up(key_end, L); }
+    };
+
+public:
+    TileLoop(const Job& job, const Task& task, std::byte* memory)
+        : job_(job), task_(task), carver_(memory),
+          x_(carver_, job.kv.k.dim, job.kv.v.dim, std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
+          dim_(job.kv.k.dim), dim_v_(job.kv.v.dim), o_stride_(round_up(dim_v_, L)) {}
+
+    void run() {
+        const std::int64_t step = rows_per_task(dim_, dim_v_);
+        for (std::int64_t head = task_.head_begin; head < task_.head_end; ++head)
+            for (std::int64_t r = task_.row_begin; r < task_.row_end; r += step) {
+                head_ = head;
+                first_ = r;
+                rows_ = std::min(step, task_.row_end - r);
+                careful_ = job_.weight_edit_count > 0;  // an edit that accumulates must run once
+                if (pass() || careful_) continue;
+                // A NaN or infinity met a weight of zero, or is a row's true result: once more, skipping zero weights.
+                careful_ = true;
+                pass();
+            }
+    }
+
+private:
+    /// All keys for rows [first_, first_ + rows_). Returns whether every output is finite.
+    bool pass() {
+        load_queries();
+        const Interval seen = visible_keys();
+        for (std::int64_t j = seen.begin / key_block * key_block; j < seen.end; j += key_block) {
+            block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
+            if (block_.positions) block_.positions += j;
+            if (cover(0, rows_) != Cover::none) key_block_pass();
+        }
+        return finish();
+    }
+
+    Strip strip_at(std::int64_t begin) const {
+        Strip s;
+        s.begin = begin;
+        s.rows = std::min<std::int64_t>(most_rows, rows_ - begin);
+        s.kind = s.rows <= most_rows / 3 ? 2 : s.rows <= most_rows * 2 / 3 ? 1 : 0;
+        return s;
+    }
+
+    void load_queries() {
+        const std::int64_t group = job_.group;
+        for (std::int64_t r = 0; r < rows_; ++r) {
+            x_.row[r] = task_.mask_row(head_, first_ + r, group);
+            const float sink = job_.sink && task_.sink ? job_.sink[x_.row[r].head] : minus_infinity;
+            x_.m[r] = sink == minus_infinity ? sink : sink * (log2e / job_.to_log2);
+            x_.l[r] = sink == minus_infinity ? 0.f : 1.f;
+            if (job_.known_lse) x_.m[r] = known(x_.row[r]) * (log2e / job_.to_log2);
+        }
+        std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
+        for (std::int64_t b = 0; b < rows_; b += most_rows) {
+            const Strip s = strip_at(b);
+            const std::int64_t step = s.tile_rows();
+            float* packed = x_.q + b * dim_;
+            for (std::int64_t r = 0; r < step; ++r) {
+                const MaskRow& row = x_.row[b + std::min(r, s.rows - 1)];
+                const float* q = job_.q.row(row.head, task_.q_begin + row.index);
+                const float factor = r < s.rows ? job_.q_factor : 0.f;
+                for (std::int64_t c = 0; c < dim_; ++c) packed[c * step + r] = r < s.rows ? q[c] * factor : 0.f;
+            }
+        }
+    }
+
+    float known(const MaskRow& row) const { return job_.known_lse[row.head * job_.q.tokens + task_.q_begin + row.index]; }
+
+    Interval visible_keys() const {
+        const Interval all{task_.key_begin, task_.key_end};
+        if (!job_.mask || job_.kv.positions) return all;
+        return intersect(all, job_.mask.hull(x_.row[0], x_.row[rows_ - 1]));
+    }
+
+    Cover cover(std::int64_t begin, std::int64_t end) const {
+        return job_.mask ? job_.mask.classify(x_.row[begin], x_.row[end - 1], block_) : Cover::all;
+    }
+
+    void key_block_pass() {
+        const KvView& kv = job_.kv;
+        kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
+        simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
+            simd::pack_keys<Arch, vectors, T>(x_.k_rows, head_ * kv.k.head_stride * size_of(kv.k.dtype), block_.count, dim_, x_.k);
+        });
+        if (job_.values)
+            simd::with_type(kv.v.dtype, [&]<class T>(const T*) {
+                simd::pack_values<Arch, vectors, T>(x_.v_rows, head_ * kv.v.head_stride * size_of(kv.v.dtype), block_.count, key_block, dim_v_, x_.v);
+            });
+        constexpr std::int64_t step = strips_per_tile * most_rows;
+        for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
+    }
+
+    void tile_pass(std::int64_t begin, std::int64_t end) {
+        const Cover covered = cover(begin, end);
+        if (covered == Cover::none) return;
+        Strip strips[strips_per_tile];
+        std::int64_t n = 0;
+        for (std::int64_t b = begin; b < end; b += most_rows) {
+            Strip s = strip_at(b);
+            if (see(s, covered, begin)) strips[n++] = s;
+        }
+        for (std::int64_t p = 0; p < block_.count; p += width)
+            for (std::int64_t i = 0; i < n; ++i)
+                if (p < strips[i].key_end && p + width > strips[i].key_begin) scores(strips[i], p, begin);
+        for (std::int64_t i = 0; i < n; ++i) weights(strips[i], begin);
+        if (!job_.values) return;
+        for (std::int64_t c = 0; c < dim_v_; c += width)
+            for (std::int64_t i = 0; i < n; ++i) values(strips[i], c, begin);
+    }
+
+    float* scores_of(const Strip& s, std::int64_t tile_begin) const { return x_.s + (s.begin - tile_begin) * key_block; }
+    std::uint64_t* bits_of(std::int64_t row_in_tile) const { return x_.bits + row_in_tile * words_per_block; }
+
+    /// Finds the keys that the strip sees; false if there are none.
+    bool see(Strip& s, Cover covered, std::int64_t tile_begin) {
+        s.key_end = block_.count;
+        if (covered == Cover::some) covered = cover(s.begin, s.begin + s.rows);
+        s.masked = covered != Cover::all || block_.count % L != 0;
+        if (covered == Cover::none) return false;
+        if (!s.masked) return true;
+        std::uint64_t any[words_per_block] = {};
+        for (std::int64_t r = 0; r < s.rows; ++r) {
+            std::uint64_t* words = bits_of(s.begin - tile_begin + r);
+            std::fill_n(words, words_per_block, ~std::uint64_t{0});
+            detail::keep_bits(words, key_block, 0, block_.count);
+            if (covered != Cover::all) job_.mask.bits(x_.row[s.begin + r], block_, words);
+            for (std::int64_t w = 0; w < words_per_block; ++w) any[w] |= words[w];
+        }
+        std::int64_t low = 0, high = words_per_block - 1;
+        while (low < words_per_block && any[low] == 0) ++low;
+        if (low == words_per_block) return false;
+        while (any[high] == 0) --high;
+        s.key_begin = low * 64 + std::countr_zero(any[low]);
+        s.key_end = high * 64 + 64 - std::countl_zero(any[high]);
+        return true;
+    }
+
+    template <class F>
+    static void with_rows(int kind, F&& f) {
+        switch (kind) {
+            case 0: return f(std::integral_constant<int, most_rows>{});
+            case 1: return f(std::integral_constant<int, most_rows * 2 / 3>{});
+            default: return f(std::integral_constant<int, most_rows / 3>{});
+        }
+    }
+
+    void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
+        with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
+            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_,
+                                                                           scores_of(s, tile_begin) + panel, key_block, nullptr);
+        });
+    }
+
+    /// Scores of a strip become weights; its rows' statistics move on.
+    void weights(const Strip& s, std::int64_t tile_begin) {
+        float* const scores = scores_of(s, tile_begin);
+        call(job_.edits, job_.edit_count, s, scores);
+        const std::int64_t begin = s.first_vector(), n = s.last_vector() - begin;
+        for (std::int64_t r = 0; r < s.rows; ++r) {
+            float* const row = scores + r * key_block;
+            if (s.masked) simd::mask_row<Arch>(row, begin, begin + n, bits_of(s.begin - tile_begin + r));
+            float &m = x_.m[s.begin + r], &alpha = x_.alpha[s.begin - tile_begin + r];
+            const float top = job_.known_lse ? m : std::max(m, simd::row_max<Arch>(row + begin, n));
+            const float shift = top == minus_infinity ? 0.f : top * job_.to_log2;
+            const float sum = simd::row_exp2<Arch>(row + begin, n, job_.to_log2, shift);
+            alpha = top == m ? 1.f : simd::exp2_nonpositive<Arch>(m * job_.to_log2 - shift);
+            x_.l[s.begin + r] = x_.l[s.begin + r] * alpha + sum;
+            m = top;
+        }
+        std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
+        if (job_.weight_edit_count > 0) {
+            for (std::int64_t r = 0; r < s.rows; ++r) {
+                std::fill_n(scores + r * key_block, begin, 0.f);
+                std::fill(scores + r * key_block + begin + n, scores + (r + 1) * key_block, 0.f);
+            }
+            call(job_.weight_edits, job_.weight_edit_count, s, scores);
+        }
+    }
+
+    void call(const EditCall* edits, std::int64_t count, const Strip& s, float* scores) const {
+        for (std::int64_t e = 0; e < count; ++e) {
+            ScoreTile t{scores, key_block, s.rows, x_.row + s.begin, block_};
+            edits[e].function(edits[e].parameters, t);
+        }
+    }
+
+    void values(const Strip& s, std::int64_t column, std::int64_t tile_begin) {
+        const float* p = scores_of(s, tile_begin) + s.key_begin;
+        const float* alpha = x_.alpha + (s.begin - tile_begin);
+        float* o = x_.o + s.begin * o_stride_ + column;
+        const std::int64_t here = std::min(width, o_stride_ - column), keys = s.key_end - s.key_begin;
+        const float* v = x_.v + column * key_block + s.key_begin * here;
+        if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
+        with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
+            if (here == width)
+                simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_, alpha);
+            else
+                simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_, alpha);
+        });
+    }
+
+    void careful_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns, std::int64_t keys, float* o) const {
+        for (std::int64_t r = 0; r < s.rows; ++r) {
+            simd::scale_row<Arch>(o + r * o_stride_, columns, alpha[r]);
+            for (std::int64_t j = 0; j < keys; ++j)
+                if (p[r * key_block + j] != 0.f) simd::add_row<Arch>(o + r * o_stride_, v + j * columns, columns, p[r * key_block + j]);
+        }
+    }
+
+    /// Writes o and lse of the rows. Returns whether all of it is finite.
+    bool finish() {
+        bool finite = true;
+        for (std::int64_t r = 0; r < rows_; ++r) {
+            const MaskRow& row = x_.row[r];
+            const float l = x_.l[r];
+            const float lse = l == 0.f ? minus_infinity : x_.m[r] * job_.to_log2 * ln2 + std::log(l);
+            const std::int64_t token = task_.q_begin + row.index;
+            const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) + first_ - task_.row_begin + r;
+            if (task_.part >= 0)
+                job_.part_lse[part] = lse;
+            else if (job_.lse)
+                job_.lse[row.head * job_.q.tokens + token] = lse;
+            if (!job_.values) continue;
+            const float scale = job_.known_lse ? 1.f : l == 0.f ? 0.f : 1.f / l;
+            float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
+            if (!simd::finish_row<Arch>(out, x_.o + r * o_stride_, dim_v_, scale)) finite = false;
+        }
+        return finite;
+    }
+
+    const Job& job_;
+    const Task& task_;
+    Carver carver_;
+    TileScratch x_;
+    std::int64_t dim_, dim_v_, o_stride_;
+    std::int64_t head_ = 0, first_ = 0, rows_ = 0;
+    KeyBlock block_;
+    bool careful_ = false;
+};
+
+}  // namespace tile
+
+ATTENTA_END

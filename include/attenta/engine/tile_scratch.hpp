@@ -1,0 +1,100 @@
+// Sizes and scratch of the tile engine's tasks, the same for every instruction set.
+#pragma once
+
+#include <attenta/engine/tile.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace tile {
+
+inline constexpr std::int64_t words_per_block = key_block / 64;
+inline constexpr float ln2 = 0.693147180559945f, log2e = 1.44269504088896f;
+inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+/// Query rows that share one packing of K and V: so many that packing costs little and their state still sits in L2.
+constexpr std::int64_t rows_per_task(std::int64_t dim, std::int64_t dim_v) {
+    constexpr std::int64_t bytes = 768 << 10;
+    return std::clamp<std::int64_t>(bytes / (4 * (dim + dim_v)) / 96 * 96, 96, 1536);
+}
+
+/// Carves arrays out of a slot's scratch; with null memory it only counts.
+class Carver {
+public:
+    explicit Carver(std::byte* memory) : memory_(memory) {}
+    template <class T>
+    T* take(std::int64_t n) {
+        const std::int64_t at = used_;
+        used_ += round_up(n * static_cast<std::int64_t>(sizeof(T)), 64);
+        return memory_ ? reinterpret_cast<T*>(memory_ + at) : nullptr;
+    }
+    std::int64_t used() const { return used_; }
+
+private:
+    std::byte* memory_;
+    std::int64_t used_ = 0;
+};
+
+/// Scratch of a task, sized for the widest instruction set.
+struct TileScratch {
+    static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
+    const std::byte **k_rows, **v_rows;
+    float *k, *v, *q, *o, *m, *l, *s, *alpha;
+    MaskRow* row;
+    std::uint64_t* bits;
+
+    TileScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
+        const std::int64_t padded = round_up(rows, most_rows);
+        k_rows = c.take<const std::byte*>(key_block);
+        v_rows = c.take<const std::byte*>(key_block);
+        k = c.take<float>(key_block * dim);
+        v = c.take<float>(key_block * round_up(dim_v, most_lanes));
+        q = c.take<float>(padded * dim);
+        o = c.take<float>(padded * round_up(dim_v, most_lanes));
+        m = c.take<float>(padded);
+        l = c.take<float>(padded);
+        s = c.take<float>(rows_per_tile * key_block);
+        alpha = c.take<float>(rows_per_tile);
+        row = c.take<MaskRow>(padded);
+        bits = c.take<std::uint64_t>(rows_per_tile * words_per_block);
+    }
+};
+
+/// Rows of a head are padded to the next power of two, so that vectors hold whole heads.
+constexpr std::int64_t padded_rows(std::int64_t rows) {
+    std::int64_t p = 1;
+    while (p < rows) p *= 2;
+    return p;
+}
+
+struct RowsScratch {
+    static constexpr std::int64_t most_lanes = 16;
+    const std::byte **k_rows, **v_rows;
+    float *q, *o, *s, *m, *l, *alpha, *edit;
+    MaskRow* row;
+
+    /// `rows`: padded rows of all heads of the task.
+    RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
+        const std::int64_t padded = round_up(rows, most_lanes);
+        k_rows = c.take<const std::byte*>(key_block);
+        v_rows = c.take<const std::byte*>(key_block);
+        q = c.take<float>(rows * round_up(dim, most_lanes));
+        o = c.take<float>(rows * round_up(dim_v, most_lanes));
+        s = c.take<float>(key_block * padded);
+        m = c.take<float>(padded);
+        l = c.take<float>(padded);
+        alpha = c.take<float>(padded);
+        edit = c.take<float>(dot_rows * key_block);
+        row = c.take<MaskRow>(padded);
+    }
+};
+
+}  // namespace tile
+
+ATTENTA_END

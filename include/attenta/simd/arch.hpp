@@ -1,0 +1,263 @@
+// The instruction sets: the one place that knows xsimd's versions and the few operations that it lacks.
+#pragma once
+
+#include <attenta/core/dtype.hpp>
+#include <attenta/core/isa.hpp>
+
+// g++ 12 warns of variables inside its own intrinsics (GCC bug 105593).
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
+#include <xsimd/xsimd.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#if defined(__GNUC__)
+#define ATTENTA_ALWAYS_INLINE inline __attribute__((always_inline))
+#define ATTENTA_FLATTEN __attribute__((always_inline))
+#else
+#define ATTENTA_ALWAYS_INLINE inline
+#define ATTENTA_FLATTEN
+#endif
+
+ATTENTA_BEGIN
+
+namespace simd {
+
+template <class Arch>
+using Batch = xsimd::batch<float, Arch>;
+template <class Arch>
+using IntBatch = xsimd::batch<std::int32_t, Arch>;
+
+template <class Arch>
+inline constexpr std::int64_t lanes = static_cast<std::int64_t>(Batch<Arch>::size);
+
+/// f(std::integral_constant<int, 0>) … f(std::integral_constant<int, N-1>): a loop that is unrolled for sure, so that arrays
+/// of batches live in registers.
+template <int N, class F>
+ATTENTA_ALWAYS_INLINE void unrolled(F&& f) {
+    [&]<int... I>(std::integer_sequence<int, I...>) ATTENTA_FLATTEN { (f(std::integral_constant<int, I>{}), ...); }
+    (std::make_integer_sequence<int, N>{});
+}
+
+/// The architectures that the backends use, and what a register tile is on each: rows × vectors. The tile's accumulators,
+/// one row of its operand and a broadcast fill the register file (32 registers, 16 on AVX2 and SSE2).
+
+template <class Arch>
+struct TileShape {
+    static constexpr int rows = 6, vectors = 2;
+};
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+using NativeArch = xsimd::avx512bw;
+inline constexpr Isa native_isa = Isa::avx512;
+template <>
+struct TileShape<NativeArch> {
+    static constexpr int rows = 12, vectors = 2;
+};
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using NativeArch = xsimd::fma3<xsimd::avx2>;
+inline constexpr Isa native_isa = Isa::avx2;
+#elif defined(__aarch64__)
+using NativeArch = xsimd::neon64;
+inline constexpr Isa native_isa = Isa::neon64;
+template <>
+struct TileShape<NativeArch> {
+    static constexpr int rows = 8, vectors = 3;
+};
+#else
+using NativeArch = xsimd::sse2;
+inline constexpr Isa native_isa = Isa::sse2;
+#endif
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float* p) {
+    return Batch<Arch>::load_unaligned(p);
+}
+
+/// A vector of stored elements, widened.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
+#if defined(__AVX512F__)
+    const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+#elif defined(__AVX2__)
+    const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+#elif defined(__aarch64__)
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
+#else
+    const __m128i h = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), h));
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
+    // Shift exponent and mantissa into place and let a multiplication mend the exponent, which makes subnormals right;
+    // infinities and NaN get their exponent by hand.
+    const __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128());
+    const __m128i magnitude = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
+    const __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
+    const __m128i special = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x0f7fffff));
+    const __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
+    const __m128i bits = _mm_or_si128(_mm_castps_si128(scaled), _mm_and_si128(special, _mm_set1_epi32(0x7f800000)));
+    return _mm_castsi128_ps(_mm_or_si128(bits, sign));
+#endif
+}
+
+/// `n` < lanes elements, zeros behind them. Never reads past the n-th.
+template <class Arch, class T>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load_part(const T* p, std::int64_t n) {
+    T buffer[static_cast<std::size_t>(lanes<Arch>)] = {};
+    for (std::int64_t i = 0; i < n; ++i) buffer[i] = p[i];
+    return load<Arch>(buffer);
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void store_part(float* p, Batch<Arch> x, std::int64_t n) {
+    float buffer[static_cast<std::size_t>(lanes<Arch>)];
+    x.store_unaligned(buffer);
+    for (std::int64_t i = 0; i < n; ++i) p[i] = buffer[i];
+}
+
+/// Largest lane. Where lanes are NaN: NaN or the largest of the others.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float reduce_max(Batch<Arch> x) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps(x);
+#elif defined(__aarch64__)
+    return vmaxvq_f32(x);
+#else
+#if defined(__AVX2__)
+    const __m128 h = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+#else
+    const __m128 h = x;
+#endif
+    const __m128 m = _mm_max_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float reduce_add(Batch<Arch> x) {
+#if XSIMD_VERSION_MAJOR > 9
+    return xsimd::reduce_add(x);
+#else
+    return xsimd::hadd(x);
+#endif
+}
+
+/// Lane i of the result is the sum of rows[i].
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
+#if defined(__AVX512F__)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
+    __m512 quad[4];       // quarter by quarter the sums of four rows
+    unrolled<4>([&](auto g) ATTENTA_FLATTEN {
+        const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN { return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+        const __m512d ab = _mm512_castps_pd(pair(rows[4 * g], rows[4 * g + 1]));
+        const __m512d cd = _mm512_castps_pd(pair(rows[4 * g + 2], rows[4 * g + 3]));
+        quad[g] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    });
+    const auto fold = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
+        return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    };
+    return fold(fold(quad[0], quad[1]), fold(quad[2], quad[3]));
+#else
+    return xsimd::haddp(rows);
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
+#if XSIMD_VERSION_MAJOR > 9
+    return xsimd::bitwise_cast<std::int32_t>(x);
+#else
+    return xsimd::bitwise_cast<IntBatch<Arch>>(x);
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
+#if XSIMD_VERSION_MAJOR > 9
+    return xsimd::bitwise_cast<float>(x);
+#else
+    return xsimd::bitwise_cast<Batch<Arch>>(x);
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> c) {
+    return xsimd::fma(a, b, c);
+}
+
+/// Larger lanes of `x` and `bound`; NaN in `x` stays NaN (the second operand of a maximum wins on x86).
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> at_least(Batch<Arch> bound, Batch<Arch> x) {
+    return xsimd::max(bound, x);
+}
+
+/// `bits` choose lanes of `x`; others become `otherwise`.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<Arch> otherwise) {
+#if defined(__AVX512F__)
+    return _mm512_mask_mov_ps(otherwise, static_cast<__mmask16>(bits), x);
+#else
+    alignas(32) static constexpr std::int32_t lane_bits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    const auto chosen = IntBatch<Arch>(static_cast<std::int32_t>(bits)) & IntBatch<Arch>::load_aligned(lane_bits);
+    return xsimd::select(xsimd::to_float(chosen) != Batch<Arch>(0.f), x, otherwise);
+#endif
+}
+
+inline void prefetch(const void* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    static_cast<void>(p);
+#endif
+}
+
+/// Subnormal results become zero while it lives; the caller's setting comes back.
+class FlushToZero {
+public:
+#if defined(__SSE__)
+    FlushToZero() : old_(_mm_getcsr()) { _mm_setcsr(old_ | 0x8040u); }
+    ~FlushToZero() { _mm_setcsr(old_); }
+
+private:
+    unsigned old_;
+#elif defined(__aarch64__)
+    FlushToZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(old_));
+        asm volatile("msr fpcr, %0" ::"r"(old_ | (std::uint64_t{1} << 24)));
+    }
+    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(old_)); }
+
+private:
+    std::uint64_t old_ = 0;
+#else
+    FlushToZero() = default;
+    ~FlushToZero() {}
+#endif
+    FlushToZero(const FlushToZero&) = delete;
+    FlushToZero& operator=(const FlushToZero&) = delete;
+};
+
+}  // namespace simd
+
+ATTENTA_END

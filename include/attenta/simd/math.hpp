@@ -1,0 +1,78 @@
+// Elementary functions on batches. Errors were measured over all floats of the range (tests/simd_test.cpp).
+#pragma once
+
+#include <attenta/simd/arch.hpp>
+
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace simd {
+
+/// 2^f for |f| <= 1/2.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp2_fraction(Batch<Arch> f) {
+    using B = Batch<Arch>;
+    B p = B(0.00015345811f);
+    p = fma<Arch>(p, f, B(0.00133999309f));
+    p = fma<Arch>(p, f, B(0.00961848907f));
+    p = fma<Arch>(p, f, B(0.0555032864f));
+    p = fma<Arch>(p, f, B(0.240226462f));
+    p = fma<Arch>(p, f, B(0.693147182f));
+    return fma<Arch>(p, f, B(1.f));
+}
+
+/// 2^n as a float, for integers -127 <= n <= 127 in float representation with `magic` added; 2^-127 gives 0.
+/// The sum x + magic leaves round(x) + 127 in the low bits of the mantissa.
+inline constexpr float round_magic = 0x1.8p23f + 127.f;
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> power_of_two(Batch<Arch> with_magic) {
+    return float_of<Arch>(bits_of<Arch>(with_magic) << 23);
+}
+
+/// 2^x for x <= 0, exactly 0 from -127 down (so -inf gives 0), NaN stays NaN. Within 2 ulp.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp2_nonpositive(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    x = at_least<Arch>(B(-127.f), x);
+    const B t = x + B(round_magic);
+    const B n = t - B(round_magic);
+    return exp2_fraction<Arch>(x - n) * power_of_two<Arch>(t);
+}
+
+/// e^x within 2 ulp; 0 below the normal floats, inf above the largest, NaN stays NaN.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+    const B clamped = xsimd::min(B(89.f), at_least<Arch>(B(-88.1f), x));
+    const B t = fma<Arch>(clamped, B(1.44269504f), B(round_magic));
+    const B n = t - B(round_magic);
+    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), clamped));
+    // 2^128 is no float: above 0 the last factor 2 comes separately.
+    const B two = xsimd::select(x > B(0.f), B(1.f), B(0.f));
+    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) * power_of_two<Arch>(t - two) * (B(1.f) + two);
+    const B low = xsimd::select(x < B(-87.33654f), B(0.f), p);
+    const B high = xsimd::select(x > B(88.722839f), B(std::numeric_limits<float>::infinity()), low);
+    return xsimd::select(x == x, high, x);
+}
+
+/// tanh x, absolute error below 2e-7 and relative error below 3e-7.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> tanh(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    const B a = xsimd::abs(x), u = x * x;
+    B p = B(-0.00551516563f);
+    p = fma<Arch>(p, u, B(0.0204694215f));
+    p = fma<Arch>(p, u, B(-0.0536880232f));
+    p = fma<Arch>(p, u, B(0.133308306f));
+    p = fma<Arch>(p, u, B(-0.333332598f));
+    const B small = fma<Arch>(p * u, x, x);
+    const B large = B(1.f) - B(2.f) / (exp<Arch>(a + a) + B(1.f));
+    return xsimd::select(a < B(0.65f), small, xsimd::copysign(large, x));
+}
+
+}  // namespace simd
+
+ATTENTA_END

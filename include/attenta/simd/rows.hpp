@@ -1,0 +1,148 @@
+// Work on rows of scores in cache, and on unpacked rows of K and V.
+#pragma once
+
+#include <attenta/simd/arch.hpp>
+#include <attenta/simd/math.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace simd {
+
+/// Replaces scores [begin, end) whose bit is not set by -inf. begin and end are multiples of lanes.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void mask_row(float* s, std::int64_t begin, std::int64_t end, const std::uint64_t* words) {
+    const Batch<Arch> hidden(-std::numeric_limits<float>::infinity());
+    constexpr std::uint64_t lane_mask = (std::uint64_t{1} << lanes<Arch>)-1;
+    for (std::int64_t i = begin; i < end; i += lanes<Arch>) {
+        const auto bits = static_cast<std::uint32_t>((words[i / 64] >> (i % 64)) & lane_mask);
+        keep<Arch>(bits, load<Arch>(s + i), hidden).store_unaligned(s + i);
+    }
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float row_max(const float* s, std::int64_t n) {
+    Batch<Arch> a = load<Arch>(s), b = a;
+    std::int64_t i = lanes<Arch>;
+    for (; i + lanes<Arch> < n; i += 2 * lanes<Arch>) {
+        a = xsimd::max(a, load<Arch>(s + i));
+        b = xsimd::max(b, load<Arch>(s + i + lanes<Arch>));
+    }
+    if (i < n) a = xsimd::max(a, load<Arch>(s + i));
+    return reduce_max<Arch>(xsimd::max(a, b));
+}
+
+/// s ← 2^(s · factor − shift), returns the sum. n is a multiple of lanes.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float row_exp2(float* s, std::int64_t n, float factor, float shift) {
+    const Batch<Arch> f(factor), m(-shift);
+    Batch<Arch> sum(0.f);
+    for (std::int64_t i = 0; i < n; i += lanes<Arch>) {
+        const Batch<Arch> p = exp2_nonpositive<Arch>(fma<Arch>(load<Arch>(s + i), f, m));
+        p.store_unaligned(s + i);
+        sum = sum + p;
+    }
+    return reduce_add<Arch>(sum);
+}
+
+/// 2^x of one number, as the kernels compute it.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float exp2_nonpositive(float x) {
+    return exp2_nonpositive<Arch>(Batch<Arch>(x)).get(0);
+}
+
+/// y ← y · a
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
+    const Batch<Arch> f(a);
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) (load<Arch>(y + i) * f).store_unaligned(y + i);
+    for (; i < n; ++i) y[i] *= a;
+}
+
+/// y ← y + a · x
+template <class Arch, class T>
+ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {
+    const Batch<Arch> f(a);
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
+    for (; i < n; ++i) y[i] += a * static_cast<float>(x[i]);
+}
+
+/// y ← a · x; returns whether all of y is finite.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE bool finish_row(float* y, const float* x, std::int64_t n, float a) {
+    const Batch<Arch> f(a);
+    Batch<Arch> zero(0.f);
+    float tail = 0;
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) {
+        const Batch<Arch> v = load<Arch>(x + i) * f;
+        v.store_unaligned(y + i);
+        zero = fma<Arch>(v, Batch<Arch>(0.f), zero);
+    }
+    for (; i < n; ++i) tail += 0.f * (y[i] = a * x[i]);
+    return reduce_add<Arch>(zero) + tail == 0.f;
+}
+
+/// Dot products of `lanes / Rows` key rows with `Rows` query rows each, in one vector: lane u · Rows + r is k[u]·q[u][r].
+/// Keys are read one after the other, as memory has them. q[u] is [Rows][q_stride].
+template <class Arch, int Rows, class T>
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, const float* const* q, std::int64_t q_stride, std::int64_t dim) {
+    constexpr int L = static_cast<int>(lanes<Arch>), Keys = L / Rows;
+    Batch<Arch> sum[L];
+    unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
+        const T* key = reinterpret_cast<const T*>(k[u]);
+        const float* query = q[u];
+        Batch<Arch> part[Rows];
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = Batch<Arch>(0.f); });
+        std::int64_t c = 0;
+        for (; c + L <= dim; c += L) {
+            const Batch<Arch> x = load<Arch>(key + c);
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * q_stride + c), part[r]); });
+        }
+        if (c < dim) {  // q is padded with zeros to whole vectors
+            const Batch<Arch> x = load_part<Arch>(key + c, dim - c);
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * q_stride + c), part[r]); });
+        }
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { sum[u * Rows + r] = part[r]; });
+    });
+    return reduce_rows<Arch>(sum);
+}
+
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole vectors.
+template <class Arch, int Rows, class T>
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, std::int64_t keys, const float* p,
+                                      std::int64_t p_stride, std::int64_t dim, float* o, std::int64_t o_stride) {
+    constexpr int L = static_cast<int>(lanes<Arch>), Wide = TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 / Rows : 8 / Rows;
+    constexpr int Vectors = Wide < 1 ? 1 : Wide > 8 ? 8 : Wide;
+    const auto columns = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+        Batch<Arch> sum[Rows][N];
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
+        });
+        for (std::int64_t i = 0; i < keys; ++i) {
+            const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
+            Batch<Arch> x[N];
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                const Batch<Arch> weight(p[i * p_stride + r]);
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(weight, x[n], sum[r][n]); });
+            });
+        }
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n].store_unaligned(o + r * o_stride + c + n * L); });
+        });
+    };
+    const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
+    std::int64_t c = 0;
+    for (; c + Vectors * L <= dim; c += Vectors * L) columns(std::integral_constant<int, Vectors>{}, c, whole);
+    for (; c + L <= dim; c += L) columns(std::integral_constant<int, 1>{}, c, whole);
+    if (c < dim) columns(std::integral_constant<int, 1>{}, c, [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
+}
+
+}  // namespace simd
+
+ATTENTA_END

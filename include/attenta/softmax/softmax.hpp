@@ -1,0 +1,119 @@
+// Exact softmax attention, with every option, in one pass over K and V.
+//
+//   s_ij = scale · q_i·k_j;  cap · tanh(s / cap);  + bias_ij − slope_h · |i − j|;  −inf where j is not visible
+//   o_i  = Σ_j exp(s_ij − m_i) v_j / (Σ_j exp(s_ij − m_i) + exp(sink_h − m_i)),    lse_i = m_i + ln(denominator)
+//
+// Vaswani et al. 2017; grouped heads: Shazeer 2019, Ainslie et al. 2023; ALiBi: Press et al. 2022; online softmax:
+// Milakov and Gimelshein 2018. Time Hq·Tq·Tk·(D + Dv), memory O(threads · tile).
+//
+// Prefill, chunks and decode are one function. Query head h reads K/V head h / (Hq / Hkv). Keys stand at 0 .. Tk-1
+// (or at the KvView's positions), query i at i + q_offset, by default at the end of the keys.
+#pragma once
+
+#include <attenta/core/context.hpp>
+#include <attenta/core/error.hpp>
+#include <attenta/core/kv_view.hpp>
+#include <attenta/engine/tile.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+ATTENTA_BEGIN
+
+struct SoftmaxOptions {
+    std::optional<float> scale = {};            ///< default 1/sqrt(D); any finite value
+    bool causal = false;                        ///< query i sees keys j <= i, and keys of the prefix
+    std::int64_t prefix = 0;                    ///< keys that a causal query sees whatever its position
+    std::int64_t window_left = -1;              ///< keys before the query that it sees, its own not counted; -1: all
+    std::int64_t window_right = -1;             ///< keys after it; -1: all
+    std::optional<std::int64_t> q_offset = {};  ///< position of query 0; default Tk - Tq of each sequence
+    float softcap = 0;                          ///< 0: off
+
+    std::span<const float> alibi_slopes = {};         ///< [Hq], positive is a penalty
+    std::span<const float> sink = {};                 ///< [Hq], a finished logit that only joins the denominator
+    std::span<const std::int64_t> segment_q = {};     ///< [Tq] document of each query,
+    std::span<const std::int64_t> segment_k = {};     ///< [Tk] and of each key: only equal ones see each other
+    Matrices<const bool> mask = {};                   ///< [1 or Hq, Tq, Tk], true: visible
+    Matrices<const float> bias = {};                  ///< [1 or Hq, Tq, Tk], may hold -inf
+    Mask visible = {};                                ///< a mask of one's own, on top of all others
+    ScoreEdits edits = {};                            ///< edits of one's own, after bias and ALiBi
+    // Bias, mask and segments describe one sequence: with several sequences in a call they are refused.
+};
+
+/// Lists the scalar options once: names, for parameters, help and tables.
+template <class Visitor, class Options>
+void softmax_fields(Visitor&& visit, Options& o) {
+    visit("scale", o.scale, "factor of q·k, default 1/sqrt(D)");
+    visit("causal", o.causal, "query i sees keys j <= i");
+    visit("prefix", o.prefix, "keys that every causal query sees");
+    visit("window_left", o.window_left, "keys before the query that it sees, -1: all");
+    visit("window_right", o.window_right, "keys after the query that it sees, -1: all");
+    visit("q_offset", o.q_offset, "position of query 0, default Tk - Tq");
+    visit("softcap", o.softcap, "cap · tanh(s / cap), 0: off");
+}
+template <class Visitor>
+void fields(Visitor&& visit, SoftmaxOptions& o) {
+    softmax_fields(visit, o);
+}
+template <class Visitor>
+void fields(Visitor&& visit, const SoftmaxOptions& o) {
+    softmax_fields(visit, o);
+}
+
+/// q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv] in float, bfloat16 or float16; o [Hq, Tq, Dv]; lse [Hq, Tq] or null,
+/// natural logarithm. Rows that see no key give o = 0 and lse = -inf (or the sink), an empty cache too.
+/// Throws Error on shapes, strides or options that do not fit, and if o overlaps an input; nothing is written then.
+template <class K, class V>
+void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options = {},
+                       float* lse = nullptr, Context& context = default_context());
+
+/// The same on any cache.
+void softmax_attention(Heads<const float> q, const KvView& kv, Heads<float> o, const SoftmaxOptions& options = {},
+                       float* lse = nullptr, Context& context = default_context());
+
+/// The same for a batch of sequences of any lengths, prefill and decode mixed: the queries of sequence s are the next
+/// q_lengths[s] tokens of q, its keys those of sequence s of `kv`. lse is [Hq, tokens of q].
+void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv, Heads<float> o,
+                       const SoftmaxOptions& options = {}, float* lse = nullptr, Context& context = default_context());
+
+/// A call split in two: checks, schedule and scratch once, then `run` for every layer of a step. `run` checks nothing and
+/// allocates nothing; its tensors must have the shapes, strides and cache tables that were planned.
+/// Borrowed and needed until the last run: the context, the arrays of the options, the tables of the KvView.
+class SoftmaxPlan {
+public:
+    SoftmaxPlan(SoftmaxPlan&&) noexcept;
+    SoftmaxPlan& operator=(SoftmaxPlan&&) noexcept;
+    ~SoftmaxPlan();
+
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse = nullptr) const;
+
+    /// Bytes of scratch that `run` uses in the context's workspace.
+    std::size_t scratch_bytes() const;
+
+private:
+    friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&, const SoftmaxOptions&, Context&);
+    explicit SoftmaxPlan(std::unique_ptr<tile::Plan> plan);
+    std::unique_ptr<tile::Plan> plan_;
+};
+
+/// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of `q`
+/// count, not its data. `q_lengths` empty: one sequence.
+SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
+                         const SoftmaxOptions& options = {}, Context& context = default_context());
+
+template <class K, class V>
+void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options, float* lse,
+                       Context& context) {
+    if (k.tokens != v.tokens || k.heads != v.heads)
+        fail("softmax_attention", "v has " + std::to_string(v.heads) + " heads of " + std::to_string(v.tokens) + " tokens, k has " +
+                                      std::to_string(k.heads) + " of " + std::to_string(k.tokens));
+    softmax_attention(q, KvView::of(k, v), o, options, lse, context);
+}
+
+ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/softmax/softmax.inl>
+#endif

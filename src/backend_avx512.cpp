@@ -1,0 +1,3 @@
+#include "backend.hpp"
+
+ATTENTA_EXPORT_BACKEND(avx512);

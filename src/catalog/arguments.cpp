@@ -1,0 +1,133 @@
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "arguments.hpp"
+
+ATTENTA_BEGIN
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string in_quotes(std::string_view name) { return "'" + std::string(name) + "'"; }
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', true, Json::error_handler_t::replace); }
+
+/// "[2, *, *]"
+std::string pattern(Shape expected) {
+    std::string text = to_text(expected);
+    for (std::size_t at; (at = text.find("-1")) != std::string::npos;) text.replace(at, 2, "*");
+    return text;
+}
+
+std::unique_ptr<const Json> parse(const std::string& mechanism, const std::string& text) {
+    auto json = std::make_unique<Json>(Json::parse(text, nullptr, /*allow_exceptions=*/false));
+    if (!json->is_object()) fail(mechanism.c_str(), "the parameters are not a JSON object: " + text);
+    return json;
+}
+
+}  // namespace
+
+Arguments::Arguments(std::string_view mechanism, const CaseInputs& inputs)
+    : mechanism_(mechanism), tensors_(inputs.tensors), parameters_(parse(mechanism_, inputs.parameters)) {
+    for (const auto& [name, tensor] : tensors_) unread_tensors_.insert(name);
+    for (const auto& [name, value] : parameters_->items()) unread_parameters_.insert(name);
+}
+
+Arguments::~Arguments() = default;
+
+void Arguments::refuse(const std::string& reason) const { fail(mechanism_.c_str(), reason); }
+
+void Arguments::refuse_unread() const {
+    if (!unread_tensors_.empty()) refuse("unknown input " + in_quotes(*unread_tensors_.begin()));
+    if (!unread_parameters_.empty()) refuse("unknown parameter " + in_quotes(*unread_parameters_.begin()));
+}
+
+const Tensor& Arguments::tensor(std::string_view input, Shape expected) {
+    const auto found = tensors_.find(std::string(input));
+    if (found == tensors_.end()) refuse("input " + in_quotes(input) + " is missing");
+    unread_tensors_.erase(found->first);
+    const auto& shape = found->second.shape;
+    if (!is_sound(found->second))
+        refuse("input " + in_quotes(input) + " has " + std::to_string(found->second.bytes.size()) +
+               " bytes, not those of " + to_text(shape));
+    const auto fits = [](std::int64_t size, std::int64_t wanted) { return wanted == any_size || size == wanted; };
+    if (!std::equal(shape.begin(), shape.end(), expected.begin(), expected.end(), fits))
+        refuse("input " + in_quotes(input) + " has the shape " + to_text(shape) + ", expected " + pattern(expected));
+    return found->second;
+}
+
+bool Arguments::has_elements(std::string_view input) const {
+    const auto found = tensors_.find(std::string(input));
+    if (found == tensors_.end()) return false;
+    if (found->second.bytes.empty())
+        refuse("input " + in_quotes(input) + " is empty, its shape is " + to_text(found->second.shape));
+    return true;
+}
+
+Heads<const float> Arguments::heads(std::string_view input) {
+    const auto a = array<float>(input, {any_size, any_size, any_size});
+    return hnd(a.data, a.shape[0], a.shape[1], a.shape[2]);
+}
+
+KvView::Side Arguments::side(std::string_view input, const Tensor& t) {
+    const std::int64_t tokens = t.shape[1], dim = t.shape[2];
+    const auto described = [&](const void* data, Dtype dtype) {
+        return KvView::Side{data, dtype, dim, tokens * dim, dim, 0, 0};
+    };
+    if (t.type == TensorType::f16) return described(t.bytes.data(), Dtype::f16);
+    if (t.type == TensorType::bf16) return described(t.bytes.data(), Dtype::bf16);
+    return described(elements<float>(input, t), Dtype::f32);
+}
+
+KvView Arguments::kv(std::string_view k, std::string_view v) {
+    const Tensor& kt = tensor(k, {any_size, any_size, any_size});
+    const Tensor& vt = tensor(v, {kt.shape[0], kt.shape[1], any_size});
+    KvView view;
+    view.k = side(k, kt);
+    view.v = side(v, vt);
+    view.heads = kt.shape[0];
+    view.tokens = kt.shape[1];
+    return view;
+}
+
+const Json* Arguments::parameter(std::string_view name) {
+    const auto found = parameters_->find(std::string(name));
+    if (found == parameters_->end()) return nullptr;
+    unread_parameters_.erase(found.key());
+    return &*found;
+}
+
+void Arguments::read(std::string_view name, const Json& json, bool& value) const {
+    if (!json.is_boolean()) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected true or false");
+    value = json.get<bool>();
+}
+
+void Arguments::read(std::string_view name, const Json& json, std::int64_t& value) const {
+    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<std::uint64_t>() > largest))
+        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected an integer");
+    value = json.get<std::int64_t>();
+}
+
+void Arguments::read(std::string_view name, const Json& json, int& value) const {
+    std::int64_t wide = 0;
+    read(name, json, wide);
+    value = static_cast<int>(wide);
+    if (value != wide) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", out of range");
+}
+
+void Arguments::read(std::string_view name, const Json& json, float& value) const {
+    if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected a number");
+    const double wide = json.get<double>();
+    if (std::abs(wide) > std::numeric_limits<float>::max())
+        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", out of range");
+    value = static_cast<float>(wide);
+}
+
+bool is_null(const Json& json) { return json.is_null(); }
+
+ATTENTA_END

@@ -1,0 +1,173 @@
+// From named tensors and JSON parameters to the arguments of a mechanism's function: what makes a row of the catalog a
+// few lines.
+//
+//     void quest(Arguments& args, Context& context) {
+//         const auto q = args.heads("q");
+//         const KvView kv = args.kv("k", "v");
+//         const auto options = args.options<QuestOptions>();
+//         quest_attention(q, kv, args.output("o", q.heads, q.tokens, kv.v.dim), options, context);
+//     }
+//
+// All inputs first, then the outputs: the first output refuses tensors and parameters that nobody asked for.
+// Errors name the mechanism and the input.
+#pragma once
+
+#include <attenta/catalog.hpp>
+#include <attenta/core/kv_view.hpp>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <deque>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+
+#include "tensor_type.hpp"
+
+ATTENTA_BEGIN
+
+/// In an expected shape: a size that is free.
+inline constexpr std::int64_t any_size = -1;
+using Shape = std::initializer_list<std::int64_t>;
+
+/// A contiguous array and its sizes.
+template <class T>
+struct Array {
+    const T* data = nullptr;
+    std::vector<std::int64_t> shape;
+};
+
+class Arguments {
+public:
+    Arguments(std::string_view mechanism, const CaseInputs& inputs);
+    ~Arguments();
+
+    bool has(std::string_view input) const { return tensors_.contains(std::string(input)); }
+
+    // Tensors. A float is any floating type, converted where it is not F32; other types must be as asked for.
+    template <class T>
+    Array<T> array(std::string_view input, Shape expected);
+    template <class T>
+    std::span<const T> vector(std::string_view input);
+    template <class T>
+    Matrices<const T> matrices(std::string_view input);
+    /// [H, T, D]
+    Heads<const float> heads(std::string_view input);
+    /// k [Hkv, Tk, D] and v [Hkv, Tk, Dv], F16 and BF16 read as they are.
+    KvView kv(std::string_view k, std::string_view v);
+
+    /// Empty where the input is not given; an input of no elements is refused, as the two could not be told apart.
+    template <class T>
+    std::span<const T> optional_vector(std::string_view input);
+    template <class T>
+    Matrices<const T> optional_matrices(std::string_view input);
+
+    /// Parameters, by the names that `fields` lists. Those that are not given keep their defaults.
+    template <class Options>
+    Options options();
+
+    /// New outputs, zero.
+    template <class T>
+    T* output(std::string_view name, std::vector<std::int64_t> shape);
+    Heads<float> output(std::string_view name, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
+        return hnd(output<float>(name, {heads, tokens, dim}), heads, tokens, dim);
+    }
+    Tensors take_outputs() { return std::move(outputs_); }
+
+private:
+    [[noreturn]] void refuse(const std::string& reason) const;
+    void refuse_unread() const;
+
+    const Tensor& tensor(std::string_view input, Shape expected);
+    /// Given and, if so, not empty.
+    bool has_elements(std::string_view input) const;
+    template <class T>
+    const T* elements(std::string_view input, const Tensor& tensor);
+    KvView::Side side(std::string_view input, const Tensor& tensor);
+
+    const nlohmann::json* parameter(std::string_view name);
+    void read(std::string_view name, const nlohmann::json& json, bool& value) const;
+    void read(std::string_view name, const nlohmann::json& json, int& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
+    void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    template <class T>
+    void read(std::string_view name, const nlohmann::json& json, std::optional<T>& value) const;
+
+    std::string mechanism_;
+    const Tensors& tensors_;
+    std::unique_ptr<const nlohmann::json> parameters_;
+    std::set<std::string, std::less<>> unread_tensors_, unread_parameters_;
+    std::deque<std::vector<float>> converted_;
+    Tensors outputs_;
+};
+
+bool is_null(const nlohmann::json& json);
+
+template <class T>
+const T* Arguments::elements(std::string_view input, const Tensor& tensor) {
+    if constexpr (std::is_same_v<T, float>)
+        if (is_floating(tensor.type) && tensor.type != TensorType::f32)
+            return converted_.emplace_back(tensor.to_float()).data();
+    if (tensor.type != tensor_type_of<T>)
+        refuse("input '" + std::string(input) + "' is " + std::string(name(tensor.type)) + ", expected " +
+               std::string(name(tensor_type_of<T>)));
+    return tensor.as<T>().data();
+}
+
+template <class T>
+Array<T> Arguments::array(std::string_view input, Shape expected) {
+    const Tensor& t = tensor(input, expected);
+    return {elements<T>(input, t), t.shape};
+}
+
+template <class T>
+std::span<const T> Arguments::vector(std::string_view input) {
+    const auto a = array<T>(input, {any_size});
+    return {a.data, static_cast<std::size_t>(a.shape[0])};
+}
+
+template <class T>
+Matrices<const T> Arguments::matrices(std::string_view input) {
+    const auto a = array<T>(input, {any_size, any_size, any_size});
+    return {a.data, a.shape[0], a.shape[1], a.shape[2]};
+}
+
+template <class T>
+std::span<const T> Arguments::optional_vector(std::string_view input) {
+    return has_elements(input) ? vector<T>(input) : std::span<const T>();
+}
+
+template <class T>
+Matrices<const T> Arguments::optional_matrices(std::string_view input) {
+    return has_elements(input) ? matrices<T>(input) : Matrices<const T>();
+}
+
+template <class Options>
+Options Arguments::options() {
+    Options options;
+    fields(
+        [this](std::string_view name, auto& value, std::string_view) {
+            if (const auto* json = parameter(name)) read(name, *json, value);
+        },
+        options);
+    return options;
+}
+
+template <class T>
+void Arguments::read(std::string_view name, const nlohmann::json& json, std::optional<T>& value) const {
+    if (is_null(json))
+        value.reset();
+    else
+        read(name, json, value.emplace());
+}
+
+template <class T>
+T* Arguments::output(std::string_view name, std::vector<std::int64_t> shape) {
+    refuse_unread();
+    Tensor& t = outputs_[std::string(name)] = Tensor::zeros(tensor_type_of<T>, std::move(shape));
+    return t.as<T>().data();
+}
+
+ATTENTA_END

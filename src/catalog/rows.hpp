@@ -1,0 +1,52 @@
+// What the files of the families share: the list of them, and the description of a mechanism's parameters.
+#pragma once
+
+#include <attenta/catalog.hpp>
+
+#include <charconv>
+#include <concepts>
+#include <optional>
+#include <span>
+#include <vector>
+
+ATTENTA_BEGIN
+
+std::span<const Mechanism> softmax_rows();
+
+namespace detail {
+
+constexpr std::string_view type_text(const bool&) { return "bool"; }
+constexpr std::string_view type_text(const std::integral auto&) { return "int"; }
+constexpr std::string_view type_text(const std::floating_point auto&) { return "float"; }
+constexpr std::string_view type_text(const std::optional<float>&) { return "float or null"; }
+constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
+
+inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
+template <class T>
+std::string default_text(const T& value) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+template <class T>
+std::string default_text(const std::optional<T>& value) {
+    return value ? default_text(*value) : "null";
+}
+
+}  // namespace detail
+
+/// The parameters that an options struct lists, with their defaults.
+template <class Options>
+std::vector<Parameter> parameters_of() {
+    std::vector<Parameter> list;
+    const Options defaults;
+    fields(
+        [&](std::string_view name, const auto& value, std::string_view help) {
+            list.push_back({name, detail::type_text(value), detail::default_text(value), help});
+        },
+        defaults);
+    return list;
+}
+
+inline std::vector<Parameter> no_parameters() { return {}; }
+
+ATTENTA_END

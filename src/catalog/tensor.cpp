@@ -1,0 +1,95 @@
+#include <attenta/catalog.hpp>
+
+#include <algorithm>
+#include <limits>
+
+#include "tensor_type.hpp"
+
+ATTENTA_BEGIN
+
+std::string_view name(TensorType type) {
+    constexpr std::string_view names[] = {"F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL"};
+    return names[static_cast<int>(type)];
+}
+
+std::int64_t size_of(TensorType type) {
+    constexpr std::int64_t sizes[] = {8, 4, 2, 2, 8, 4, 1, 1};
+    return sizes[static_cast<int>(type)];
+}
+
+std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int64_t> shape) {
+    constexpr auto limit = std::numeric_limits<std::ptrdiff_t>::max();
+    std::int64_t extent = size_of(type);
+    bool empty = false;
+    for (const std::int64_t n : shape) {
+        if (n < 0) return std::nullopt;
+        if (n == 0) empty = true;
+        // Zeros do not count here: strides of an empty tensor must not overflow either.
+        if (n > 0 && extent > limit / n) return std::nullopt;
+        extent *= std::max<std::int64_t>(n, 1);
+    }
+    return empty ? 0 : extent;
+}
+
+std::string to_text(std::span<const std::int64_t> shape) {
+    std::string text = "[";
+    for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
+    return text + "]";
+}
+
+std::int64_t Tensor::size() const { return static_cast<std::int64_t>(bytes.size()) / size_of(type); }
+
+template <class T>
+std::span<const T> Tensor::as() const {
+    if (type != tensor_type_of<T>)
+        fail("Tensor::as",
+             "the tensor is " + std::string(name(type)) + ", not " + std::string(name(tensor_type_of<T>)));
+    return {reinterpret_cast<const T*>(bytes.data()), static_cast<std::size_t>(size())};
+}
+
+template <class T>
+std::span<T> Tensor::as() {
+    const std::span<const T> elements = std::as_const(*this).as<T>();
+    return {const_cast<T*>(elements.data()), elements.size()};
+}
+
+#define ATTENTA_TENSOR_AS(T)                           \
+    template std::span<const T> Tensor::as<T>() const; \
+    template std::span<T> Tensor::as<T>();
+ATTENTA_TENSOR_AS(double)
+ATTENTA_TENSOR_AS(float)
+ATTENTA_TENSOR_AS(float16)
+ATTENTA_TENSOR_AS(bfloat16)
+ATTENTA_TENSOR_AS(std::int64_t)
+ATTENTA_TENSOR_AS(std::int32_t)
+ATTENTA_TENSOR_AS(std::uint8_t)
+ATTENTA_TENSOR_AS(bool)
+#undef ATTENTA_TENSOR_AS
+
+std::vector<float> Tensor::to_float() const {
+    const auto convert = [](const auto& elements) {
+        std::vector<float> floats(elements.size());
+        std::transform(elements.begin(), elements.end(), floats.begin(), [](auto x) { return static_cast<float>(x); });
+        return floats;
+    };
+    switch (type) {
+        case TensorType::f64:
+            return convert(as<double>());
+        case TensorType::f32:
+            return convert(as<float>());
+        case TensorType::f16:
+            return convert(as<float16>());
+        case TensorType::bf16:
+            return convert(as<bfloat16>());
+        default:
+            fail("Tensor::to_float", "the tensor is " + std::string(name(type)) + ", not a floating type");
+    }
+}
+
+Tensor Tensor::zeros(TensorType type, std::vector<std::int64_t> shape) {
+    const auto bytes = byte_count(type, shape);
+    if (!bytes) fail("Tensor::zeros", "no memory holds the shape " + to_text(shape));
+    return {type, std::move(shape), std::vector<std::byte>(static_cast<std::size_t>(*bytes))};
+}
+
+ATTENTA_END

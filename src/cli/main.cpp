@@ -1,0 +1,68 @@
+#include <attenta/core/config.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <iostream>
+
+#include "commands.hpp"
+
+namespace {
+
+/// Adds --json, and --markdown where a table makes sense.
+void add_format(CLI::App& command, cli::Format& format, bool markdown = false) {
+    const auto add_flag = [&](const char* flag, cli::Format value, const char* help) {
+        return command.add_flag_callback(
+            flag, [&format, value] { format = value; }, help);
+    };
+    auto* json = add_flag("--json", cli::Format::json, "Print JSON");
+    if (markdown) add_flag("--markdown", cli::Format::markdown, "Print a Markdown table")->excludes(json);
+}
+
+constexpr const char* run_help =
+    R"(A FILE is a .safetensors file with tensors in.* (inputs) and out.* (expected outputs; without any, nothing is compared)
+and metadata family, mechanism, params (JSON, default {}), atol (default 2e-5), rtol (default 2e-4).
+A line per file: ok | FAIL | missing, family/mechanism/case, largest absolute and relative difference.
+Exit code: 0 all ok; 1 a case failed or its mechanism is missing; 2 a file is damaged, foreign or refused.)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("attenta: CPU attention kernels");
+    app.set_version_flag("--version", ATTENTA_VERSION);
+    app.require_subcommand(1);
+    cli::Format format = cli::Format::text;
+    int code = 0;
+
+    auto* list = app.add_subcommand("list", "Lists the mechanisms: family, paper, cost");
+    add_format(*list, format, true);
+    list->callback([&] { code = cli::list(format); });
+
+    std::string name;
+    auto* show = app.add_subcommand("show", "Shows a mechanism: inputs, outputs, parameters");
+    show->add_option("NAME", name, "mechanism or family/mechanism")->required();
+    add_format(*show, format);
+    show->callback([&] { code = cli::show(name, format); });
+
+    auto* info = app.add_subcommand("info", "Shows version, processor and instruction sets");
+    add_format(*info, format);
+    info->callback([&] { code = cli::info(format); });
+
+    cli::RunOptions options;
+    auto* run = app.add_subcommand("run", "Runs cases and compares their results");
+    run->add_option("FILE", options.files, "cases")->required();
+    run->add_option("--out", options.out, "Write the results of a single FILE here, tensors out.*");
+    add_format(*run, options.format);
+    run->footer(run_help);
+    run->callback([&] { code = cli::run(options); });
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? 0 : 2;
+    } catch (const std::exception& e) {
+        std::cerr << "attenta: " << e.what() << '\n';
+        return 2;
+    }
+    return code;
+}

@@ -1,0 +1,187 @@
+// The rows of the catalog, their arguments, and the comparison of results.
+#include <attenta/catalog.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/catalog.hpp"
+
+namespace {
+
+using namespace attenta_test;
+using attenta::CaseResult;
+using attenta::Error;
+using attenta::Tensor;
+using attenta::TensorFile;
+using attenta::TensorType;
+using Verdict = CaseResult::Verdict;
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+TEST(CatalogRows, AreFoundAndDescribed) {
+    for (const auto& m : attenta::mechanisms()) {
+        EXPECT_EQ(attenta::find_mechanism(m.family, m.name), &m) << "unique name " << m.name;
+        for (const auto text : {m.name, m.family, m.summary, m.source, m.cost, m.inputs, m.outputs})
+            EXPECT_FALSE(text.empty()) << m.name;
+        EXPECT_TRUE(m.call && m.parameters);
+    }
+    EXPECT_EQ(attenta::find_mechanism("softmax", "no_such"), nullptr);
+    const auto parameters = attenta::find_mechanism("softmax", "softmax")->parameters();
+    EXPECT_EQ(parameters[0].name, "scale");
+    EXPECT_EQ(parameters[0].type, "float or null");
+    EXPECT_EQ(parameters[0].default_value, "null");
+    EXPECT_EQ(parameters[1].type, "bool");
+    EXPECT_EQ(parameters[3].default_value, "-1");
+}
+
+TEST(RunCase, GoldenCasesAreOk) {
+    for (const auto* mechanism : {"softmax", "merge_state"})
+        for (const auto& path : golden_cases("softmax", mechanism)) {
+            const CaseResult r = attenta::run_case(TensorFile::load(path), path.stem().string());
+            EXPECT_EQ(r.verdict, Verdict::ok) << r.name << ": " << r.reason;
+            EXPECT_TRUE(r.compared);
+            EXPECT_EQ(r.name, "softmax/" + std::string(mechanism) + "/" + path.stem().string());
+        }
+}
+
+TEST(RunCase, OtherOutputsFailWithAReason) {
+    const TensorFile good = softmax_case("softmax", "bias_mask_empty_rows");
+    const auto fails = [&](auto&& edit, const std::string& reason, bool finite = false) {
+        TensorFile bad = good;
+        edit(bad.tensors);
+        const CaseResult r = attenta::run_case(bad, "case");
+        EXPECT_EQ(r.verdict, Verdict::fail) << reason;
+        EXPECT_NE(r.reason.find(reason), std::string::npos) << r.reason << "\nexpected: " << reason;
+        EXPECT_EQ(std::isfinite(r.max_abs), finite) << reason;
+    };
+    const auto lse = [](attenta::Tensors& t) { return t.at("out.lse").as<float>(); };
+    ASSERT_EQ(good.tensors.at("out.lse").as<float>()[3], -infinity);
+    fails([&](auto& t) { t.at("out.o").template as<float>()[10] += 0.01f; },
+          "output 'o' has 1 of 182 elements wrong, worst [0, 1, 3]", true);
+    fails([&](auto& t) { lse(t)[3] = -1e30f; },
+          "output 'lse' has 1 of 26 elements wrong, worst [0, 3]: -inf, expected -1e+30");
+    fails([&](auto& t) { lse(t)[3] = infinity; }, "-inf, expected inf");
+    fails([&](auto& t) { lse(t)[4] = -infinity; }, "expected -inf");
+    fails([&](auto& t) { lse(t)[4] = std::nanf(""); }, "expected nan");
+    fails([&](auto& t) { t.at("out.lse").shape = {26}; }, "output 'lse' has the shape [2, 13], expected [26]");
+    fails(
+        [&](auto& t) {
+            t["out.lse"] = Tensor::zeros(TensorType::i64, {2, 13});
+        },
+        "output 'lse' is F32, expected I64");
+    fails([&](auto& t) { t.erase("out.lse"); }, "output 'lse' is not in the file");
+    fails([&](auto& t) { t["out.extra"] = t["out.o"]; }, "output 'extra' is missing");
+}
+
+TEST(RunCase, ToleranceIsThatOfTheFile) {
+    TensorFile file = softmax_case("softmax", "mha_cross");
+    for (float& x : file.tensors.at("out.o").as<float>()) x += 0.01f;
+    EXPECT_EQ(attenta::run_case(file, "case").verdict, Verdict::fail);
+    file.metadata["atol"] = "0.011";
+    EXPECT_EQ(attenta::run_case(file, "case").verdict, Verdict::ok);
+    for (const auto* bad : {"", "x", "-1", "nan", "inf", "1e-5 "}) {
+        file.metadata["atol"] = bad;
+        EXPECT_THROW(attenta::run_case(file, "case"), Error) << bad;
+    }
+}
+
+TEST(RunCase, AWantedNanMatchesANan) {
+    TensorFile file = softmax_case("merge_state", "one_part");
+    file.tensors.at("in.o").as<float>()[2] = file.tensors.at("out.o").as<float>()[2] = std::nanf("");
+    EXPECT_EQ(attenta::run_case(file, "case").verdict, Verdict::ok);
+    file.tensors.at("out.o").as<float>()[2] = 0;
+    EXPECT_EQ(attenta::run_case(file, "case").verdict, Verdict::fail);
+}
+
+TEST(RunCase, WithoutOutputsNothingIsCompared) {
+    TensorFile file = softmax_case("softmax", "mha_cross");
+    file.tensors.erase("out.o");
+    file.tensors.erase("out.lse");
+    for (const auto* key : {"atol", "rtol", "params"}) file.metadata.erase(key);
+    const CaseResult r = attenta::run_case(file, "case");
+    EXPECT_EQ(r.verdict, Verdict::ok);
+    EXPECT_FALSE(r.compared);
+    EXPECT_EQ(r.outputs.at("o").shape, (std::vector<std::int64_t>{3, 17, 24}));
+}
+
+TEST(RunCase, UnknownMechanismIsMissing) {
+    TensorFile file = softmax_case("softmax", "mha_cross");
+    file.metadata["mechanism"] = "no_such";
+    EXPECT_EQ(attenta::run_case(file, "case").verdict, Verdict::missing);
+}
+
+TEST(RunCase, ForeignFilesAreErrors) {
+    TensorFile file = softmax_case("softmax", "mha_cross");
+    file.tensors["weight"] = file.tensors["in.q"];
+    EXPECT_EQ(message_of([&] { attenta::run_case(file, "case"); }),
+              "run_case: the file is no case: tensor 'weight' is neither in.* nor out.*");
+    file.metadata.erase("mechanism");
+    EXPECT_EQ(message_of([&] { attenta::run_case(file, "case"); }),
+              "run_case: the file is no case: its metadata has no 'mechanism'");
+}
+
+TEST(RunCase, InputsThatDoNotFitAreRefused) {
+    const TensorFile good = softmax_case("softmax", "bias_mask_empty_rows");
+    const auto refused = [&](const std::string& parameters, auto&& edit) {
+        TensorFile bad = good;
+        bad.metadata["params"] = parameters;
+        edit(bad.tensors);
+        return message_of([&] { attenta::run_case(bad, "case"); });
+    };
+    const auto keep = [](auto&) {};
+    EXPECT_EQ(refused("{", keep), "softmax: the parameters are not a JSON object: {");
+    EXPECT_EQ(refused("[]", keep), "softmax: the parameters are not a JSON object: []");
+    EXPECT_EQ(refused(R"({"foo": 1})", keep), "softmax: unknown parameter 'foo'");
+    EXPECT_EQ(refused(R"({"causal": 1})", keep), "softmax: parameter 'causal' is 1, expected true or false");
+    EXPECT_EQ(refused(R"({"causal": null})", keep), "softmax: parameter 'causal' is null, expected true or false");
+    EXPECT_EQ(refused(R"({"scale": "1"})", keep), "softmax: parameter 'scale' is \"1\", expected a number");
+    EXPECT_EQ(refused(R"({"scale": 1e300})", keep), "softmax: parameter 'scale' is 1e+300, out of range");
+    EXPECT_EQ(refused(R"({"prefix": 2.0})", keep), "softmax: parameter 'prefix' is 2.0, expected an integer");
+    EXPECT_EQ(refused(R"({"prefix": 18446744073709551615})", keep),
+              "softmax: parameter 'prefix' is 18446744073709551615, expected an integer");
+    EXPECT_EQ(refused(R"({"scale": null, "q_offset": null, "softcap": 8})", keep), "(no Error)");
+    EXPECT_EQ(refused("{}", [](auto& t) { t["in.foo"] = t["in.q"]; }), "softmax: unknown input 'foo'");
+    EXPECT_EQ(refused("{}", [](auto& t) { t.erase("in.v"); }), "softmax: input 'v' is missing");
+    EXPECT_EQ(refused("{}",
+                      [](auto& t) {
+                          t["in.q"].shape = {26, 9};
+                      }),
+              "softmax: input 'q' has the shape [26, 9], expected [*, *, *]");
+    EXPECT_EQ(refused("{}",
+                      [](auto& t) {
+                          t["in.v"] = Tensor::zeros(TensorType::f32, {2, 18, 7});
+                      }),
+              "softmax: input 'v' has the shape [2, 18, 7], expected [2, 19, *]");
+    EXPECT_EQ(refused("{}", [](auto& t) { t["in.mask"].type = TensorType::u8; }),
+              "softmax: input 'mask' is U8, expected BOOL");
+    EXPECT_EQ(refused("{}", [](auto& t) { t["in.sink"] = Tensor::zeros(TensorType::f32, {0}); }),
+              "softmax: input 'sink' is empty, its shape is [0]");
+}
+
+template <class T>
+Tensor narrowed(const Tensor& t, TensorType type) {
+    std::vector<T> values;
+    for (const float x : t.as<float>()) values.push_back(T(x));
+    return tensor<T>(type, t.shape, values);
+}
+
+TEST(RunCase, HalfPrecisionTensorsRun) {
+    const TensorFile exact = softmax_case("softmax", "gqa_causal_chunk");
+    TensorFile f16 = exact, bf16 = exact, mixed = exact;
+    for (const auto* name : {"in.q", "in.k", "in.v"}) {
+        f16.tensors[name] = narrowed<attenta::float16>(exact.tensors.at(name), TensorType::f16);
+        bf16.tensors[name] = narrowed<attenta::bfloat16>(exact.tensors.at(name), TensorType::bf16);
+    }
+    mixed.tensors["in.q"] = narrowed<double>(exact.tensors.at("in.q"), TensorType::f64);
+    mixed.tensors["in.v"] = f16.tensors["in.v"];
+    for (auto* file : {&f16, &bf16, &mixed}) {
+        file->metadata["atol"] = file == &bf16 ? "0.03" : "0.004";
+        const CaseResult r = attenta::run_case(*file, "case");
+        EXPECT_EQ(r.verdict, Verdict::ok) << r.reason;
+        EXPECT_GT(r.max_abs, 1e-5);
+    }
+}
+
+}  // namespace

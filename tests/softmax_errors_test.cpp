@@ -1,0 +1,293 @@
+// Bad input is refused before anything is written, with a message that names the argument, what came and what was
+// expected.
+#include <attenta/attenta.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "support/errors.hpp"
+#include "support/softmax_case.hpp"
+
+namespace attenta_test {
+namespace {
+
+using attenta::KvView;
+using Words = std::initializer_list<std::string_view>;
+
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/// A good call: Hq 4, Hkv 2, Tq 6, Tk 10, D 16, Dv 24. Tests spoil one thing.
+struct Call {
+    Tensor<float> q_memory{4, 6, 16}, k_memory{2, 10, 16}, v_memory{2, 10, 24};
+    Output out{4, 6, 24};
+    attenta::Heads<const float> q = q_memory.view();
+    KvView kv = KvView::of(k_memory.view(), v_memory.view());
+    attenta::Heads<float> o = out.o.view();
+    float* lse = out.lse.data();
+    attenta::SoftmaxOptions options;
+    std::vector<std::int32_t> q_lengths;
+
+    std::vector<float> floats = std::vector<float>(1000);
+    std::vector<std::int64_t> integers = std::vector<std::int64_t>(1000);
+    std::unique_ptr<bool[]> bools = std::make_unique<bool[]>(1000);
+    std::vector<std::int32_t> table, lengths;
+
+    void run() {
+        if (q_lengths.empty())
+            attenta::softmax_attention(q, kv, o, options, lse);
+        else
+            attenta::softmax_attention(q, q_lengths, kv, o, options, lse);
+    }
+
+    /// The same memory as three sequences of 4, 0 and 6 keys in pages of 2.
+    void use_pages() {
+        kv = KvView::paged(attenta::nhd(k_memory.row(0, 0), 2, 2, 16), attenta::nhd(v_memory.row(0, 0), 2, 2, 24), 64,
+                           5, nullptr, 3, nullptr, 3);
+        kv.v.page_stride = 96;
+        table = {4, 1, -1, -1, -1, -1, 0, 2, 3};
+        lengths = {4, 0, 6};
+        q_lengths = {1, 2, 3};
+        kv.block_table = table.data();
+        kv.lengths = lengths.data();
+    }
+};
+
+template <class Spoil>
+testing::AssertionResult refused(Words words, Spoil&& spoil) {
+    Call call;
+    spoil(call);
+    const std::vector<float> o = call.out.o.memory(), lse = call.out.lse;
+    testing::AssertionResult result = refuses([&] { call.run(); }, words);
+    if (!result) return result;
+    if (!same_bits(o.data(), call.out.o.memory().data(), static_cast<std::int64_t>(o.size())) ||
+        !same_bits(lse.data(), call.out.lse.data(), static_cast<std::int64_t>(lse.size())))
+        return testing::AssertionFailure() << "o or lse was written";
+    return result;
+}
+
+/// ... by the call and by the plan, which sees neither o nor lse.
+template <class Spoil>
+testing::AssertionResult refused_and_not_planned(Words words, Spoil&& spoil) {
+    testing::AssertionResult result = refused(words, spoil);
+    if (!result) return result;
+    Call call;
+    spoil(call);
+    try {
+        attenta::plan_softmax(call.q, call.q_lengths, call.kv, call.options);
+    } catch (const attenta::Error&) {
+        return result;
+    }
+    return testing::AssertionFailure() << "plan_softmax threw nothing";
+}
+
+TEST(SoftmaxErrors, TheCallThatIsSpoiledIsGood) {
+    Call call;
+    call.run();
+    Call paged;
+    paged.use_pages();
+    paged.run();
+    EXPECT_EQ(paged.lse[1], -infinity);  // of the sequence without keys
+}
+
+TEST(SoftmaxErrors, Shapes) {
+    EXPECT_TRUE(refused_and_not_planned({"softmax_attention", "k", "12", "16"}, [](Call& c) { c.kv.k.dim = 12; }));
+    EXPECT_TRUE(refused_and_not_planned({"q", "5", "2"}, [](Call& c) { c.q.heads = 5, c.o.heads = 5; }));
+    EXPECT_TRUE(refused_and_not_planned({"0"}, [](Call& c) { c.kv.heads = 0; }));
+    EXPECT_TRUE(refused_and_not_planned({"0"}, [](Call& c) { c.q.dim = c.kv.k.dim = 0; }));
+    EXPECT_TRUE(refused_and_not_planned({"v", "0"}, [](Call& c) { c.kv.v.dim = c.o.dim = 0; }));
+    EXPECT_TRUE(refused_and_not_planned({"q", "-1"}, [](Call& c) { c.q.tokens = c.o.tokens = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"-7"}, [](Call& c) { c.kv.tokens = -7; }));
+    EXPECT_TRUE(refused({"softmax_attention", "o", "3", "4"}, [](Call& c) { c.o.heads = 3; }));
+    EXPECT_TRUE(refused({"softmax_attention", "o", "5", "6"}, [](Call& c) { c.o.tokens = 5; }));
+    EXPECT_TRUE(refused({"softmax_attention", "o", "23", "24"}, [](Call& c) { c.o.dim = 23; }));
+}
+
+TEST(SoftmaxErrors, KeysAndValuesThatDoNotFitEachOther) {
+    Call c;
+    const auto call = [&](attenta::Heads<float> v) {
+        return [&c, v] { attenta::softmax_attention(c.q, c.k_memory.view(), v, c.o, {}, c.lse); };
+    };
+    attenta::Heads<float> shorter = c.v_memory.view(), fewer = c.v_memory.view();
+    shorter.tokens = 9;
+    fewer.heads = 1;
+    EXPECT_TRUE(refuses(call(shorter), {"softmax_attention", "v", "9", "10"}));
+    EXPECT_TRUE(refuses(call(fewer), {"softmax_attention", "v", "1", "2"}));
+}
+
+TEST(SoftmaxErrors, RowsOfTheOutputThatOverlap) {
+    EXPECT_TRUE(refused({"o", "10", "24"}, [](Call& c) { c.o.token_stride = 10; }));
+    EXPECT_TRUE(refused({"o", "0"}, [](Call& c) { c.o.token_stride = 0; }));
+    EXPECT_TRUE(refused({"o", "-24"}, [](Call& c) { c.o.token_stride = -24; }));
+    EXPECT_TRUE(refused({"o", "0"}, [](Call& c) { c.o.head_stride = 0; }));
+    EXPECT_TRUE(refused({"o", "24"}, [](Call& c) { c.o.head_stride = 24; }));
+    EXPECT_TRUE(refused({"o", "120"}, [](Call& c) { c.o.head_stride = 5 * 24; }));
+}
+
+TEST(SoftmaxErrors, StridesOfAxesWithOneEntryDoNotMatter) {
+    Call c;
+    c.q.tokens = c.o.tokens = 1;
+    c.o.token_stride = 0, c.q.token_stride = -5;
+    c.run();
+}
+
+TEST(SoftmaxErrors, NullPointers) {
+    EXPECT_TRUE(refused({"q", "null"}, [](Call& c) { c.q.data = nullptr; }));
+    EXPECT_TRUE(refused({"k", "null"}, [](Call& c) { c.kv.k.data = nullptr; }));
+    EXPECT_TRUE(refused({"v", "null"}, [](Call& c) { c.kv.v.data = nullptr; }));
+    EXPECT_TRUE(refused({"o", "null"}, [](Call& c) { c.o.data = nullptr; }));
+}
+
+TEST(SoftmaxErrors, NullPointersToNothingAreGood) {
+    Call keys;
+    keys.kv.tokens = 0;
+    keys.kv.k.data = keys.kv.v.data = nullptr;
+    keys.run();
+    EXPECT_EQ(keys.lse[0], -infinity);
+    Call queries;
+    queries.q.tokens = queries.o.tokens = 0;
+    queries.q.data = nullptr;
+    queries.o.data = nullptr;
+    queries.run();
+}
+
+TEST(SoftmaxErrors, ScalarOptions) {
+    EXPECT_TRUE(refused_and_not_planned({"window_left", "-2"}, [](Call& c) { c.options.window_left = -2; }));
+    EXPECT_TRUE(refused_and_not_planned({"window_right", "-3"}, [](Call& c) { c.options.window_right = -3; }));
+    EXPECT_TRUE(
+        refused_and_not_planned({"prefix", "-1"}, [](Call& c) { c.options.causal = true, c.options.prefix = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"prefix", "-1"}, [](Call& c) { c.options.prefix = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"scale"}, [](Call& c) { c.options.scale = nan; }));
+    EXPECT_TRUE(refused_and_not_planned({"scale"}, [](Call& c) { c.options.scale = infinity; }));
+    EXPECT_TRUE(refused_and_not_planned({"scale"}, [](Call& c) { c.options.scale = -infinity; }));
+    EXPECT_TRUE(refused_and_not_planned({"softcap"}, [](Call& c) { c.options.softcap = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"softcap"}, [](Call& c) { c.options.softcap = nan; }));
+}
+
+TEST(SoftmaxErrors, ArraysPerHead) {
+    EXPECT_TRUE(refused_and_not_planned({"alibi_slopes", "3", "4"}, [](Call& c) {
+        c.options.alibi_slopes = {c.floats.data(), 3};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"alibi_slopes", "1", "4"}, [](Call& c) {
+        c.options.alibi_slopes = {c.floats.data(), 1};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"sink", "5", "4"}, [](Call& c) { c.options.sink = {c.floats.data(), 5}; }));
+    EXPECT_TRUE(refused_and_not_planned({"sink", "2", "4"}, [](Call& c) { c.options.sink = {c.floats.data(), 2}; }));
+}
+
+TEST(SoftmaxErrors, Segments) {
+    const auto segments = [](std::size_t q, std::size_t k) {
+        return [q, k](Call& c) {
+            c.options.segment_q = {c.integers.data(), q}, c.options.segment_k = {c.integers.data(), k};
+        };
+    };
+    EXPECT_TRUE(refused_and_not_planned({"segment_k"}, segments(6, 0)));
+    EXPECT_TRUE(refused_and_not_planned({"segment_q"}, segments(0, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"segment_q", "5", "6"}, segments(5, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"segment_k", "11", "10"}, segments(6, 11)));
+}
+
+TEST(SoftmaxErrors, MasksAndBiases) {
+    const auto bias = [](std::int64_t heads, std::int64_t rows, std::int64_t cols) {
+        return [=](Call& c) { c.options.bias = {c.floats.data(), heads, rows, cols}; };
+    };
+    const auto mask = [](std::int64_t heads, std::int64_t rows, std::int64_t cols) {
+        return [=](Call& c) { c.options.mask = {c.bools.get(), heads, rows, cols}; };
+    };
+    EXPECT_TRUE(refused_and_not_planned({"bias", "2", "4"}, bias(2, 6, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "5", "6"}, bias(4, 5, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "9", "10"}, bias(1, 6, 9)));
+    EXPECT_TRUE(refused_and_not_planned({"mask", "3", "4"}, mask(3, 6, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"mask", "7", "6"}, mask(4, 7, 10)));
+    EXPECT_TRUE(refused_and_not_planned({"mask", "11", "10"}, mask(1, 6, 11)));
+}
+
+TEST(SoftmaxErrors, OptionsOfOneSequenceInABatch) {
+    EXPECT_TRUE(refused_and_not_planned({"bias", "3"}, [](Call& c) {
+        c.use_pages(), c.options.bias = {c.floats.data(), 1, 6, 10};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"mask", "3"}, [](Call& c) {
+        c.use_pages(), c.options.mask = {c.bools.get(), 1, 6, 10};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"3"}, [](Call& c) {
+        c.use_pages();
+        c.options.segment_q = {c.integers.data(), 6}, c.options.segment_k = {c.integers.data(), 10};
+    }));
+}
+
+TEST(SoftmaxErrors, BlockTables) {
+    EXPECT_TRUE(refused_and_not_planned({"block_table", "-1", "5"}, [](Call& c) { c.use_pages(), c.table[1] = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"block_table", "5"}, [](Call& c) { c.use_pages(), c.table[8] = 5; }));
+    EXPECT_TRUE(
+        refused_and_not_planned({"table_stride", "2", "3"}, [](Call& c) { c.use_pages(), c.kv.table_stride = 2; }));
+    EXPECT_TRUE(
+        refused_and_not_planned({"block_table", "null"}, [](Call& c) { c.use_pages(), c.kv.block_table = nullptr; }));
+    EXPECT_TRUE(refused_and_not_planned({"page_size", "-2"}, [](Call& c) { c.use_pages(), c.kv.page_size = -2; }));
+}
+
+TEST(SoftmaxErrors, Lengths) {
+    EXPECT_TRUE(refused_and_not_planned({"-3"}, [](Call& c) { c.use_pages(), c.lengths[1] = -3; }));
+    EXPECT_TRUE(refused_and_not_planned({"lengths"}, [](Call& c) { c.use_pages(), c.kv.lengths = nullptr; }));
+    EXPECT_TRUE(refused_and_not_planned({"q_lengths", "7", "6"}, [](Call& c) {
+        c.use_pages(), c.q_lengths = {1, 2, 4};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"q_lengths", "5", "6"}, [](Call& c) {
+        c.use_pages(), c.q_lengths = {1, 2, 2};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"q_lengths", "2", "3"}, [](Call& c) { c.use_pages(), c.q_lengths = {3, 3}; }));
+    EXPECT_TRUE(refused_and_not_planned({"q_lengths", "-1"}, [](Call& c) { c.use_pages(), c.q_lengths = {4, -1, 3}; }));
+}
+
+/// `x` moved by some bytes.
+template <class T>
+T* moved(T* x, std::uintptr_t bytes) {
+    return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(x) + bytes);
+}
+
+TEST(SoftmaxErrors, MisalignedPointers) {
+    for (const attenta::Dtype half : {attenta::Dtype::bf16, attenta::Dtype::f16}) {
+        EXPECT_TRUE(refused({"k"}, [&](Call& c) { c.kv.k.dtype = half, c.kv.k.data = moved(c.kv.k.data, 1); }));
+        EXPECT_TRUE(refused({"v"}, [&](Call& c) { c.kv.v.dtype = half, c.kv.v.data = moved(c.kv.v.data, 1); }));
+    }
+    EXPECT_TRUE(refused({"k"}, [](Call& c) { c.kv.k.data = moved(c.kv.k.data, 2); }));
+    EXPECT_TRUE(refused({"v"}, [](Call& c) { c.kv.v.data = moved(c.kv.v.data, 1); }));
+    EXPECT_TRUE(refused({"q"}, [](Call& c) { c.q.data = moved(c.q.data, 2); }));
+    EXPECT_TRUE(refused({"o"}, [](Call& c) { c.o.data = moved(c.o.data, 2); }));
+}
+
+TEST(SoftmaxErrors, OutputsOverInputs) {
+    const auto narrow = [](Call& c) { c.kv.v.dim = 16, c.o = attenta::hnd(c.o.data, 4, 6, 16); };
+    EXPECT_TRUE(refused({"o", "q"}, [&](Call& c) { narrow(c), c.o.data = const_cast<float*>(c.q.data); }));
+    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) { c.o.data = c.k_memory.row(1, 9) + 15; }));
+    EXPECT_TRUE(refused({"o", "v"}, [&](Call& c) { c.o.data = c.v_memory.row(1, 9) + 23; }));
+    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) { c.use_pages(), c.o.data = c.k_memory.row(1, 5); }));
+    EXPECT_TRUE(refused({"lse", "o"}, [&](Call& c) { c.lse = c.o.row(3, 5) + 23; }));
+}
+
+TEST(SoftmaxErrors, OutputsRightBesideInputsAreGood) {
+    std::vector<float> memory(4 * 6 * 16 + 4 * 6 * 24 + 4 * 6);
+    Call c;
+    c.q = attenta::hnd<const float>(memory.data(), 4, 6, 16);
+    c.o = attenta::hnd(memory.data() + 4 * 6 * 16, 4, 6, 24);
+    c.lse = memory.data() + 4 * 6 * 16 + 4 * 6 * 24;
+    c.run();
+}
+
+TEST(SoftmaxErrors, APlanRefusesWithoutSpoilingTheContext) {
+    Case good({4, 2, 6, 10, 16, 24});
+    attenta::Context context;
+    const Output before = attend(good, context);
+    good.options.window_left = -9;
+    EXPECT_THROW(attend(good, context), attenta::Error);
+    good.options.window_left = -1;
+    EXPECT_TRUE(same_bits(attend(good, context), before));
+}
+
+}  // namespace
+}  // namespace attenta_test

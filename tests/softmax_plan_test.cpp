@@ -1,0 +1,75 @@
+// Plans: what is decided once, and what a run may rely on.
+#include <attenta/attenta.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "support/isas.hpp"
+#include "support/softmax_case.hpp"
+
+namespace attenta_test {
+namespace {
+
+using attenta::Context;
+using attenta::KvView;
+
+TEST(SoftmaxPlan, SeveralOfOneContextRunInAnyOrder) {
+    const Case small({4, 2, 3, 50, 16, 16}), large({8, 2, 100, 700, 64, 64}), split({8, 2, 1, 4000, 32, 32});
+    on_every_isa([&](Context& context) {
+        std::vector<attenta::SoftmaxPlan> plans;
+        const auto kv = [](const Case& c) { return KvView::of(c.k.view(), c.v.view()); };
+        for (const Case* c : {&small, &large, &split})
+            plans.push_back(attenta::plan_softmax(c->q.view(), {}, kv(*c), {}, context));
+        for (int repeat = 0; repeat < 2; ++repeat) {
+            std::size_t plan = 0;
+            for (const Case* c : {&small, &large, &split}) {
+                Output out(c->shape.Hq, c->shape.Tq, c->shape.Dv);
+                plans[plan++].run(c->q.view(), kv(*c), out.o.view(), out.lse.data());
+                Context alone;
+                EXPECT_TRUE(same_bits(out, attend(*c, alone))) << c->shape;
+            }
+        }
+    });
+}
+
+TEST(SoftmaxPlan, KeepsTheInstructionSetItWasMadeWith) {
+    const Case c({4, 2, 40, 300, 64, 64});
+    const KvView kv = KvView::of(c.k.view(), c.v.view());
+    for (const attenta::Isa isa : available_isas()) {
+        Context context;
+        const IsaScope scope(isa);
+        const Output want = attend(c, context);
+        const attenta::SoftmaxPlan plan = attenta::plan_softmax(c.q.view(), {}, kv, {}, context);
+        for (const attenta::Isa other : available_isas()) {
+            attenta::set_isa(other);
+            Output out(4, 40, 64);
+            plan.run(c.q.view(), kv, out.o.view(), out.lse.data());
+            EXPECT_TRUE(same_bits(out, want)) << name(isa) << " and " << name(other);
+        }
+    }
+}
+
+TEST(SoftmaxPlan, ScratchDoesNotGrowWithTheLengthOfPrefill) {
+    const Tensor<float> keys(2, 8192, 64);
+    for (const int threads : {1, 2}) {
+        attenta::ThreadPool pool(threads);
+        const auto scratch = [&](std::int64_t tokens) {
+            Context context(pool);
+            attenta::SoftmaxOptions options;
+            options.causal = true;
+            const attenta::Heads<const float> q =
+                attenta::hnd<const float>(nullptr, 8, tokens, 64);  // a plan reads no q
+            return attenta::plan_softmax(q, {}, KvView::of(keys.view().slice(0, tokens), keys.view().slice(0, tokens)),
+                                         options, context)
+                .scratch_bytes();
+        };
+        EXPECT_LE(scratch(8192), static_cast<std::size_t>(threads) << 23);
+        EXPECT_LE(scratch(8192), scratch(2048) + (std::size_t{1} << 16));
+    }
+}
+
+}  // namespace
+}  // namespace attenta_test
