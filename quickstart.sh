@@ -61,7 +61,7 @@ case "${1:-tour}" in
         exec ctest --preset release -LE long --output-on-failure -j2 ;;
     bench)
         build
-        for program in build/release/bin/bench_*; do "$program"; done ;;
+        exec build/release/bin/attenta-bench ;;
     help | -h | --help)
         usage ;;
     *)

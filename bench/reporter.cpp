@@ -31,9 +31,10 @@ void Reporter::take_sample(Run& run) {
     if (!run.counters.count(seconds_counter)) return;
     const double runs = take(runs_counter);
     if (run.run_type == Run::RT_Iteration) run.iterations = static_cast<benchmark::IterationCount>(runs);
-    // The totals, which other reporters divide by the iterations. True of aggregates, too.
-    run.real_accumulated_time = take(seconds_counter) * static_cast<double>(run.iterations);
-    run.cpu_accumulated_time = take(cpu_seconds_counter) * static_cast<double>(run.iterations);
+    // Reporters divide totals by the iterations, also in aggregates, but take percentages as they are.
+    const double scale = run.aggregate_unit == benchmark::kPercentage ? 1.0 : static_cast<double>(run.iterations);
+    run.real_accumulated_time = take(seconds_counter) * scale;
+    run.cpu_accumulated_time = take(cpu_seconds_counter) * scale;
 }
 
 void Reporter::check(const Run& run) {

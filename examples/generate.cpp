@@ -3,6 +3,7 @@
 #include "llama.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <iostream>
@@ -114,17 +115,18 @@ void generate(const Options& o) {
     attenta::KvCache cache = model.make_cache(std::min(config.max_positions, prompt_length + o.tokens), o.storage);
     std::mt19937_64 random(o.seed);
 
-    for (const Token token : prompt) print(token);
     const auto start = Clock::now();
     std::vector<float> logits = model.forward(prompt, cache, 1, context);
     const double prompt_seconds = seconds_since(start);
+    for (const Token token : prompt) print(token);
 
     const auto decode_start = Clock::now();
     std::int64_t generated = 0;
-    for (; generated < o.tokens; ++generated) {
+    while (generated < o.tokens) {
         const Token token = sample(logits, o.temperature, random);
         if (std::count(config.end_tokens.begin(), config.end_tokens.end(), token) > 0) break;
         print(token);
+        ++generated;
         if (cache.size() == config.max_positions) break;
         logits = model.forward({&token, 1}, cache, 1, context);
     }

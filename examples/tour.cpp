@@ -13,7 +13,9 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -106,65 +108,78 @@ std::vector<double> attention_in_double(Heads<const float> q, Heads<const float>
     return o;
 }
 
-/// Seconds of the fastest of many runs.
+/// Seconds of the fastest run of some 20 ms of runs.
 template <class F>
 double best_time(const F& run) {
     using Clock = std::chrono::steady_clock;
     const auto since = [](Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); };
-    constexpr double budget = 0.06;
-    constexpr int at_least = 4;
-    run();
-    double best = 1e9;
+    double best = std::numeric_limits<double>::infinity();
     const auto begin = Clock::now();
-    for (int i = 0; i < at_least || since(begin) < budget; ++i) {
+    do {
         const auto start = Clock::now();
         run();
         best = std::min(best, since(start));
-    }
+    } while (since(begin) < 0.02);
     return best;
 }
 
-struct Result {
-    std::string implementation;
-    double seconds = 0, error = 0;
+/// One way to compute a layer's attention, and how it did.
+struct Contender {
+    std::string name;
+    std::function<void()> run;
+    double seconds = std::numeric_limits<double>::infinity(), error = 0;
 };
 
-struct Variant {
-    Isa isa;
-    Dtype storage;
+/// The layer's keys and values in a cache of the given type, and a plan for the given instruction set.
+struct Attenta {
+    attenta::KvCache cache;
+    attenta::KvView kv;
+    attenta::SoftmaxPlan plan;
+
+    Attenta(const LayerTensors& layer, Heads<const float> q, Isa isa, Dtype storage)
+        : cache({.kv_heads = layer.k.heads, .dim = layer.k.dim, .capacity = layer.k.tokens, .storage = storage}),
+          kv(filled(layer)),
+          plan(plan_for(q, isa)) {}
+
+private:
+    attenta::KvView filled(const LayerTensors& layer) {
+        cache.append(0, layer.k.view(), layer.v.view());
+        return cache.view(0);
+    }
+    attenta::SoftmaxPlan plan_for(Heads<const float> q, Isa isa) const {
+        attenta::set_isa(isa);
+        return attenta::plan_softmax(q, {}, kv, {.causal = true});
+    }
 };
 
-/// Every instruction set here on f32; on the best one also K/V at half the size.
-std::vector<Variant> variants(Isa best) {
-    std::vector<Variant> list;
-    for (const Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512, Isa::neon64})
-        if (attenta::is_available(isa)) list.push_back({isa, Dtype::f32});
-    list.push_back({best, Dtype::bf16});
-    list.push_back({best, Dtype::f16});
-    return list;
-}
-
-/// The last `queries` tokens of the layer attend to all keys up to their own.
-std::vector<Result> measure(const LayerTensors& layer, std::int64_t queries, const std::vector<Variant>& list) {
+/// The last `queries` tokens of the layer attend to all keys up to their own: by Eigen, by every instruction set here
+/// on f32, and by the best one on K and V of half the size.
+std::vector<Contender> measure(const LayerTensors& layer, std::int64_t queries, Isa best) {
     const Heads<const float> k = layer.k.view(), v = layer.v.view();
     const Heads<const float> q = layer.q.view().slice(layer.q.tokens - queries, queries);
     const std::vector<double> want = attention_in_double(q, k, v);
     std::vector<float> got(want.size());
     const Heads<float> o = attenta::hnd(got.data(), q.heads, queries, v.dim);
-    std::vector<Result> results;
-    const double naive_seconds = best_time([&] { bench::naive_eigen(q, k, v, o, /*causal=*/true); });
-    results.push_back({"naive Eigen", naive_seconds, max_difference(got, want)});
-    for (const auto& [isa, storage] : list) {
-        attenta::set_isa(isa);
-        attenta::KvCache cache({.kv_heads = k.heads, .dim = k.dim, .capacity = k.tokens, .storage = storage});
-        cache.append(0, k, v);
-        const attenta::KvView kv = cache.view(0);
-        const auto plan = attenta::plan_softmax(q, {}, kv, {.causal = true});
-        const double seconds = best_time([&] { plan.run(q, kv, o); });
-        results.push_back({std::string("attenta ") + name(isa) + ", " + name(storage) + " cache", seconds,
-                           max_difference(got, want)});
+
+    std::vector<Contender> contenders{{"naive Eigen", [&] { bench::naive_eigen(q, k, v, o, /*causal=*/true); }}};
+    const auto add = [&](Isa isa, Dtype storage) {
+        const auto attention = std::make_shared<Attenta>(layer, q, isa, storage);
+        contenders.push_back({std::string("attenta ") + name(isa) + ", " + name(storage) + " cache",
+                              [attention, q, o] { attention->plan.run(q, attention->kv, o); }});
+    };
+    for (const Isa isa : {Isa::sse2, Isa::avx2, Isa::avx512, Isa::neon64})
+        if (attenta::is_available(isa)) add(isa, Dtype::f32);
+    add(best, Dtype::bf16);
+    add(best, Dtype::f16);
+
+    constexpr int rounds = 4;  // in turns, so that a busy moment of the machine is nobody's alone
+    for (int round = 0; round < rounds; ++round) {
+        for (Contender& c : contenders) {
+            c.seconds = std::min(c.seconds, best_time(c.run));
+            c.error = max_difference(got, want);
+        }
     }
-    return results;
+    return contenders;
 }
 
 /// Floating point operations that the definition needs: a dot product and a row of values per visible pair and head.
@@ -173,31 +188,32 @@ double flops(const LayerTensors& layer, std::int64_t queries) {
     return 2 * static_cast<double>(layer.q.heads * (layer.k.dim + layer.v.dim)) * pairs;
 }
 
-void print_rows(const std::string& layer, const std::vector<Result>& results, double roof_seconds) {
+void print_rows(const std::string& layer, const std::vector<Contender>& results, double roof_seconds) {
     for (std::size_t i = 0; i < results.size(); ++i) {
-        const Result& r = results[i];
-        std::printf("   %-6s %-27s %9.1f us %9.1fx %8.0f %% %11.1e\n", i == 0 ? layer.c_str() : "",
-                    r.implementation.c_str(), 1e6 * r.seconds, results[0].seconds / r.seconds,
-                    100 * roof_seconds / r.seconds, r.error);
+        const Contender& r = results[i];
+        std::printf("   %-6s %-27s %9.1f us %9.1fx %8.0f %% %11.1e\n", i == 0 ? layer.c_str() : "", r.name.c_str(),
+                    1e6 * r.seconds, results[0].seconds / r.seconds, 100 * roof_seconds / r.seconds, r.error);
     }
 }
 
 void compare(const std::vector<LayerTensors>& layers, std::int64_t queries, Isa best) {
     std::printf("   %-6s %-27s %12s %10s %10s %11s\n", "layer", "implementation", "time", "speed-up", "of roof",
                 "max error");
-    std::vector<Result> mean;
+    std::vector<Contender> mean;
     double mean_roof = 0;
     const auto count = static_cast<double>(layers.size());
     for (std::size_t l = 0; l < layers.size(); ++l) {
         const double peak_before = bench::fma_peak(1, best);
-        const std::vector<Result> results = measure(layers[l], queries, variants(best));
+        const std::vector<Contender> results = measure(layers[l], queries, best);
         const double roof = flops(layers[l], queries) / std::max(peak_before, bench::fma_peak(1, best));
         print_rows(std::to_string(l), results, roof);
-        mean.resize(results.size());
         mean_roof += roof / count;
-        for (std::size_t i = 0; i < results.size(); ++i)
-            mean[i] = {results[i].implementation, mean[i].seconds + results[i].seconds / count,
-                       std::max(mean[i].error, results[i].error)};
+        mean.resize(results.size(), {.name = {}, .run = {}, .seconds = 0, .error = 0});
+        for (std::size_t i = 0; i < results.size(); ++i) {
+            mean[i].name = results[i].name;
+            mean[i].seconds += results[i].seconds / count;
+            mean[i].error = std::max(mean[i].error, results[i].error);
+        }
     }
     print_rows("mean", mean, mean_roof);
     std::printf("\n");

@@ -33,18 +33,23 @@ namespace {
 const Backend* compiled_backend(Isa isa) {
     switch (isa) {
 #if defined(ATTENTA_HAS_SSE2)
-        case Isa::sse2: return &attenta_backend_sse2;
+        case Isa::sse2:
+            return &attenta_backend_sse2;
 #endif
 #if defined(ATTENTA_HAS_AVX2)
-        case Isa::avx2: return &attenta_backend_avx2;
+        case Isa::avx2:
+            return &attenta_backend_avx2;
 #endif
 #if defined(ATTENTA_HAS_AVX512)
-        case Isa::avx512: return &attenta_backend_avx512;
+        case Isa::avx512:
+            return &attenta_backend_avx512;
 #endif
 #if defined(ATTENTA_HAS_NEON64)
-        case Isa::neon64: return &attenta_backend_neon64;
+        case Isa::neon64:
+            return &attenta_backend_neon64;
 #endif
-        default: return nullptr;
+        default:
+            return nullptr;
     }
 }
 
@@ -53,16 +58,18 @@ bool processor_has(Isa isa) {
     // The compiler's run-time library also asks the operating system whether it saves the registers.
     __builtin_cpu_init();
     switch (isa) {
-        case Isa::sse2: return true;
+        case Isa::sse2:
+            return true;
         case Isa::avx2: {
             unsigned a = 0, b = 0, c = 0, d = 0;
             const bool f16c = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
             return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
         }
         case Isa::avx512:
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                   __builtin_cpu_supports("avx512vl");
-        default: return false;
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+        default:
+            return false;
     }
 #else
     return isa == Isa::neon64;
@@ -79,8 +86,10 @@ const Backend* first_choice() {
     const char* wanted = std::getenv("ATTENTA_ISA");
     if (!wanted || !*wanted) return best();
     const std::optional<Isa> isa = isa_named(wanted);
-    if (!isa) fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', must be one of sse2, avx2, avx512, neon64");
-    if (!is_available(*isa)) fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', which is not available here");
+    if (!isa)
+        fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', must be one of sse2, avx2, avx512, neon64");
+    if (!is_available(*isa))
+        fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', which is not available here");
     return compiled_backend(*isa);
 }
 

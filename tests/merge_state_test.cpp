@@ -194,8 +194,8 @@ TEST(MergeState, RefusesBadInput) {
     };
     EXPECT_TRUE(refuses(call(0, 2, 5, 8), {"merge_state", "parts", "0"}));
     EXPECT_TRUE(refuses(call(-1, 2, 5, 8), {"merge_state", "parts", "-1"}));
-    EXPECT_TRUE(refuses(call(3, -2, 5, 8), {"merge_state", "heads", "-2"}));
-    EXPECT_TRUE(refuses(call(3, 2, -5, 8), {"merge_state", "tokens", "-5"}));
+    EXPECT_TRUE(refuses(call(3, -2, 5, 8), {"merge_state", "-2"}));
+    EXPECT_TRUE(refuses(call(3, 2, -5, 8), {"merge_state", "-5"}));
     EXPECT_TRUE(refuses(call(3, 2, 5, -8), {"merge_state", "-8"}));
     for (const float bad : {infinity, nan}) {
         x.lse[27] = bad;

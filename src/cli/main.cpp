@@ -2,8 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cstdio>
 #include <exception>
-#include <iostream>
 
 #include "commands.hpp"
 
@@ -25,9 +25,7 @@ and metadata family, mechanism, params (JSON, default {}), atol (default 2e-5), 
 A line per file: ok | FAIL | missing, family/mechanism/case, largest absolute and relative difference.
 Exit code: 0 all ok; 1 a case failed or its mechanism is missing; 2 a file is damaged, foreign or refused.)";
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int attenta_program(int argc, char** argv) {
     CLI::App app("attenta: CPU attention kernels");
     app.set_version_flag("--version", ATTENTA_VERSION);
     app.require_subcommand(1);
@@ -60,9 +58,17 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;
-    } catch (const std::exception& e) {
-        std::cerr << "attenta: " << e.what() << '\n';
-        return 2;
     }
     return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return attenta_program(argc, argv);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "attenta: %s\n", e.what());
+        return 2;
+    }
 }

@@ -77,8 +77,10 @@ inline void set_mask(Case& c, std::int64_t heads, double chance, std::int64_t bl
     c.options.mask = {c.mask.get(), heads, c.shape.Tq, c.shape.Tk};
 }
 
-/// Documents of random lengths; keys and queries end together.
+/// Documents of random lengths; keys and queries end together. (Without keys there is nothing to name.)
 inline void set_segments(Case& c) {
+    if (c.shape.Tk == 0) return;
+    c.segment_q.clear(), c.segment_k.clear();
     std::int64_t document = 7;
     for (std::int64_t j = 0; j < c.shape.Tk; ++j)
         c.segment_k.push_back(document = c.random.chance(0.05) ? c.random.integer(1, 9) : document);

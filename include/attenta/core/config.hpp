@@ -28,9 +28,9 @@
 #define ATTENTA_INLINE inline
 #endif
 
-#define ATTENTA_BEGIN \
+#define ATTENTA_BEGIN   \
     namespace attenta { \
     inline namespace ATTENTA_ABI {
 #define ATTENTA_END \
-    } \
+    }               \
     }

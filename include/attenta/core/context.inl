@@ -28,7 +28,7 @@ ATTENTA_INLINE void Workspace::free() {
     if (allocator_.release)
         allocator_.release(data_, size_);
     else
-        ::operator delete(data_, std::align_val_t{detail::huge_page});
+        ::operator delete (data_, std::align_val_t{detail::huge_page});
     data_ = nullptr;
     size_ = 0;
 }
@@ -40,7 +40,7 @@ ATTENTA_INLINE std::byte* Workspace::reserve(std::size_t bytes) {
     if (allocator_.allocate) {
         data_ = static_cast<std::byte*>(allocator_.allocate(rounded));
     } else {
-        data_ = static_cast<std::byte*>(::operator new(rounded, std::align_val_t{detail::huge_page}));
+        data_ = static_cast<std::byte*>(::operator new (rounded, std::align_val_t{detail::huge_page}));
 #if defined(__linux__)
         ::madvise(data_, rounded, MADV_HUGEPAGE);
 #endif

@@ -14,8 +14,7 @@ ATTENTA_BEGIN
 class TaskRef {
 public:
     template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
-    TaskRef(F&& f)
+    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>) TaskRef(F&& f)
         : self_(const_cast<void*>(static_cast<const void*>(&f))), call_([](void* s, std::int64_t task, int slot) {
               (*static_cast<std::remove_reference_t<F>*>(s))(task, slot);
           }) {}

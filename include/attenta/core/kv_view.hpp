@@ -93,12 +93,13 @@ struct KvView {
     }
 
     /// An engine's own pages. `k` and `v` describe the first page of the pool: [page, token, head, dim] is
-    /// nhd(k_pool, page_size, heads, dim), [page, head, token, dim] is hnd(k_pool, heads, page_size, dim). `page_stride`
-    /// counts elements from page to page (set v.page_stride where that of V differs). `block_table` is
+    /// nhd(k_pool, page_size, heads, dim), [page, head, token, dim] is hnd(k_pool, heads, page_size, dim).
+    /// `page_stride` counts elements from page to page (set v.page_stride where that of V differs). `block_table` is
     /// [sequences, table_stride], `lengths` [sequences].
     template <class K, class V>
-    static KvView paged(Heads<K> k, Heads<V> v, std::int64_t page_stride, std::int64_t pages, const std::int32_t* block_table,
-                        std::int64_t table_stride, const std::int32_t* lengths, std::int64_t sequences = 1) {
+    static KvView paged(Heads<K> k, Heads<V> v, std::int64_t page_stride, std::int64_t pages,
+                        const std::int32_t* block_table, std::int64_t table_stride, const std::int32_t* lengths,
+                        std::int64_t sequences = 1) {
         KvView r = of(k, v);
         r.k.page_stride = page_stride;
         r.v.page_stride = page_stride;

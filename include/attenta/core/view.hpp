@@ -23,9 +23,7 @@ struct Heads {
         return {row(0, begin), heads, count, dim, head_stride, token_stride};
     }
 
-    operator Heads<const T>() const
-        requires(!std::is_const_v<T>)
-    {
+    operator Heads<const T>() const requires(!std::is_const_v<T>) {
         return {data, heads, tokens, dim, head_stride, token_stride};
     }
 };

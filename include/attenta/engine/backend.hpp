@@ -26,7 +26,3 @@ std::optional<Isa> isa_named(std::string_view name);
 std::string_view processor_name();
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/backend.inl>
-#endif

@@ -17,7 +17,8 @@ inline bool is_compiled(Isa isa) { return isa == simd::native_isa; }
 inline bool is_available(Isa isa) { return isa == simd::native_isa; }
 inline Isa active_isa() { return simd::native_isa; }
 inline const Backend& backend_of(Isa isa) {
-    if (!is_available(isa)) fail("set_isa", std::string(name(isa)) + " is not available here: headers mode has " + name(simd::native_isa));
+    if (!is_available(isa))
+        fail("set_isa", std::string(name(isa)) + " is not available here: headers mode has " + name(simd::native_isa));
     return active_backend();
 }
 inline void set_isa(Isa isa) { static_cast<void>(backend_of(isa)); }

@@ -17,8 +17,8 @@ struct Backend {
     // Engine loops. `scratch` belongs to the slot.
     void (*tile_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
     void (*rows_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
-    void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step, std::int64_t parts,
-                      std::int64_t dim_v, float* o, float* lse);
+    void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step,
+                      std::int64_t parts, std::int64_t dim_v, float* o, float* lse);
 
     // Edits of scores and weights.
     TileFunction soft_cap, alibi, bias, column_sums, last_rows;

@@ -29,14 +29,16 @@ template <class Arch>
 void apply(const Bias& e, const Tile<Arch>& t) {
     const KeyBlock& keys = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r)
-        simd::add_row<Arch>(t.raw().s + r * t.raw().stride, e.bias.row(t.row(r).head, t.row(r).index) + keys.begin, keys.count, 1.f);
+        simd::add_row<Arch>(t.raw().s + r * t.raw().stride, e.bias.row(t.row(r).head, t.row(r).index) + keys.begin,
+                            keys.count, 1.f);
 }
 
 template <class Arch>
 void apply(const ColumnSums& e, const Tile<Arch>& t) {
     const KeyBlock& keys = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r)
-        simd::add_row<Arch>(e.sums + t.row(r).head * e.keys + keys.begin, t.raw().s + r * t.raw().stride, keys.count, 1.f);
+        simd::add_row<Arch>(e.sums + t.row(r).head * e.keys + keys.begin, t.raw().s + r * t.raw().stride, keys.count,
+                            1.f);
 }
 
 template <class Arch>
@@ -44,7 +46,9 @@ void apply(const LastRows& e, const Tile<Arch>& t) {
     const KeyBlock& keys = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r) {
         const std::int64_t i = t.row(r).index - (e.queries - e.count);
-        if (i >= 0) std::copy_n(t.raw().s + r * t.raw().stride, keys.count, e.weights + (t.row(r).head * e.count + i) * e.keys + keys.begin);
+        if (i >= 0)
+            std::copy_n(t.raw().s + r * t.raw().stride, keys.count,
+                        e.weights + (t.row(r).head * e.count + i) * e.keys + keys.begin);
     }
 }
 

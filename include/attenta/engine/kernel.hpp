@@ -17,9 +17,9 @@
 
 ATTENTA_BEGIN
 
-/// A tile of scores or weights. `map(f)` replaces every vector s of scores by f(s, row, lane_keys): `row` is the vector's query,
-/// `lane_keys` the positions of its keys as floats (exact below 2^24). `map(f)` with one argument is for edits that need
-/// neither.
+/// A tile of scores or weights. `map(f)` replaces every vector s of scores by f(s, row, lane_keys): `row` is the
+/// vector's query, `lane_keys` the positions of its keys as floats (exact below 2^24). `map(f)` with one argument is
+/// for edits that need neither.
 template <class Arch>
 class Tile {
 public:
@@ -69,9 +69,10 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #define ATTENTA_DECLARE_EDIT(Edit)
-#define ATTENTA_DEFINE_EDIT(Edit) \
-    inline attenta::ScoreEdit edit_of(const Edit& e) { \
-        return attenta::ScoreEdit(e, [](attenta::Isa) -> attenta::TileFunction { return &attenta::detail::run_edit<Edit>; }); \
+#define ATTENTA_DEFINE_EDIT(Edit)                                                                       \
+    inline attenta::ScoreEdit edit_of(const Edit& e) {                                                  \
+        return attenta::ScoreEdit(                                                                      \
+            e, [](attenta::Isa) -> attenta::TileFunction { return &attenta::detail::run_edit<Edit>; }); \
     }
 #else
 #if defined(__x86_64__) || defined(__i386__)
@@ -81,19 +82,20 @@ ATTENTA_END
 #endif
 #define ATTENTA_EDIT_SYMBOL_(Edit, isa) attenta_edit_##Edit##_##isa
 #define ATTENTA_EDIT_SYMBOL(Edit, isa) ATTENTA_EDIT_SYMBOL_(Edit, isa)
-#define ATTENTA_EDIT_PROTOTYPE(Edit, isa) extern "C" void ATTENTA_EDIT_SYMBOL(Edit, isa)(const void*, attenta::ScoreTile&);
+#define ATTENTA_EDIT_PROTOTYPE(Edit, isa) \
+    extern "C" void ATTENTA_EDIT_SYMBOL(Edit, isa)(const void*, attenta::ScoreTile&);
 #define ATTENTA_EDIT_CASE(Edit, isa) \
     if (which == attenta::Isa::isa) return &ATTENTA_EDIT_SYMBOL(Edit, isa);
-#define ATTENTA_DECLARE_EDIT(Edit) \
-    ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_PROTOTYPE, Edit) \
-    inline attenta::ScoreEdit edit_of(const Edit& e) { \
+#define ATTENTA_DECLARE_EDIT(Edit)                                                     \
+    ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_PROTOTYPE, Edit)                                 \
+    inline attenta::ScoreEdit edit_of(const Edit& e) {                                 \
         return attenta::ScoreEdit(e, [](attenta::Isa which) -> attenta::TileFunction { \
-            ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_CASE, Edit) \
-            return nullptr; \
-        }); \
+            ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_CASE, Edit)                              \
+            return nullptr;                                                            \
+        });                                                                            \
     }
-#define ATTENTA_DEFINE_EDIT(Edit) \
+#define ATTENTA_DEFINE_EDIT(Edit)                                                                                     \
     extern "C" void ATTENTA_EDIT_SYMBOL(Edit, ATTENTA_KERNEL_ISA)(const void* parameters, attenta::ScoreTile& tile) { \
-        attenta::detail::run_edit<Edit>(parameters, tile); \
+        attenta::detail::run_edit<Edit>(parameters, tile);                                                            \
     }
 #endif

@@ -1,7 +1,8 @@
 // Which keys a query may see.
 //
-// A mask answers by row, as at most two intervals of key positions (`spans`) or as a row of bits (`bits`), and classifies
-// a tile: empty tiles are skipped, full ones not tested. Masks compose: `Causal{} && Window{1023} || Global{4}`.
+// A mask answers by row, as at most two intervals of key positions (`spans`) or as a row of bits (`bits`), and
+// classifies a tile: empty tiles are skipped, full ones not tested. Masks compose: `Causal{} && Window{1023} ||
+// Global{4}`.
 //
 // A mask of one's own is any trivially copyable struct of at most Mask::capacity bytes with
 //     Spans spans(const MaskRow& row) const;                       or
@@ -30,7 +31,8 @@ struct Interval {
     constexpr bool empty() const { return begin >= end; }
 };
 
-inline constexpr Interval everywhere{std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
+inline constexpr Interval everywhere{std::numeric_limits<std::int64_t>::min(),
+                                     std::numeric_limits<std::int64_t>::max()};
 
 constexpr Interval intersect(Interval a, Interval b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 constexpr Interval hull(Interval a, Interval b) {
@@ -72,7 +74,8 @@ namespace detail {
 /// Clears the bits outside [begin, end).
 inline void keep_bits(std::uint64_t* words, std::int64_t count, std::int64_t begin, std::int64_t end) {
     for (std::int64_t w = 0; w * 64 < count; ++w) {
-        const std::int64_t lo = std::clamp<std::int64_t>(begin - w * 64, 0, 64), hi = std::clamp<std::int64_t>(end - w * 64, 0, 64);
+        const std::int64_t lo = std::clamp<std::int64_t>(begin - w * 64, 0, 64),
+                           hi = std::clamp<std::int64_t>(end - w * 64, 0, 64);
         const std::uint64_t below_hi = hi == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << hi) - 1;
         const std::uint64_t below_lo = lo == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << lo) - 1;
         words[w] &= lo < hi ? below_hi & ~below_lo : 0;
@@ -102,11 +105,17 @@ inline void keep_spans(const Spans& s, const KeyBlock& keys, std::uint64_t* word
 }
 
 template <class M>
-concept SpanMask = requires(const M m, MaskRow r) { m.spans(r); };
+concept SpanMask = requires(const M m, MaskRow r) {
+    m.spans(r);
+};
 template <class M>
-concept ClassifyingMask = requires(const M m, MaskRow r, KeyBlock k) { m.classify(r, r, k); };
+concept ClassifyingMask = requires(const M m, MaskRow r, KeyBlock k) {
+    m.classify(r, r, k);
+};
 template <class M>
-concept BoundedMask = requires(const M m, MaskRow r) { m.hull(r, r); };
+concept BoundedMask = requires(const M m, MaskRow r) {
+    m.hull(r, r);
+};
 
 template <class M>
 void mask_bits(const M& m, const MaskRow& row, const KeyBlock& keys, std::uint64_t* words) {
@@ -141,8 +150,9 @@ public:
 
     Mask() = default;
     template <class M>
-        requires(!std::is_same_v<M, Mask> && (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); }))
-    Mask(const M& m)
+    requires(!std::is_same_v<M, Mask> &&
+             (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); }))
+        Mask(const M& m)
         : bits_([](const void* s, const MaskRow& r, const KeyBlock& k, std::uint64_t* w) {
               detail::mask_bits(*static_cast<const M*>(s), r, k, w);
           }),
@@ -152,7 +162,8 @@ public:
           hull_([](const void* s, const MaskRow& a, const MaskRow& b) {
               return detail::mask_hull(*static_cast<const M*>(s), a, b);
           }) {
-        static_assert(sizeof(M) <= capacity && std::is_trivially_copyable_v<M>, "a mask is a small struct of values and borrowed pointers");
+        static_assert(sizeof(M) <= capacity && std::is_trivially_copyable_v<M>,
+                      "a mask is a small struct of values and borrowed pointers");
         ::new (static_cast<void*>(storage_)) M(m);
     }
 
@@ -186,7 +197,8 @@ struct MaskSet {
     }
     Cover classify(const MaskRow& first, const MaskRow& last, const KeyBlock& keys) const {
         Cover c = Cover::all;
-        for (std::int64_t m = 0; m < count && c != Cover::none; ++m) c = std::min(c, masks[m].classify(first, last, keys));
+        for (std::int64_t m = 0; m < count && c != Cover::none; ++m)
+            c = std::min(c, masks[m].classify(first, last, keys));
         return c;
     }
     Interval hull(const MaskRow& first, const MaskRow& last) const {
@@ -303,7 +315,8 @@ struct MaskOr {
 
     void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         for (std::int64_t i = 0; i < keys.count; i += 64) {
-            const KeyBlock part{keys.begin + i, std::min<std::int64_t>(64, keys.count - i), keys.positions ? keys.positions + i : nullptr};
+            const KeyBlock part{keys.begin + i, std::min<std::int64_t>(64, keys.count - i),
+                                keys.positions ? keys.positions + i : nullptr};
             std::uint64_t x = ~std::uint64_t{0}, y = x;
             detail::mask_bits(a, r, part, &x);
             detail::mask_bits(b, r, part, &y);
@@ -319,7 +332,8 @@ struct MaskOr {
 };
 
 template <class M>
-concept MaskLike = std::is_trivially_copyable_v<M> && (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); });
+concept MaskLike = std::is_trivially_copyable_v<M> &&
+    (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); });
 
 template <MaskLike A, MaskLike B>
 MaskAnd<A, B> operator&&(const A& a, const B& b) {

@@ -11,10 +11,11 @@ ATTENTA_BEGIN
 
 namespace tile {
 
-/// One row: part p is o_parts[p · o_step ..] and lse_parts[p · lse_step]. `o` may be one of the parts' only if it is the first.
+/// One row: part p is o_parts[p · o_step ..] and lse_parts[p · lse_step]. `o` may be one of the parts' only if it is
+/// the first.
 template <class Arch>
-void merge_row(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step, std::int64_t parts,
-               std::int64_t dim_v, float* o, float* lse) {
+void merge_row(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step,
+               std::int64_t parts, std::int64_t dim_v, float* o, float* lse) {
     constexpr float none = -std::numeric_limits<float>::infinity();
     float top = none, sum = 0;
     for (std::int64_t p = 0; p < parts; ++p) top = std::max(top, lse_parts[p * lse_step]);

@@ -8,12 +8,13 @@
 //         template <class Arch> void operator()(attenta::simd::Tile<Arch> t) const;
 //     };
 //
-// attenta's own edits are compiled into the backends. One's own are compiled by the CMake function `attenta_add_kernels`
-// or in headers mode (see engine/kernel.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })` works as well: it is
-// compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
+// attenta's own edits are compiled into the backends. One's own are compiled by the CMake function
+// `attenta_add_kernels` or in headers mode (see engine/kernel.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
+// works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
 //
 // Where other score formulas attach (DESIGN §4):
-//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may add
+//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may
+//   add
 //                                              products of its own; disentangled, relative_xl, neural, additive
 //   state per query block, declared key order  Job::key_order and the task's own scratch; path
 //   relative terms                             tables by distance: TileRow::position - KeyBlock::position
@@ -50,7 +51,8 @@ public:
     ScoreEdit() = default;
     template <class P>
     ScoreEdit(const P& parameters, TileFunction (*resolve)(Isa)) : resolve_(resolve) {
-        static_assert(sizeof(P) <= capacity && std::is_trivially_copyable_v<P>, "an edit is a small struct of values and borrowed pointers");
+        static_assert(sizeof(P) <= capacity && std::is_trivially_copyable_v<P>,
+                      "an edit is a small struct of values and borrowed pointers");
         ::new (static_cast<void*>(storage_)) P(parameters);
     }
 
@@ -95,11 +97,9 @@ ScoreEdit edit(const edits::Bias& e);
 
 /// A lambda on ScoreTile&. Slow: prefer a kernel. Its captures must fit into ScoreEdit::capacity.
 template <class F>
-    requires std::is_invocable_v<const F&, ScoreTile&>
-ScoreEdit edit(const F& f) {
-    return ScoreEdit(f, [](Isa) -> TileFunction {
-        return [](const void* p, ScoreTile& t) { (*static_cast<const F*>(p))(t); };
-    });
+requires std::is_invocable_v<const F&, ScoreTile&> ScoreEdit edit(const F& f) {
+    return ScoreEdit(
+        f, [](Isa) -> TileFunction { return [](const void* p, ScoreTile& t) { (*static_cast<const F*>(p))(t); }; });
 }
 
 /// The slopes of Press et al. 2022 for n heads: 2^(-8 (h+1) / m), m the largest power of two <= n; then every other

@@ -11,17 +11,21 @@
 // The parts depend on the sequence alone: results are the same to the bit for any threads and any batch.
 //
 // Where the rest of DESIGN §4's table attaches:
-//   job across a group's heads or all heads, with halo   Task::head_begin .. head_end and row_begin .. row_end: a task may span
+//   job across a group's heads or all heads, with halo   Task::head_begin .. head_end and row_begin .. row_end: a task
+//   may span
 //                                                        heads (the rows loop does) and start before the rows it writes
 //   passes with known statistics                         Request::known_lse: weights are exact in the pass   (exists)
 //   weights edited after the denominator is known        Request::weight_edits, with known_lse               (exists)
 //   observers: column sums, last rows, mass of groups    a weight edit that only reads (observers.hpp)       (exists)
-//   values that depend on (i, j)                         a weight edit sees the tile of weights and its keys and may add to
+//   values that depend on (i, j)                         a weight edit sees the tile of weights and its keys and may
+//   add to
 //                                                        the task's output rows what V[j] does not carry
-//   extra keys per query or head                         a further part of the merge: (o, lse) of the extra keys, as sinks enter
-//   softmax inside a softmax                             a weight edit with known inner statistics
-//   other normalisers                                    Normalizer: what replaces exp and the running maximum; row-local ones
-//                                                        (sigmoid, ReLU²) need no state, whole-row ones (entmax) a pass before
+//   extra keys per query or head                         a further part of the merge: (o, lse) of the extra keys, as
+//   sinks enter softmax inside a softmax                             a weight edit with known inner statistics other
+//   normalisers                                    Normalizer: what replaces exp and the running maximum; row-local
+//   ones
+//                                                        (sigmoid, ReLU²) need no state, whole-row ones (entmax) a pass
+//                                                        before
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -58,10 +62,10 @@ struct Request {
     ScoreEdits edits;
     std::span<const float> sink;  ///< [Hq] or empty
 
-    bool values = true;                 ///< false: only lse
-    const float* known_lse = nullptr;   ///< [Hq, tokens]: the second pass, weights are exp(s - known_lse)
-    ScoreEdits weight_edits;            ///< on tiles of exact weights; needs known_lse. Tiles of one K/V head come in order,
-                                        ///< on one thread, so an edit may accumulate per head
+    bool values = true;                ///< false: only lse
+    const float* known_lse = nullptr;  ///< [Hq, tokens]: the second pass, weights are exp(s - known_lse)
+    ScoreEdits weight_edits;  ///< on tiles of exact weights; needs known_lse. Tiles of one K/V head come in order,
+                              ///< on one thread, so an edit may accumulate per head
 };
 
 /// An edit whose function is resolved.
@@ -94,9 +98,10 @@ struct Task {
     std::int64_t sequence = 0, q_begin = 0;  ///< token of q where the sequence starts
     std::int64_t q_offset = 0;               ///< position of its query 0
     std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
-    bool dots = false;       ///< runs in the rows loop
-    std::int64_t part = -1;  ///< -1: the whole result, written to o; otherwise row `part` of part_o / part_lse, counted in rows
-    bool sink = true;        ///< this task counts the sink
+    bool dots = false;  ///< runs in the rows loop
+    std::int64_t part =
+        -1;  ///< -1: the whole result, written to o; otherwise row `part` of part_o / part_lse, counted in rows
+    bool sink = true;  ///< this task counts the sink
 
     MaskRow mask_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
         return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group};
@@ -113,7 +118,8 @@ public:
     /// Checks everything and makes the schedule. Throws Error.
     Plan(const Request& request, Context& context);
 
-    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, const float* known_lse = nullptr) const;
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
+             const float* known_lse = nullptr) const;
     std::size_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
@@ -134,13 +140,11 @@ private:
     std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
 };
 
-/// Throws Error if the bytes of `o` or `lse` meet those of q, K, V or each other, or pointers are null or misaligned.
-void check_tensors(const char* function, Heads<const float> q, const KvView& kv, Heads<float> o, const float* lse);
+/// Throws Error if `o` (where the call has one) does not fit, if its bytes or those of `lse` meet those of q, K, V or
+/// each other, or if pointers are null or misaligned.
+void check_tensors(const char* function, Heads<const float> q, const KvView& kv, const Heads<float>* o,
+                   const float* lse);
 
 }  // namespace tile
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/tile.inl>
-#endif

@@ -2,6 +2,7 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile_scratch.hpp>
 
 #include <algorithm>
@@ -21,10 +22,12 @@ inline void check_batch(const Request& r) {
     const char* f = r.function;
     const auto sequences = static_cast<std::int64_t>(r.q_lengths.size());
     if (r.q_lengths.empty()) {
-        if (r.kv.sequences != 1) fail(f, "q_lengths is empty, needs one length for each of " + text(r.kv.sequences) + " sequences");
+        if (r.kv.sequences != 1)
+            fail(f, "q_lengths is empty, needs one length for each of " + text(r.kv.sequences) + " sequences");
         return;
     }
-    if (sequences != r.kv.sequences) fail(f, "q_lengths has " + text(sequences) + " sequences, K/V have " + text(r.kv.sequences));
+    if (sequences != r.kv.sequences)
+        fail(f, "q_lengths has " + text(sequences) + " sequences, K/V have " + text(r.kv.sequences));
     std::int64_t sum = 0;
     for (const std::int32_t n : r.q_lengths) {
         if (n < 0) fail(f, "q_lengths has " + text(n) + ", lengths are at least 0");
@@ -37,11 +40,13 @@ inline void check_pages(const char* f, const KvView& kv, std::int64_t sequence) 
     const std::int64_t needed = (kv.length(sequence) + kv.page_size - 1) / kv.page_size;
     if (needed > 0 && !kv.block_table) fail(f, "block_table is null, needs " + text(needed) + " pages");
     if (needed > kv.table_stride)
-        fail(f, "block_table has room for " + text(kv.table_stride) + " pages, sequence " + text(sequence) + " needs " + text(needed));
+        fail(f, "block_table has room for " + text(kv.table_stride) + " pages, sequence " + text(sequence) + " needs " +
+                    text(needed));
     for (std::int64_t p = 0; p < needed; ++p) {
         const std::int64_t page = kv.block_table[sequence * kv.table_stride + p];
         if (page < 0 || page >= kv.pages)
-            fail(f, "block_table[" + text(sequence) + "][" + text(p) + "] is " + text(page) + ", the pool has " + text(kv.pages) + " pages");
+            fail(f, "block_table[" + text(sequence) + "][" + text(p) + "] is " + text(page) + ", the pool has " +
+                        text(kv.pages) + " pages");
     }
 }
 
@@ -51,12 +56,15 @@ inline void check_cache(const char* f, const KvView& kv) {
     if (kv.page_size < 0) fail(f, "kv.page_size is " + text(kv.page_size) + ", needs at least 0");
     for (const KvView::Side* s : {&kv.k, &kv.v}) {
         const char* side = s == &kv.k ? "k" : "v";
-        for (const auto& [what, stride] : {std::pair{"token", s->token_stride}, {"head", s->head_stride}, {"page", s->page_stride}})
-            if (stride < 0) fail(f, std::string(side) + " has " + what + " stride " + text(stride) + ", needs at least 0");
+        for (const auto& [what, stride] :
+             {std::pair{"token", s->token_stride}, {"head", s->head_stride}, {"page", s->page_stride}})
+            if (stride < 0)
+                fail(f, std::string(side) + " has " + what + " stride " + text(stride) + ", needs at least 0");
     }
     for (std::int64_t s = 0; s < kv.sequences; ++s) {
         if (kv.length(s) < 0) fail(f, "sequence " + text(s) + " has " + text(kv.length(s)) + " keys, needs at least 0");
-        if (kv.starts && kv.starts[s] < 0) fail(f, "kv.starts[" + text(s) + "] is " + text(kv.starts[s]) + ", needs at least 0");
+        if (kv.starts && kv.starts[s] < 0)
+            fail(f, "kv.starts[" + text(s) + "] is " + text(kv.starts[s]) + ", needs at least 0");
         if (kv.page_size > 0) check_pages(f, kv, s);
     }
 }
@@ -102,40 +110,47 @@ inline Bytes bytes_of(const KvView& kv, const KvView::Side& s) {
     }
     if (tokens < 1 || pages < 1 || kv.heads < 1) return {};
     const auto* p = static_cast<const std::byte*>(s.data);
-    const std::int64_t last = (pages - 1) * s.page_stride + (tokens - 1) * s.token_stride + (kv.heads - 1) * s.head_stride + s.dim;
+    const std::int64_t last =
+        (pages - 1) * s.page_stride + (tokens - 1) * s.token_stride + (kv.heads - 1) * s.head_stride + s.dim;
     return {p, p + last * size_of(s.dtype)};
 }
 
-inline bool misaligned(const void* p, std::int64_t size) { return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0; }
+inline bool misaligned(const void* p, std::int64_t size) {
+    return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0;
+}
 
 inline void check_pointer(const char* f, const char* name, const void* p, std::int64_t element, bool needed) {
     if (needed && !p) fail(f, std::string(name) + " is null, has elements to hold");
     if (misaligned(p, element))
-        fail(f, std::string(name) + " is misaligned: its address is no multiple of " + text(element) + ", the size of an element");
+        fail(f, std::string(name) + " is misaligned: its address is no multiple of " + text(element) +
+                    ", the size of an element");
 }
 
 inline void check_output(const char* f, Heads<const float> q, const KvView& kv, Heads<float> o) {
     if (o.heads != q.heads || o.tokens != q.tokens || o.dim != kv.v.dim)
-        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(q.heads) + ", " +
-                    text(q.tokens) + ", " + text(kv.v.dim) + "]");
+        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(q.heads) +
+                    ", " + text(q.tokens) + ", " + text(kv.v.dim) + "]");
+    if (o.tokens == 0) return;
     const std::int64_t across = (o.heads - 1) * o.head_stride + o.dim, along = (o.tokens - 1) * o.token_stride + o.dim;
     const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
     const bool apart = o.tokens <= 1 || o.heads <= 1 || o.head_stride >= along || o.token_stride >= across;
     if (!tokens_ok || !heads_ok || !apart)
-        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) + " of tokens, rows of " + text(o.dim) +
-                    " features need more: they overlap");
+        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) +
+                    " of tokens, rows of " + text(o.dim) + " features need more: they overlap");
 }
 
 }  // namespace checks
 
-ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, Heads<float> o, const float* lse) {
+ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, const Heads<float>* o,
+                                  const float* lse) {
     using namespace checks;
+    if (o) check_output(f, q, kv, *o);
     if (q.tokens == 0) return;
-    const Bytes bq = bytes_of(q), bk = bytes_of(kv, kv.k), bv = bytes_of(kv, kv.v), bo = bytes_of(o);
-    check_pointer(f, "q", q.data, sizeof(float), bq.begin < bq.end || !q.data);
+    const Bytes bq = bytes_of(q), bk = bytes_of(kv, kv.k), bv = bytes_of(kv, kv.v), bo = o ? bytes_of(*o) : Bytes{};
+    check_pointer(f, "q", q.data, sizeof(float), true);
     check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), bk.end != bk.begin);
     check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), bv.end != bv.begin);
-    check_pointer(f, "o", o.data, sizeof(float), o.heads > 0);
+    if (o) check_pointer(f, "o", o->data, sizeof(float), true);
     check_pointer(f, "lse", lse, sizeof(float), false);
     const auto* l = reinterpret_cast<const std::byte*>(lse);
     const Bytes bl{l, lse ? l + q.heads * q.tokens * static_cast<std::int64_t>(sizeof(float)) : l};
@@ -195,7 +210,8 @@ ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
     if (!job_.mask || job_.kv.positions) return all;
     Interval seen;
     for (std::int64_t h = t.head_begin; h < t.head_end; ++h)
-        seen = hull(seen, job_.mask.hull(t.mask_row(h, t.row_begin, job_.group), t.mask_row(h, t.row_end - 1, job_.group)));
+        seen = hull(seen,
+                    job_.mask.hull(t.mask_row(h, t.row_begin, job_.group), t.mask_row(h, t.row_end - 1, job_.group)));
     seen = intersect(all, seen);
     return seen.empty() ? Interval{t.key_begin, t.key_begin} : seen;
 }
@@ -243,7 +259,8 @@ ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_tas
     for (std::int64_t h = 0; h < sequence.head_end; ++h)
         for (std::int64_t r = 0; r < rows; ++r) {
             const MaskRow row = sequence.mask_row(h, r, job_.group);
-            merges_.push_back({row.head, sequence.q_begin + row.index, part_rows_ + h * rows + r, sequence.head_end * rows, parts});
+            merges_.push_back(
+                {row.head, sequence.q_begin + row.index, part_rows_ + h * rows + r, sequence.head_end * rows, parts});
         }
     part_rows_ += parts * sequence.head_end * rows;
 }
@@ -266,7 +283,8 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
 }
 
-ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, const float* known_lse) const {
+ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
+                              const float* known_lse) const {
     std::byte* scratch = context_->workspace().data();
     Executor& executor = context_->executor();
     Job job = job_;
@@ -280,15 +298,17 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
 
     executor.parallel_for(static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         const Task& t = tasks_[static_cast<std::size_t>(i)];
-        (t.dots ? backend_->rows_task : backend_->tile_task)(job, t, scratch + static_cast<std::size_t>(slot) * slot_bytes_);
+        (t.dots ? backend_->rows_task : backend_->tile_task)(job, t,
+                                                             scratch + static_cast<std::size_t>(slot) * slot_bytes_);
     });
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
     executor.parallel_for((merges + chunk - 1) / chunk, [&](std::int64_t i, int) {
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
-            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, job.part_lse + m.first, m.step, m.parts, job.values ? kv.v.dim : 0,
-                                job.values ? o.row(m.head, m.token) : nullptr, lse ? lse + m.head * q.tokens + m.token : nullptr);
+            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, job.part_lse + m.first, m.step,
+                                m.parts, job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr,
+                                lse ? lse + m.head * q.tokens + m.token : nullptr);
         }
     });
 }

@@ -39,9 +39,14 @@ class TileLoop {
 
 public:
     TileLoop(const Job& job, const Task& task, std::byte* memory)
-        : job_(job), task_(task), carver_(memory),
-          x_(carver_, job.kv.k.dim, job.kv.v.dim, std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
-          dim_(job.kv.k.dim), dim_v_(job.kv.v.dim), o_stride_(round_up(dim_v_, L)) {}
+        : job_(job),
+          task_(task),
+          carver_(memory),
+          x_(carver_, job.kv.k.dim, job.kv.v.dim,
+             std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
+          dim_(job.kv.k.dim),
+          dim_v_(job.kv.v.dim),
+          o_stride_(round_up(dim_v_, L)) {}
 
     void run() {
         const std::int64_t step = rows_per_task(dim_, dim_v_);
@@ -90,19 +95,22 @@ private:
         }
         std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
         for (std::int64_t b = 0; b < rows_; b += most_rows) {
+            // Rows behind the last repeat it; nobody looks at their results.
             const Strip s = strip_at(b);
-            const std::int64_t step = s.tile_rows();
-            float* packed = x_.q + b * dim_;
-            for (std::int64_t r = 0; r < step; ++r) {
+            const float* q[most_rows];
+            for (std::int64_t r = 0; r < most_rows; ++r) {
                 const MaskRow& row = x_.row[b + std::min(r, s.rows - 1)];
-                const float* q = job_.q.row(row.head, task_.q_begin + row.index);
-                const float factor = r < s.rows ? job_.q_factor : 0.f;
-                for (std::int64_t c = 0; c < dim_; ++c) packed[c * step + r] = r < s.rows ? q[c] * factor : 0.f;
+                q[r] = job_.q.row(row.head, task_.q_begin + row.index);
             }
+            with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
+                simd::pack_queries<Arch, R>(q, dim_, job_.q_factor, x_.q + b * dim_);
+            });
         }
     }
 
-    float known(const MaskRow& row) const { return job_.known_lse[row.head * job_.q.tokens + task_.q_begin + row.index]; }
+    float known(const MaskRow& row) const {
+        return job_.known_lse[row.head * job_.q.tokens + task_.q_begin + row.index];
+    }
 
     Interval visible_keys() const {
         const Interval all{task_.key_begin, task_.key_end};
@@ -118,11 +126,13 @@ private:
         const KvView& kv = job_.kv;
         kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
         simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
-            simd::pack_keys<Arch, vectors, T>(x_.k_rows, head_ * kv.k.head_stride * size_of(kv.k.dtype), block_.count, dim_, x_.k);
+            simd::pack_keys<Arch, vectors, T>(x_.k_rows, head_ * kv.k.head_stride * size_of(kv.k.dtype), block_.count,
+                                              dim_, x_.k);
         });
         if (job_.values)
             simd::with_type(kv.v.dtype, [&]<class T>(const T*) {
-                simd::pack_values<Arch, vectors, T>(x_.v_rows, head_ * kv.v.head_stride * size_of(kv.v.dtype), block_.count, key_block, dim_v_, x_.v);
+                simd::pack_values<Arch, vectors, T>(x_.v_rows, head_ * kv.v.head_stride * size_of(kv.v.dtype),
+                                                    block_.count, key_block, dim_v_, x_.v);
             });
         constexpr std::int64_t step = strips_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
@@ -146,7 +156,9 @@ private:
             for (std::int64_t i = 0; i < n; ++i) values(strips[i], c, begin);
     }
 
-    float* scores_of(const Strip& s, std::int64_t tile_begin) const { return x_.s + (s.begin - tile_begin) * key_block; }
+    float* scores_of(const Strip& s, std::int64_t tile_begin) const {
+        return x_.s + (s.begin - tile_begin) * key_block;
+    }
     std::uint64_t* bits_of(std::int64_t row_in_tile) const { return x_.bits + row_in_tile * words_per_block; }
 
     /// Finds the keys that the strip sees; false if there are none.
@@ -176,16 +188,20 @@ private:
     template <class F>
     static void with_rows(int kind, F&& f) {
         switch (kind) {
-            case 0: return f(std::integral_constant<int, most_rows>{});
-            case 1: return f(std::integral_constant<int, most_rows * 2 / 3>{});
-            default: return f(std::integral_constant<int, most_rows / 3>{});
+            case 0:
+                return f(std::integral_constant<int, most_rows>{});
+            case 1:
+                return f(std::integral_constant<int, most_rows * 2 / 3>{});
+            default:
+                return f(std::integral_constant<int, most_rows / 3>{});
         }
     }
 
     void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_,
-                                                                           scores_of(s, tile_begin) + panel, key_block, nullptr);
+            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
+                x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel, key_block,
+                nullptr);
         });
     }
 
@@ -231,17 +247,21 @@ private:
         if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
             if (here == width)
-                simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_, alpha);
+                simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
+                                                                                        alpha);
             else
-                simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_, alpha);
+                simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
+                                                                                  alpha);
         });
     }
 
-    void careful_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns, std::int64_t keys, float* o) const {
+    void careful_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns,
+                        std::int64_t keys, float* o) const {
         for (std::int64_t r = 0; r < s.rows; ++r) {
             simd::scale_row<Arch>(o + r * o_stride_, columns, alpha[r]);
             for (std::int64_t j = 0; j < keys; ++j)
-                if (p[r * key_block + j] != 0.f) simd::add_row<Arch>(o + r * o_stride_, v + j * columns, columns, p[r * key_block + j]);
+                if (p[r * key_block + j] != 0.f)
+                    simd::add_row<Arch>(o + r * o_stride_, v + j * columns, columns, p[r * key_block + j]);
         }
     }
 
@@ -253,7 +273,8 @@ private:
             const float l = x_.l[r];
             const float lse = l == 0.f ? minus_infinity : x_.m[r] * job_.to_log2 * ln2 + std::log(l);
             const std::int64_t token = task_.q_begin + row.index;
-            const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) + first_ - task_.row_begin + r;
+            const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) +
+                                      first_ - task_.row_begin + r;
             if (task_.part >= 0)
                 job_.part_lse[part] = lse;
             else if (job_.lse)

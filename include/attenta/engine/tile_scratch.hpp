@@ -55,7 +55,7 @@ struct TileScratch {
         v_rows = c.take<const std::byte*>(key_block);
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
-        q = c.take<float>(padded * dim);
+        q = c.take<float>(padded * dim + most_lanes);
         o = c.take<float>(padded * round_up(dim_v, most_lanes));
         m = c.take<float>(padded);
         l = c.take<float>(padded);

@@ -16,7 +16,7 @@ struct CacheOptions {
     int layers = 1;
     std::int64_t kv_heads = 0;
     std::int64_t dim = 0;
-    std::int64_t dim_v = 0;  ///< 0: as dim
+    std::int64_t dim_v = 0;     ///< 0: as dim
     std::int64_t capacity = 0;  ///< tokens
     Dtype storage = Dtype::f32;
 };
@@ -26,8 +26,8 @@ public:
     /// Allocates everything. Throws Error on sizes below 1.
     explicit KvCache(const CacheOptions& options);
 
-    /// Adds k [Hkv, n, D] and v [Hkv, n, Dv] to a layer, converted to the storage type. Throws Error when shapes do not fit
-    /// or the layer would hold more than `capacity`.
+    /// Adds k [Hkv, n, D] and v [Hkv, n, Dv] to a layer, converted to the storage type. Throws Error when shapes do not
+    /// fit or the layer would hold more than `capacity`.
     void append(int layer, Heads<const float> k, Heads<const float> v);
 
     /// Forgets all but the first `tokens` tokens of every layer (those that hold more).

@@ -40,16 +40,16 @@ using IntBatch = xsimd::batch<std::int32_t, Arch>;
 template <class Arch>
 inline constexpr std::int64_t lanes = static_cast<std::int64_t>(Batch<Arch>::size);
 
-/// f(std::integral_constant<int, 0>) … f(std::integral_constant<int, N-1>): a loop that is unrolled for sure, so that arrays
-/// of batches live in registers.
+/// f(std::integral_constant<int, 0>) … f(std::integral_constant<int, N-1>): a loop that is unrolled for sure, so that
+/// arrays of batches live in registers.
 template <int N, class F>
 ATTENTA_ALWAYS_INLINE void unrolled(F&& f) {
     [&]<int... I>(std::integer_sequence<int, I...>) ATTENTA_FLATTEN { (f(std::integral_constant<int, I>{}), ...); }
     (std::make_integer_sequence<int, N>{});
 }
 
-/// The architectures that the backends use, and what a register tile is on each: rows × vectors. The tile's accumulators,
-/// one row of its operand and a broadcast fill the register file (32 registers, 16 on AVX2 and SSE2).
+/// The architectures that the backends use, and what a register tile is on each: rows × vectors. The tile's
+/// accumulators, one row of its operand and a broadcast fill the register file (32 registers, 16 on AVX2 and SSE2).
 
 template <class Arch>
 struct TileShape {
@@ -169,10 +169,13 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_c
 #if defined(__AVX512F__)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
     __m512 quad[4];       // quarter by quarter the sums of four rows
     unrolled<4>([&](auto g) ATTENTA_FLATTEN {
-        const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN { return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+        const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
+            return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        };
         const __m512d ab = _mm512_castps_pd(pair(rows[4 * g], rows[4 * g + 1]));
         const __m512d cd = _mm512_castps_pd(pair(rows[4 * g + 2], rows[4 * g + 3]));
-        quad[g] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+        quad[g] =
+            _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
     });
     const auto fold = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
         return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
@@ -188,7 +191,7 @@ ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
 #if XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<std::int32_t>(x);
 #else
-    return xsimd::bitwise_cast<IntBatch<Arch>>(x);
+    return xsimd::bitwise_cast<IntBatch<Arch> >(x);
 #endif
 }
 
@@ -197,7 +200,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 #if XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<float>(x);
 #else
-    return xsimd::bitwise_cast<Batch<Arch>>(x);
+    return xsimd::bitwise_cast<Batch<Arch> >(x);
 #endif
 }
 
@@ -224,9 +227,9 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<
 #endif
 }
 
-inline void prefetch(const void* p) {
+ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #if defined(__GNUC__)
-    __builtin_prefetch(p);
+    __builtin_prefetch(p, 0, 3);
 #else
     static_cast<void>(p);
 #endif

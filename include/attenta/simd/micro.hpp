@@ -1,5 +1,5 @@
-// The register tile: C[rows × vectors] (+)= A · B by broadcast and FMA. Scores and values are both this one kernel, without
-// a horizontal sum anywhere.
+// The register tile: C[rows × vectors] (+)= A · B by broadcast and FMA. Scores and values are both this one kernel,
+// without a horizontal sum anywhere.
 #pragma once
 
 #include <attenta/simd/arch.hpp>
@@ -11,11 +11,11 @@ namespace simd {
 /// What stands in C before the product is added.
 enum class Start : std::uint8_t { zero, keep, scale };
 
-/// C[r][n] = start + Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. With Start::scale, row r of C
-/// is multiplied by factor[r] first. Strides of A are compile-time so that its addresses are displacements.
+/// C[r][n] = start + Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. With Start::scale,
+/// row r of C is multiplied by factor[r] first. Strides of A are compile-time so that its addresses are displacements.
 template <class Arch, int Rows, int Vectors, int RowStep, int DepthStep, Start start>
-ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::int64_t b_stride, std::int64_t depth, float* c,
-                                         std::int64_t c_stride, const float* factor) {
+ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::int64_t b_stride, std::int64_t depth,
+                                         float* c, std::int64_t c_stride, const float* factor) {
     using B = Batch<Arch>;
     B sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
@@ -38,7 +38,8 @@ ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::in
         b += b_stride;
     }
     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[r][n].store_unaligned(c + r * c_stride + n * lanes<Arch>); });
+        unrolled<Vectors>([&](auto n)
+                              ATTENTA_FLATTEN { sum[r][n].store_unaligned(c + r * c_stride + n * lanes<Arch>); });
     });
 }
 

@@ -67,7 +67,8 @@ template <class Arch, class T>
 ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {
     const Batch<Arch> f(a);
     std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>)
+        fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
     for (; i < n; ++i) y[i] += a * static_cast<float>(x[i]);
 }
 
@@ -87,36 +88,41 @@ ATTENTA_ALWAYS_INLINE bool finish_row(float* y, const float* x, std::int64_t n, 
     return reduce_add<Arch>(zero) + tail == 0.f;
 }
 
-/// Dot products of `lanes / Rows` key rows with `Rows` query rows each, in one vector: lane u · Rows + r is k[u]·q[u][r].
-/// Keys are read one after the other, as memory has them. q[u] is [Rows][q_stride].
+/// Dot products of `lanes / Rows` keys with `Rows` queries, in one vector: lane u · Rows + r is k[u]·q[r]. Keys are
+/// read one after the other, the way prefetchers like it. q is [Rows][q_stride], padded with zeros to whole vectors.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, const float* const* q, std::int64_t q_stride, std::int64_t dim) {
-    constexpr int L = static_cast<int>(lanes<Arch>), Keys = L / Rows;
-    Batch<Arch> sum[L];
-    unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
-        const T* key = reinterpret_cast<const T*>(k[u]);
-        const float* query = q[u];
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const float* q, std::int64_t q_stride, std::int64_t dim) {
+    constexpr int L = static_cast<int>(lanes<Arch>);
+    Batch<Arch> sum[static_cast<std::size_t>(L)];
+    unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
         Batch<Arch> part[Rows];
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = Batch<Arch>(0.f); });
+        const auto step = [&](std::int64_t c, Batch<Arch> x) ATTENTA_FLATTEN {
+            unrolled<Rows>([&](auto r)
+                               ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(q + r * q_stride + c), part[r]); });
+        };
         std::int64_t c = 0;
-        for (; c + L <= dim; c += L) {
-            const Batch<Arch> x = load<Arch>(key + c);
-            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * q_stride + c), part[r]); });
-        }
-        if (c < dim) {  // q is padded with zeros to whole vectors
-            const Batch<Arch> x = load_part<Arch>(key + c, dim - c);
-            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * q_stride + c), part[r]); });
-        }
+        for (; c + L <= dim; c += L) step(c, load<Arch>(k[u] + c));
+        if (c < dim) step(c, load_part<Arch>(k[u] + c, dim - c));
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { sum[u * Rows + r] = part[r]; });
     });
     return reduce_rows<Arch>(sum);
 }
 
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole vectors.
+/// Asks for a row of `bytes` bytes.
+ATTENTA_ALWAYS_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
+    std::int64_t b = 0;
+    for (; b + 512 <= bytes; b += 512) unrolled<8>([&](auto i) ATTENTA_FLATTEN { prefetch(row + b + 64 * i); });
+    for (; b < bytes; b += 64) prefetch(row + b);
+}
+
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
+/// vectors.
 template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, std::int64_t keys, const float* p,
                                       std::int64_t p_stride, std::int64_t dim, float* o, std::int64_t o_stride) {
-    constexpr int L = static_cast<int>(lanes<Arch>), Wide = TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 / Rows : 8 / Rows;
+    constexpr int L = static_cast<int>(lanes<Arch>),
+                  Wide = TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 / Rows : 8 / Rows;
     constexpr int Vectors = Wide < 1 ? 1 : Wide > 8 ? 8 : Wide;
     const auto columns = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
         Batch<Arch> sum[Rows][N];
@@ -140,7 +146,9 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     std::int64_t c = 0;
     for (; c + Vectors * L <= dim; c += Vectors * L) columns(std::integral_constant<int, Vectors>{}, c, whole);
     for (; c + L <= dim; c += L) columns(std::integral_constant<int, 1>{}, c, whole);
-    if (c < dim) columns(std::integral_constant<int, 1>{}, c, [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
+    if (c < dim)
+        columns(std::integral_constant<int, 1>{}, c,
+                [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
 }
 
 }  // namespace simd

@@ -24,8 +24,10 @@ ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[16]) {
     });
     // Then the quarters among the groups: t[4 g + c] holds column 4 q + c of rows 4 g .. 4 g + 3 in its quarter q.
     unrolled<4>([&](auto c) ATTENTA_FLATTEN {
-        const __m512 low_ab = _mm512_shuffle_f32x4(t[c], t[4 + c], 0x88), high_ab = _mm512_shuffle_f32x4(t[c], t[4 + c], 0xdd);
-        const __m512 low_cd = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0x88), high_cd = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0xdd);
+        const __m512 low_ab = _mm512_shuffle_f32x4(t[c], t[4 + c], 0x88),
+                     high_ab = _mm512_shuffle_f32x4(t[c], t[4 + c], 0xdd);
+        const __m512 low_cd = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0x88),
+                     high_cd = _mm512_shuffle_f32x4(t[8 + c], t[12 + c], 0xdd);
         rows[c] = _mm512_shuffle_f32x4(low_ab, low_cd, 0x88);
         rows[8 + c] = _mm512_shuffle_f32x4(low_ab, low_cd, 0xdd);
         rows[4 + c] = _mm512_shuffle_f32x4(high_ab, high_cd, 0x88);
@@ -37,8 +39,10 @@ template <class Arch>
 ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[8]) {
     __m256 t[8];
     unrolled<2>([&](auto g) ATTENTA_FLATTEN {
-        const __m256 ab_low = _mm256_unpacklo_ps(rows[4 * g], rows[4 * g + 1]), ab_high = _mm256_unpackhi_ps(rows[4 * g], rows[4 * g + 1]);
-        const __m256 cd_low = _mm256_unpacklo_ps(rows[4 * g + 2], rows[4 * g + 3]), cd_high = _mm256_unpackhi_ps(rows[4 * g + 2], rows[4 * g + 3]);
+        const __m256 ab_low = _mm256_unpacklo_ps(rows[4 * g], rows[4 * g + 1]),
+                     ab_high = _mm256_unpackhi_ps(rows[4 * g], rows[4 * g + 1]);
+        const __m256 cd_low = _mm256_unpacklo_ps(rows[4 * g + 2], rows[4 * g + 3]),
+                     cd_high = _mm256_unpackhi_ps(rows[4 * g + 2], rows[4 * g + 3]);
         t[4 * g] = _mm256_shuffle_ps(ab_low, cd_low, 0x44);
         t[4 * g + 1] = _mm256_shuffle_ps(ab_low, cd_low, 0xee);
         t[4 * g + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);

@@ -13,13 +13,14 @@
 
 ATTENTA_BEGIN
 
-/// o_parts [P, H, T, Dv] and lse_parts [P, H, T] contiguous; o [H, T, Dv] contiguous, lse [H, T]. `o` and `lse` may be the
-/// first part's. Throws Error for P = 0, a size below zero, or an lse that is +inf or NaN.
-void merge_state(const float* o_parts, const float* lse_parts, std::int64_t parts, std::int64_t heads, std::int64_t tokens,
-                 std::int64_t dim_v, float* o, float* lse, Context& context = default_context());
+/// o_parts [P, H, T, Dv] and lse_parts [P, H, T] contiguous; o [H, T, Dv] contiguous, lse [H, T]. `o` and `lse` may be
+/// the first part's. Throws Error for P = 0, a size below zero, or an lse that is +inf or NaN.
+void merge_state(const float* o_parts, const float* lse_parts, std::int64_t parts, std::int64_t heads,
+                 std::int64_t tokens, std::int64_t dim_v, float* o, float* lse, Context& context = default_context());
 
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
+#include <attenta/engine/engine.inl>
 #include <attenta/softmax/merge_state.inl>
 #endif

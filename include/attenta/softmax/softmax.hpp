@@ -31,14 +31,14 @@ struct SoftmaxOptions {
     std::optional<std::int64_t> q_offset = {};  ///< position of query 0; default Tk - Tq of each sequence
     float softcap = 0;                          ///< 0: off
 
-    std::span<const float> alibi_slopes = {};         ///< [Hq], positive is a penalty
-    std::span<const float> sink = {};                 ///< [Hq], a finished logit that only joins the denominator
-    std::span<const std::int64_t> segment_q = {};     ///< [Tq] document of each query,
-    std::span<const std::int64_t> segment_k = {};     ///< [Tk] and of each key: only equal ones see each other
-    Matrices<const bool> mask = {};                   ///< [1 or Hq, Tq, Tk], true: visible
-    Matrices<const float> bias = {};                  ///< [1 or Hq, Tq, Tk], may hold -inf
-    Mask visible = {};                                ///< a mask of one's own, on top of all others
-    ScoreEdits edits = {};                            ///< edits of one's own, after bias and ALiBi
+    std::span<const float> alibi_slopes = {};      ///< [Hq], positive is a penalty
+    std::span<const float> sink = {};              ///< [Hq], a finished logit that only joins the denominator
+    std::span<const std::int64_t> segment_q = {};  ///< [Tq] document of each query,
+    std::span<const std::int64_t> segment_k = {};  ///< [Tk] and of each key: only equal ones see each other
+    Matrices<const bool> mask = {};                ///< [1 or Hq, Tq, Tk], true: visible
+    Matrices<const float> bias = {};               ///< [1 or Hq, Tq, Tk], may hold -inf
+    Mask visible = {};                             ///< a mask of one's own, on top of all others
+    ScoreEdits edits = {};                         ///< edits of one's own, after bias and ALiBi
     // Bias, mask and segments describe one sequence: with several sequences in a call they are refused.
 };
 
@@ -78,9 +78,9 @@ void softmax_attention(Heads<const float> q, const KvView& kv, Heads<float> o, c
 void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv, Heads<float> o,
                        const SoftmaxOptions& options = {}, float* lse = nullptr, Context& context = default_context());
 
-/// A call split in two: checks, schedule and scratch once, then `run` for every layer of a step. `run` checks nothing and
-/// allocates nothing; its tensors must have the shapes, strides and cache tables that were planned.
-/// Borrowed and needed until the last run: the context, the arrays of the options, the tables of the KvView.
+/// A call split in two: checks, schedule and scratch once, then `run` for every layer of a step. `run` checks nothing
+/// and allocates nothing; its tensors must have the shapes, strides and cache tables that were planned. Borrowed and
+/// needed until the last run: the context, the arrays of the options, the tables of the KvView.
 class SoftmaxPlan {
 public:
     SoftmaxPlan(SoftmaxPlan&&) noexcept;
@@ -93,27 +93,29 @@ public:
     std::size_t scratch_bytes() const;
 
 private:
-    friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&, const SoftmaxOptions&, Context&);
+    friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&,
+                                    const SoftmaxOptions&, Context&);
     explicit SoftmaxPlan(std::unique_ptr<tile::Plan> plan);
     std::unique_ptr<tile::Plan> plan_;
 };
 
-/// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of `q`
-/// count, not its data. `q_lengths` empty: one sequence.
+/// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of
+/// `q` count, not its data. `q_lengths` empty: one sequence.
 SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                          const SoftmaxOptions& options = {}, Context& context = default_context());
 
 template <class K, class V>
-void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options, float* lse,
-                       Context& context) {
+void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options,
+                       float* lse, Context& context) {
     if (k.tokens != v.tokens || k.heads != v.heads)
-        fail("softmax_attention", "v has " + std::to_string(v.heads) + " heads of " + std::to_string(v.tokens) + " tokens, k has " +
-                                      std::to_string(k.heads) + " of " + std::to_string(k.tokens));
+        fail("softmax_attention", "v has " + std::to_string(v.heads) + " heads of " + std::to_string(v.tokens) +
+                                      " tokens, k has " + std::to_string(k.heads) + " of " + std::to_string(k.tokens));
     softmax_attention(q, KvView::of(k, v), o, options, lse, context);
 }
 
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
+#include <attenta/engine/engine.inl>
 #include <attenta/softmax/softmax.inl>
 #endif

@@ -1,6 +1,6 @@
-// Exact attention weights, tile by tile, without ever holding the matrix: a first pass for the statistics of the rows, a
-// second one with weights exp(s − lse) that edits may read (observers) or change before they meet the values.
-// For accumulated scores of eviction policies, read-outs, and mechanisms that edit weights after the denominator is known.
+// Exact attention weights, tile by tile, without ever holding the matrix: a first pass for the statistics of the rows,
+// a second one with weights exp(s − lse) that edits may read (observers) or change before they meet the values. For
+// accumulated scores of eviction policies, read-outs, and mechanisms that edit weights after the denominator is known.
 #pragma once
 
 #include <attenta/engine/observers.hpp>
@@ -12,13 +12,15 @@ ATTENTA_BEGIN
 void softmax_statistics(Heads<const float> q, const KvView& kv, float* lse, const SoftmaxOptions& options = {},
                         Context& context = default_context());
 
-/// Pass 2: the weights with known lse go through `weight_edits`, then, if `o` has data, o = Σ_j weight_ij v_j. Tiles of one K/V
-/// head come in order of queries, then keys, on one thread. An edit that accumulates needs its memory zeroed before.
-void softmax_weights(Heads<const float> q, const KvView& kv, const float* lse, const ScoreEdits& weight_edits, Heads<float> o = {},
-                     const SoftmaxOptions& options = {}, Context& context = default_context());
+/// Pass 2: the weights with known lse go through `weight_edits`, then, if `o` has data, o = Σ_j weight_ij v_j. Tiles of
+/// one K/V head come in order of queries, then keys, on one thread. An edit that accumulates needs its memory zeroed
+/// before.
+void softmax_weights(Heads<const float> q, const KvView& kv, const float* lse, const ScoreEdits& weight_edits,
+                     Heads<float> o = {}, const SoftmaxOptions& options = {}, Context& context = default_context());
 
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
+#include <attenta/engine/engine.inl>
 #include <attenta/softmax/weights.inl>
 #endif

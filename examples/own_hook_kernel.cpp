@@ -1,0 +1,13 @@
+// Compiled once per instruction set: attenta_add_kernels(own_hook own_hook_kernel.cpp).
+#include "own_hook.hpp"
+
+template <class Arch>
+void LateDecay::operator()(attenta::Tile<Arch> t) const {
+    using Batch = typename attenta::Tile<Arch>::Batch;
+    t.map([this](Batch s, const attenta::TileRow& row, Batch key) {
+        const Batch distance = Batch(static_cast<float>(row.position) - grace) - key;
+        return s - Batch(rate) * xsimd::max(distance, Batch(0.f));
+    });
+}
+
+ATTENTA_DEFINE_EDIT(LateDecay)

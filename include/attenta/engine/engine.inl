@@ -1,0 +1,8 @@
+// Headers mode: all of the engine, declarations before definitions. Included at the end of mechanism headers alone: an
+// engine header that did so would be half read when another one needs it.
+#pragma once
+
+#include <attenta/engine/edits.inl>
+#include <attenta/engine/tile.inl>
+
+#include <attenta/engine/backend.inl>

@@ -1,0 +1,12 @@
+// s ← s / temperature
+#pragma once
+
+#include <attenta/engine/kernel.hpp>
+
+struct Temperature {
+    float temperature;
+
+    template <class Arch>
+    void operator()(attenta::Tile<Arch> tile) const;
+};
+ATTENTA_DECLARE_EDIT(Temperature)
