@@ -19,10 +19,25 @@ void map(const float* x, float* y, std::int64_t n) {
     if (i < n) simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(x + i, n - i)), n - i);
 }
 
-template <class Loop>
-void run_task(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
+template <class Arch>
+void run_tiles(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
     const simd::FlushToZero flush;
-    Loop(job, task, scratch).run();
+    tile::TileLoop<Arch>(job, task, scratch).run();
+}
+
+template <class Arch>
+void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
+    const simd::FlushToZero flush;
+    switch (tile::padded_rows(task.row_end - task.row_begin)) {
+        case 1:
+            return tile::RowsLoop<Arch, 1>(job, task, scratch).run();
+        case 2:
+            return tile::RowsLoop<Arch, 2>(job, task, scratch).run();
+        case 4:
+            return tile::RowsLoop<Arch, 4>(job, task, scratch).run();
+        default:
+            return tile::RowsLoop<Arch, 8>(job, task, scratch).run();
+    }
 }
 
 }  // namespace detail
@@ -32,8 +47,8 @@ constexpr Backend make_backend(Isa isa) {
     Backend b{};
     b.isa = isa;
     b.lanes = simd::lanes<Arch>;
-    b.tile_task = &detail::run_task<tile::TileLoop<Arch>>;
-    b.rows_task = &detail::run_task<tile::RowsLoop<Arch>>;
+    b.tile_task = &detail::run_tiles<Arch>;
+    b.rows_task = &detail::run_rows<Arch>;
     b.merge_row = &tile::merge_row<Arch>;
     b.soft_cap = &edits::run<Arch, edits::SoftCap>;
     b.alibi = &edits::run<Arch, edits::Alibi>;

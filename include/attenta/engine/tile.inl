@@ -272,7 +272,7 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
         Carver c(nullptr);
         const std::int64_t rows = t.row_end - t.row_begin;
         if (t.dots)
-            RowsScratch(c, dim, dim_v, padded_rows(rows) * (t.head_end - t.head_begin));
+            RowsScratch(c, dim, dim_v, t.head_end - t.head_begin, padded_rows(rows));
         else
             TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(dim, dim_v)));
         slot = std::max(slot, c.used());

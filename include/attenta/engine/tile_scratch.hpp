@@ -79,19 +79,18 @@ struct RowsScratch {
     float *q, *o, *s, *m, *l, *alpha, *edit;
     MaskRow* row;
 
-    /// `rows`: padded rows of all heads of the task.
-    RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
-        const std::int64_t padded = round_up(rows, most_lanes);
+    /// `rows`: padded rows of a head.
+    RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
-        q = c.take<float>(rows * round_up(dim, most_lanes));
-        o = c.take<float>(rows * round_up(dim_v, most_lanes));
-        s = c.take<float>(key_block * padded);
-        m = c.take<float>(padded);
-        l = c.take<float>(padded);
-        alpha = c.take<float>(padded);
+        q = c.take<float>(heads * rows * round_up(dim, most_lanes));
+        o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
+        s = c.take<float>(key_block * rows + most_lanes);
+        m = c.take<float>(heads * most_lanes);
+        l = c.take<float>(heads * most_lanes);
+        alpha = c.take<float>(most_lanes);
         edit = c.take<float>(dot_rows * key_block);
-        row = c.take<MaskRow>(padded);
+        row = c.take<MaskRow>(heads * rows);
     }
 };
 

@@ -88,22 +88,47 @@ ATTENTA_ALWAYS_INLINE bool finish_row(float* y, const float* x, std::int64_t n, 
     return reduce_add<Arch>(zero) + tail == 0.f;
 }
 
-/// Dot products of `lanes / Rows` keys with `Rows` queries, in one vector: lane u · Rows + r is k[u]·q[r]. Keys are
-/// read one after the other, the way prefetchers like it. q is [Rows][q_stride], padded with zeros to whole vectors.
+/// Query rows for dot_rows: [vector][Rows][lane], times `factor`, zeros behind the last channel and for null rows.
+template <class Arch, int Rows>
+void interleave_rows(const float* const* rows, std::int64_t dim, float factor, float* q) {
+    constexpr std::int64_t L = lanes<Arch>;
+    for (std::int64_t c = 0; c < dim; c += L)
+        for (int r = 0; r < Rows; ++r, q += L) {
+            Batch<Arch> x(0.f);
+            if (rows[r]) x = c + L <= dim ? load<Arch>(rows[r] + c) : load_part<Arch>(rows[r] + c, dim - c);
+            (x * Batch<Arch>(factor)).store_unaligned(q);
+        }
+}
+
+/// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
+/// k[u]·q[r]. Keys are read one after the other, the way prefetchers like it.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const float* q, std::int64_t q_stride, std::int64_t dim) {
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
         Batch<Arch> part[Rows];
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = Batch<Arch>(0.f); });
-        const auto step = [&](std::int64_t c, Batch<Arch> x) ATTENTA_FLATTEN {
-            unrolled<Rows>([&](auto r)
-                               ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(q + r * q_stride + c), part[r]); });
+        const T* key = k[u];
+        const float* query = q;
+        const auto vectors = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                const Batch<Arch> x = load<Arch>(key + n * L);
+                unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                    part[r] = fma<Arch>(x, load<Arch>(query + (n * Rows + r) * L), part[r]);
+                });
+            });
+            key += N * L;
+            query += N * Rows * L;
         };
-        std::int64_t c = 0;
-        for (; c + L <= dim; c += L) step(c, load<Arch>(k[u] + c));
-        if (c < dim) step(c, load_part<Arch>(k[u] + c, dim - c));
+        std::int64_t left = dim;
+        for (; left >= 8 * L; left -= 8 * L) vectors(std::integral_constant<int, 8>{});
+        for (; left >= 2 * L; left -= 2 * L) vectors(std::integral_constant<int, 2>{});
+        for (; left >= L; left -= L) vectors(std::integral_constant<int, 1>{});
+        if (left > 0) {
+            const Batch<Arch> x = load_part<Arch>(key, left);
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * L), part[r]); });
+        }
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { sum[u * Rows + r] = part[r]; });
     });
     return reduce_rows<Arch>(sum);
@@ -145,6 +170,8 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
     std::int64_t c = 0;
     for (; c + Vectors * L <= dim; c += Vectors * L) columns(std::integral_constant<int, Vectors>{}, c, whole);
+    if constexpr (Vectors > 2)
+        for (; c + 2 * L <= dim; c += 2 * L) columns(std::integral_constant<int, 2>{}, c, whole);
     for (; c + L <= dim; c += L) columns(std::integral_constant<int, 1>{}, c, whole);
     if (c < dim)
         columns(std::integral_constant<int, 1>{}, c,
