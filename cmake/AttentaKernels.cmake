@@ -26,6 +26,12 @@ function(attenta_kernel_object out name source isa pattern)
     target_link_libraries(${raw} PRIVATE attenta::headers_path xsimd)
     target_compile_definitions(${raw} PRIVATE ATTENTA_KERNEL_ISA=${isa})
     target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions)
+    if(ATTENTA_SANITIZE)
+        # Pointer checks on every batch and poisoned scopes of every inlined lambda would cost minutes of compile time. Reads and
+        # writes out of bounds, overflow and shifts stay checked.
+        target_compile_options(${raw} PRIVATE
+            -fno-sanitize-address-use-after-scope -fno-sanitize=null,alignment,object-size,vptr)
+    endif()
     if(TARGET attenta_warnings)
         target_link_libraries(${raw} PRIVATE attenta_warnings)
     endif()

@@ -22,7 +22,10 @@ void map(const float* x, float* y, std::int64_t n) {
 template <class Arch>
 void run_tiles(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
     const simd::FlushToZero flush;
-    tile::TileLoop<Arch>(job, task, scratch).run();
+    if (job.known_lse)
+        tile::TileLoop<Arch, tile::KnownStatistics<Arch>>(job, task, scratch).run();
+    else
+        tile::TileLoop<Arch, tile::OnlineSoftmax<Arch>>(job, task, scratch).run();
 }
 
 template <class Arch>

@@ -21,13 +21,17 @@ class RowsLoop {
     static constexpr std::int64_t tokens_per_vector = Rows < L ? L / Rows : 1,
                                   vectors_per_token = Rows < L ? 1 : Rows / L;
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
-    static constexpr std::int64_t value_keys = 8;                           ///< keys whose values are added at a time
-    static constexpr std::int64_t ahead = 8;  ///< tokens between the request for a row and its use
 
     /// Rows of K or V of a head.
     struct Stream {
         const std::byte* const* rows = nullptr;
         std::int64_t tokens = 0, offset = 0, bytes = 0;
+
+        /// Tokens that make a page of 4 KiB, at least 8: the distance between the request for a row and its use, and
+        /// the values that are added at a time.
+        std::int64_t page() const { return std::clamp<std::int64_t>(4096 / bytes, 8, 64); }
+        /// Short rows come fast enough by themselves; asking costs more than it gives.
+        bool wide() const { return bytes >= 256; }
     };
 
 public:
@@ -109,12 +113,13 @@ private:
         if (job_.values) simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
     }
 
-    /// Asks for the rows that will be read `ahead` tokens after token t: of `side`, then of `after` (the values after
+    /// Asks for the rows that will be read a page after token t: of `side`, then of `after` (the values after
     /// the keys, the next head's keys after the values).
     ATTENTA_ALWAYS_INLINE void prefetch(const Stream& side, const Stream& after, std::int64_t t, std::int64_t n) const {
-        const bool here = t + ahead < block_.count;
+        if (!side.wide()) return;
+        const bool here = t + side.page() < block_.count;
         const Stream& from = here ? side : after;
-        const std::int64_t first = here ? t + ahead : t + ahead - block_.count;
+        const std::int64_t first = t + side.page() - (here ? 0 : block_.count);
         for (std::int64_t i = first; i < std::min(first + n, from.tokens); ++i)
             simd::prefetch_row(from.rows[i] + from.offset, from.bytes);
     }
@@ -200,9 +205,10 @@ private:
         for (std::int64_t r = 0; r < rows_; ++r)
             if (x_.alpha[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, x_.alpha[r]);
         const Stream stream = values_of(head_), after = keys_of(head_ + 1);
-        for (std::int64_t t = 0; t < block_.count; t += value_keys) {
-            prefetch(stream, after, t, value_keys);
-            const std::int64_t here = std::min(value_keys, block_.count - t);
+        const std::int64_t page = stream.page();
+        for (std::int64_t t = 0; t < block_.count; t += page) {
+            prefetch(stream, after, t, page);
+            const std::int64_t here = std::min(page, block_.count - t);
             if (careful_)
                 careful_values<T>(stream.rows + t, stream.offset, here, x_.s + t * Rows);
             else

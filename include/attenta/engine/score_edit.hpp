@@ -5,7 +5,7 @@
 //
 //     struct Decay {
 //         float rate;
-//         template <class Arch> void operator()(attenta::simd::Tile<Arch> t) const;
+//         template <class Arch> void operator()(attenta::Tile<Arch> t) const;
 //     };
 //
 // attenta's own edits are compiled into the backends. One's own are compiled by the CMake function
@@ -13,10 +13,10 @@
 // works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
 //
 // Where other score formulas attach (DESIGN §4):
-//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may
-//   add
+//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may add
 //                                              products of its own; disentangled, relative_xl, neural, additive
-//   state per query block, declared key order  Job::key_order and the task's own scratch; path
+//   state per query block, declared key order  TileLoop::pass walks a block's keys and owns its state; a Request will say
+//                                              in which order; path
 //   relative terms                             tables by distance: TileRow::position - KeyBlock::position
 #pragma once
 

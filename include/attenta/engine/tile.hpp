@@ -11,21 +11,15 @@
 // The parts depend on the sequence alone: results are the same to the bit for any threads and any batch.
 //
 // Where the rest of DESIGN §4's table attaches:
-//   job across a group's heads or all heads, with halo   Task::head_begin .. head_end and row_begin .. row_end: a task
-//   may span
-//                                                        heads (the rows loop does) and start before the rows it writes
-//   passes with known statistics                         Request::known_lse: weights are exact in the pass   (exists)
-//   weights edited after the denominator is known        Request::weight_edits, with known_lse               (exists)
-//   observers: column sums, last rows, mass of groups    a weight edit that only reads (observers.hpp)       (exists)
-//   values that depend on (i, j)                         a weight edit sees the tile of weights and its keys and may
-//   add to
-//                                                        the task's output rows what V[j] does not carry
-//   extra keys per query or head                         a further part of the merge: (o, lse) of the extra keys, as
-//   sinks enter softmax inside a softmax                             a weight edit with known inner statistics other
-//   normalisers                                    Normalizer: what replaces exp and the running maximum; row-local
-//   ones
-//                                                        (sigmoid, ReLU²) need no state, whole-row ones (entmax) a pass
-//                                                        before
+//   a job across heads, with halo rows       Task::head_begin .. head_end, row_begin .. row_end: a task may span heads (the
+//                                            rows loop does) and start before the rows that it writes
+//   passes with known statistics             Request::known_lse: weights are exact in the second pass         (exists)
+//   weights edited after the denominator     Request::weight_edits, with known_lse                            (exists)
+//   observers: column sums, last rows, mass  a weight edit that only looks (observers.hpp)                    (exists)
+//   values that depend on (i, j)             a weight edit sees its weights and keys, and adds to the rows' outputs
+//   extra keys per query or head             a further part of the merge: (o, lse) of those keys
+//   a softmax inside a softmax               a weight edit, with the inner statistics known
+//   other normalisers                        the concept Normalizer (normalizer.hpp)                          (exists)
 #pragma once
 
 #include <attenta/core/context.hpp>

@@ -1,6 +1,7 @@
 // The tile loop of one instruction set. See tile.hpp.
 #pragma once
 
+#include <attenta/engine/normalizer.hpp>
 #include <attenta/engine/tile_scratch.hpp>
 #include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
@@ -18,7 +19,7 @@ ATTENTA_BEGIN
 namespace tile {
 
 /// One task of the tile regime.
-template <class Arch>
+template <class Arch, Normalizer N>
 class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
@@ -213,13 +214,8 @@ private:
         for (std::int64_t r = 0; r < s.rows; ++r) {
             float* const row = scores + r * key_block;
             if (s.masked) simd::mask_row<Arch>(row, begin, begin + n, bits_of(s.begin - tile_begin + r));
-            float &m = x_.m[s.begin + r], &alpha = x_.alpha[s.begin - tile_begin + r];
-            const float top = job_.known_lse ? m : std::max(m, simd::row_max<Arch>(row + begin, n));
-            const float shift = top == minus_infinity ? 0.f : top * job_.to_log2;
-            const float sum = simd::row_exp2<Arch>(row + begin, n, job_.to_log2, shift);
-            alpha = top == m ? 1.f : simd::exp2_nonpositive<Arch>(m * job_.to_log2 - shift);
-            x_.l[s.begin + r] = x_.l[s.begin + r] * alpha + sum;
-            m = top;
+            x_.alpha[s.begin - tile_begin + r] =
+                N::weigh(row + begin, n, job_.to_log2, x_.m[s.begin + r], x_.l[s.begin + r]);
         }
         std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
         if (job_.weight_edit_count > 0) {
@@ -270,8 +266,7 @@ private:
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
             const MaskRow& row = x_.row[r];
-            const float l = x_.l[r];
-            const float lse = l == 0.f ? minus_infinity : x_.m[r] * job_.to_log2 * ln2 + std::log(l);
+            const float lse = N::log_sum(job_.to_log2, x_.m[r], x_.l[r]);
             const std::int64_t token = task_.q_begin + row.index;
             const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) +
                                       first_ - task_.row_begin + r;
@@ -280,7 +275,7 @@ private:
             else if (job_.lse)
                 job_.lse[row.head * job_.q.tokens + token] = lse;
             if (!job_.values) continue;
-            const float scale = job_.known_lse ? 1.f : l == 0.f ? 0.f : 1.f / l;
+            const float scale = N::output_factor(x_.l[r]);
             float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
             if (!simd::finish_row<Arch>(out, x_.o + r * o_stride_, dim_v_, scale)) finite = false;
         }
