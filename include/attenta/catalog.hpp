@@ -2,6 +2,10 @@
 // need it.
 #pragma once
 
+#if defined(ATTENTA_HEADERS)
+#error "attenta/catalog.hpp needs the compiled library: link attenta::catalog, without ATTENTA_HEADERS"
+#endif
+
 #include <attenta/core/context.hpp>
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/error.hpp>
