@@ -36,10 +36,11 @@ void attend(benchmark::State& state, const AttendCase& c) try {
     Sample s;
     for (auto _ : state)
         s = sample([&](std::size_t i) { run((i + 1) % problem.copies()); });  // copy 0 was the warm-up's
-    limits = best(limits, measure());
+    limits = around(limits, measure());
     Fractions f = fractions(problem, s.seconds, limits);
     for (int retry = 0; retry < 3 && f.roof > tolerance; ++retry) {  // was the machine busy while it was probed?
-        limits = best(limits, measure());
+        const Limits again = measure();
+        limits = {std::max(limits.flops, again.flops), std::max(limits.bytes, again.bytes)};
         f = fractions(problem, s.seconds, limits);
     }
 

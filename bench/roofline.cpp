@@ -213,17 +213,20 @@ double stream_bandwidth(int threads) {
     // Slices are taken in turn, so that a slice has left the cache when its turn comes again.
     static std::size_t next = 0;
     const std::size_t slices = buffer.size() / slice;
+    constexpr int rounds = 7;
     double bandwidth = 0;
-    for (int round = 0; round < 3; ++round) {
-        for (const StreamProbe probe : stream_probes()) {
-            const double t = seconds_together(threads, [&](int thread) {
+    for (const StreamProbe probe : stream_probes()) {
+        double seconds[rounds];
+        for (double& t : seconds) {
+            t = seconds_together(threads, [&](int thread) {
                 const std::size_t i = (next + static_cast<std::size_t>(thread)) % slices;
                 sink = static_cast<float>(
                     probe(reinterpret_cast<const Line*>(buffer.data() + i * slice), slice / sizeof(Line)));
             });
             next = (next + static_cast<std::size_t>(threads)) % slices;
-            bandwidth = std::max(bandwidth, static_cast<double>(slice) * threads / t);
         }
+        std::nth_element(seconds, seconds + rounds / 2, seconds + rounds);
+        bandwidth = std::max(bandwidth, static_cast<double>(slice) * threads / seconds[rounds / 2]);
     }
     return bandwidth;
 }

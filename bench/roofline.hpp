@@ -16,7 +16,11 @@ struct Limits {
     double bytes = 0;  ///< bytes per second read from memory
 };
 
-inline Limits best(Limits a, Limits b) { return {std::max(a.flops, b.flops), std::max(a.bytes, b.bytes)}; }
+/// Of measurements before and after a timing: clocks only fall, so the better peak; bandwidth is shared with whoever
+/// else reads, so what there was on average.
+inline Limits around(Limits before, Limits after) {
+    return {std::max(before.flops, after.flops), (before.bytes + after.bytes) / 2};
+}
 
 /// Best rate of 8 to 28 independent multiply-add chains per thread, over the vector widths up to that of `isa`. On sse2
 /// a multiply-add is two instructions. `isa` must be one that this processor runs.
@@ -25,8 +29,8 @@ double fma_peak(int threads, attenta::Isa isa);
 /// The widest instruction set that this processor runs.
 attenta::Isa widest_isa();
 
-/// Best rate of reading a buffer of more than four times the last-level cache (at most 1 GiB), over 1 to 8 streams per
-/// thread, with and without software prefetch.
+/// Rate of reading a buffer of more than four times the last-level cache (at most 1 GiB): the best of 1 to 8 streams per
+/// thread, with and without software prefetch, each the median of its runs, as timings are.
 double stream_bandwidth(int threads);
 
 inline Limits measure_limits(int threads, attenta::Isa isa) {

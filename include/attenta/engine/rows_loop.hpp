@@ -22,17 +22,17 @@ class RowsLoop {
                                   vectors_per_token = Rows < L ? 1 : Rows / L;
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
 
-    /// Rows of K or V of a head.
+    /// Rows of K or V of a head, and how many tokens before its use a row is asked for.
     struct Stream {
         const std::byte* const* rows = nullptr;
-        std::int64_t tokens = 0, offset = 0, bytes = 0;
-
-        /// Tokens that make a page of 4 KiB, at least 8: the distance between the request for a row and its use, and
-        /// the values that are added at a time.
-        std::int64_t page() const { return std::clamp<std::int64_t>(4096 / bytes, 8, 64); }
-        /// Short rows come fast enough by themselves; asking costs more than it gives.
-        bool wide() const { return bytes >= 256; }
+        std::int64_t tokens = 0, offset = 0, ahead = 0;
+        const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
     };
+    static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
+    /// Values that are added at a time.
+    static constexpr std::int64_t most_values = 64;
+    /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
+    static constexpr std::int64_t long_row = 256;
 
 public:
     RowsLoop(const Job& job, const Task& task, std::byte* memory)
@@ -45,7 +45,8 @@ public:
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
           q_stride_(round_up(dim_, L)),
-          o_stride_(round_up(dim_v_, L)) {}
+          o_stride_(round_up(dim_v_, L)),
+          adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1) {}
 
     void run() {
         if (pass()) return;
@@ -57,12 +58,12 @@ public:
 private:
     bool pass() {
         load_queries();
-        for (std::int64_t j = task_.key_begin / key_block * key_block; j < task_.key_end; j += key_block) {
-            const std::int64_t begin = std::max(j, task_.key_begin);
-            block_ = {begin, std::min(j + key_block, task_.key_end) - begin, job_.kv.positions_of(task_.sequence)};
-            if (block_.positions) block_.positions += begin;
+        for (std::int64_t j = task_.key_begin; j < task_.key_end; j += rows_block) {
+            block_ = {j, std::min(rows_block, task_.key_end - j), job_.kv.positions_of(task_.sequence)};
+            if (block_.positions) block_.positions += j;
             job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
-            for (head_ = 0; head_ < heads_; ++head_) head_pass();
+            const std::int64_t bundle = adjacent_ ? most_heads : 1;
+            for (first_ = 0; first_ < heads_; first_ += bundle) bundle_pass(std::min(first_ + bundle, heads_));
         }
         return finish();
     }
@@ -71,17 +72,20 @@ private:
     float* queries() const { return x_.q + head_ * Rows * q_stride_; }
     float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
 
-    Stream keys_of(std::int64_t head) const {
-        const KvView::Side& k = job_.kv.k;
-        if (head == heads_) return {};
-        return {x_.k_rows, block_.count, (task_.head_begin + head) * k.head_stride * size_of(k.dtype),
-                k.dim * size_of(k.dtype)};
+    /// Scores, then weights, of the bundle's heads.
+    float* scores_of_head() const { return x_.s + (head_ - first_) * (rows_block * Rows + RowsScratch::most_lanes); }
+    float* alphas() const { return x_.alpha + (head_ - first_) * width; }
+
+    /// `bytes` lie between the request for a line and its use: less comes late, more is lost before its use. Heads that
+    /// take turns share them; their rows lie a token apart and soon meet in the same sets of L1.
+    Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head, std::int64_t bytes) const {
+        if (head >= heads_) return {};
+        return {rows, block_.count, (task_.head_begin + head) * side.head_stride * size_of(side.dtype),
+                std::max<std::int64_t>(1, bytes / row_bytes(side))};
     }
-    Stream values_of(std::int64_t head) const {
-        const KvView::Side& v = job_.kv.v;
-        return {x_.v_rows, block_.count, (task_.head_begin + head) * v.head_stride * size_of(v.dtype),
-                v.dim * size_of(v.dtype)};
-    }
+    Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head, adjacent_ ? 2048 : 6144); }
+    Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head, adjacent_ ? 2048 : 8192); }
+    static std::int64_t row_bytes(const KvView::Side& side) { return side.dim * size_of(side.dtype); }
 
     void load_queries() {
         std::fill_n(x_.m, heads_ * width, minus_infinity);
@@ -104,65 +108,100 @@ private:
         }
     }
 
-    void head_pass() {
-        const Cover covered = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
-        if (covered == Cover::none) return;
-        simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
-        if (job_.edit_count > 0 || covered == Cover::some) edit(covered == Cover::some);
-        weights();
-        if (job_.values) simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
+    /// Heads first_ .. end - 1: all scores, all weights, all values.
+    void bundle_pass(std::int64_t end) {
+        end_ = end;
+        bool any = false;
+        for_heads([&] {
+            Cover& covered = covered_[head_ - first_];
+            covered = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
+            any = any || covered != Cover::none;
+        });
+        if (!any) return;
+        with_rows(job_.kv.k, [&]<class T, bool Ahead>() { scores<T, Ahead>(); });
+        for_heads([&] {
+            const Cover covered = covered_[head_ - first_];
+            if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
+            weights();
+        });
+        if (job_.values) with_rows(job_.kv.v, [&]<class T, bool Ahead>() { values<T, Ahead>(); });
     }
 
-    /// Asks for the rows that will be read a page after token t: of `side`, then of `after` (the values after
-    /// the keys, the next head's keys after the values).
-    ATTENTA_ALWAYS_INLINE void prefetch(const Stream& side, const Stream& after, std::int64_t t, std::int64_t n) const {
-        if (!side.wide()) return;
-        const bool here = t + side.page() < block_.count;
-        const Stream& from = here ? side : after;
-        const std::int64_t first = t + side.page() - (here ? 0 : block_.count);
-        for (std::int64_t i = first; i < std::min(first + n, from.tokens); ++i)
-            simd::prefetch_row(from.rows[i] + from.offset, from.bytes);
+    template <class F>
+    ATTENTA_ALWAYS_INLINE void for_heads(F&& f) {
+        for (head_ = first_; head_ < end_; ++head_) f();
+    }
+
+    /// Calls f with the type of a side's elements, and whether its rows are to be asked for ahead.
+    template <class F>
+    static void with_rows(const KvView::Side& side, F&& f) {
+        simd::with_type(side.dtype, [&]<class T>(const T*) {
+            if (row_bytes(side) >= long_row)
+                f.template operator()<T, true>();
+            else
+                f.template operator()<T, false>();
+        });
+    }
+
+    /// The row to ask for when token t of `now` is read: of `now`, behind its end of `after` (the values after the
+    /// keys, the next head's keys after the values), at the end of all the row of t itself.
+    ATTENTA_ALWAYS_INLINE static const std::byte* row_ahead(const Stream& now, const Stream& after, std::int64_t t) {
+        const std::int64_t i = t + now.ahead;
+        if (i < now.tokens) return now.row(i);
+        if (i - now.tokens < after.tokens) return after.row(i - now.tokens);
+        return now.row(std::min(t, now.tokens - 1));
     }
 
     /// S[token][row] for the block, `lanes` dot products at a time.
-    template <class T>
+    template <class T, bool Ahead>
     void scores() {
         constexpr int rows = Rows < L ? Rows : static_cast<int>(L);
-        const Stream stream = keys_of(head_), after = job_.values ? values_of(head_) : keys_of(head_ + 1);
+        Stream keys[most_heads], after[most_heads];
+        for_heads([&] {
+            keys[head_ - first_] = keys_of(head_);
+            after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
+        });
         const std::int64_t last = block_.count - 1;
-        float* out = x_.s;
         for (std::int64_t t = 0; t <= last; t += tokens_per_vector) {
-            prefetch(stream, after, t, tokens_per_vector);
-            const T* k[tokens_per_vector];
-            for (std::int64_t u = 0; u < tokens_per_vector; ++u)
-                k[u] = reinterpret_cast<const T*>(stream.rows[std::min(t + u, last)] + stream.offset);
-            for (int first = 0; first < Rows; first += rows, out += L)
-                simd::dot_rows<Arch, rows, T>(k, queries() + first * q_stride_, dim_).store_unaligned(out);
+            for_heads([&]() ATTENTA_FLATTEN {
+                const Stream& now = keys[head_ - first_];
+                float* out = scores_of_head() + t * Rows;
+                const T *k[tokens_per_vector], *next[tokens_per_vector];
+                for (std::int64_t u = 0; u < tokens_per_vector; ++u) {
+                    k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
+                    if constexpr (Ahead)
+                        next[u] = reinterpret_cast<const T*>(row_ahead(now, after[head_ - first_], t + u));
+                }
+                for (int first = 0; first < Rows; first += rows, out += L)
+                    simd::dot_rows<Arch, rows, T, Ahead>(k, next, queries() + first * q_stride_, dim_)
+                        .store_unaligned(out);
+            });
         }
     }
 
     /// Edits and masks work on row-major tiles: there and back.
-    void edit(bool masked) {
+    void edit(Cover covered) {
+        float* const s = scores_of_head();
         for (std::int64_t r = 0; r < rows_; ++r)
-            for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * key_block + i] = x_.s[i * Rows + r];
+            for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + i] = s[i * Rows + r];
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
-            ScoreTile t{x_.edit, key_block, rows_, &row_of(0), block_};
+            ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
         }
         for (std::int64_t r = 0; r < rows_; ++r) {
-            std::uint64_t words[words_per_block];
-            std::fill_n(words, words_per_block, ~std::uint64_t{0});
-            if (masked) job_.mask.bits(row_of(r), block_, words);
+            std::uint64_t words[rows_block / 64];
+            std::fill_n(words, rows_block / 64, ~std::uint64_t{0});
+            if (covered != Cover::all) job_.mask.bits(row_of(r), block_, words);
             for (std::int64_t i = 0; i < block_.count; ++i)
-                x_.s[i * Rows + r] = (words[i / 64] >> (i % 64)) & 1 ? x_.edit[r * key_block + i] : minus_infinity;
+                s[i * Rows + r] = (words[i / 64] >> (i % 64)) & 1 ? x_.edit[r * rows_block + i] : minus_infinity;
         }
     }
 
     void weights() {
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
-        std::fill(x_.s + block_.count * Rows, x_.s + steps * width, minus_infinity);
+        std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t v = 0; v < vectors_per_token; ++v) {
-            float* const s = x_.s + v * L;
+            float* const s = scores_of_head() + v * L;
             float *const m = x_.m + head_ * width + v * L, *const l = x_.l + head_ * width + v * L;
             const Batch factor(job_.to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
             const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
@@ -176,7 +215,7 @@ private:
             const Batch alpha = simd::exp2_nonpositive<Arch>(before * factor - shift);
             simd::fma<Arch>(simd::load<Arch>(l), alpha, sum[0] + sum[1]).store_unaligned(l);
             now.store_unaligned(m);
-            alpha.store_unaligned(x_.alpha + v * L);
+            alpha.store_unaligned(alphas() + v * L);
         }
     }
 
@@ -200,41 +239,52 @@ private:
         return simd::load<Arch>(lane);
     }
 
-    template <class T>
+    template <class T, bool Ahead>
     void values() {
-        for (std::int64_t r = 0; r < rows_; ++r)
-            if (x_.alpha[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, x_.alpha[r]);
-        const Stream stream = values_of(head_), after = keys_of(head_ + 1);
-        const std::int64_t page = stream.page();
-        for (std::int64_t t = 0; t < block_.count; t += page) {
-            prefetch(stream, after, t, page);
-            const std::int64_t here = std::min(page, block_.count - t);
-            if (careful_)
-                careful_values<T>(stream.rows + t, stream.offset, here, x_.s + t * Rows);
-            else
-                add_values<T>(stream.rows + t, stream.offset, here, x_.s + t * Rows);
+        Stream values[most_heads], after[most_heads];
+        for_heads([&] {
+            for (std::int64_t r = 0; r < rows_; ++r)
+                if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
+            values[head_ - first_] = values_of(head_);
+            after[head_ - first_] = keys_of(head_ + end_ - first_);
+        });
+        const std::int64_t bytes = adjacent_ ? 2048 : 4096,
+                           step = std::clamp<std::int64_t>(bytes / row_bytes(job_.kv.v), 4, most_values);
+        for (std::int64_t t = 0; t < block_.count; t += step) {
+            const std::int64_t here = std::min(step, block_.count - t);
+            for_heads([&] {
+                if (careful_)
+                    careful_values<T>(values[head_ - first_], t, here);
+                else
+                    add_values<T, Ahead>(values[head_ - first_], after[head_ - first_], t, here);
+            });
         }
     }
 
-    template <class T>
-    void add_values(const std::byte* const* v, std::int64_t offset, std::int64_t n, const float* p) const {
-        float* const o = outputs();
+    template <class T, bool Ahead>
+    void add_values(const Stream& values, const Stream& after, std::int64_t t, std::int64_t n) const {
+        const std::byte *v[most_values], *next[most_values];
+        for (std::int64_t i = 0; i < n; ++i) {
+            v[i] = values.row(t + i);
+            if constexpr (Ahead) next[i] = row_ahead(values, after, t + i);
+        }
+        const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
+            simd::add_values<Arch, R, T, Ahead>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
+                                                outputs() + r * o_stride_, o_stride_);
+        };
         std::int64_t r = 0;
-        for (; r + 4 <= rows_; r += 4)
-            simd::add_values<Arch, 4, T>(v, offset, n, p + r, Rows, dim_v_, o + r * o_stride_, o_stride_);
-        for (; r + 2 <= rows_; r += 2)
-            simd::add_values<Arch, 2, T>(v, offset, n, p + r, Rows, dim_v_, o + r * o_stride_, o_stride_);
-        for (; r < rows_; ++r)
-            simd::add_values<Arch, 1, T>(v, offset, n, p + r, Rows, dim_v_, o + r * o_stride_, o_stride_);
+        for (; r + 4 <= rows_; r += 4) add(std::integral_constant<int, 4>{}, r);
+        for (; r + 2 <= rows_; r += 2) add(std::integral_constant<int, 2>{}, r);
+        for (; r < rows_; ++r) add(std::integral_constant<int, 1>{}, r);
     }
 
     template <class T>
-    void careful_values(const std::byte* const* v, std::int64_t offset, std::int64_t n, const float* p) const {
+    void careful_values(const Stream& values, std::int64_t t, std::int64_t n) const {
         for (std::int64_t r = 0; r < rows_; ++r)
-            for (std::int64_t i = 0; i < n; ++i)
-                if (p[i * Rows + r] != 0.f)
-                    simd::add_row<Arch>(outputs() + r * o_stride_, reinterpret_cast<const T*>(v[i] + offset), dim_v_,
-                                        p[i * Rows + r]);
+            for (std::int64_t i = t; i < t + n; ++i)
+                if (scores_of_head()[i * Rows + r] != 0.f)
+                    simd::add_row<Arch>(outputs() + r * o_stride_, reinterpret_cast<const T*>(values.row(i)), dim_v_,
+                                        scores_of_head()[i * Rows + r]);
     }
 
     bool finish() {
@@ -264,7 +314,9 @@ private:
     RowsScratch x_;
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
-    std::int64_t head_ = 0;
+    const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
+    std::int64_t first_ = 0, end_ = 0, head_ = 0;
+    Cover covered_[most_heads] = {};
     bool careful_ = false;
 };
 

@@ -74,22 +74,22 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 }
 
 struct RowsScratch {
-    static constexpr std::int64_t most_lanes = 16;
+    static constexpr std::int64_t most_lanes = 16, most_heads = 2;
     const std::byte **k_rows, **v_rows;
     float *q, *o, *s, *m, *l, *alpha, *edit;
     MaskRow* row;
 
     /// `rows`: padded rows of a head.
     RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
-        k_rows = c.take<const std::byte*>(key_block);
-        v_rows = c.take<const std::byte*>(key_block);
+        k_rows = c.take<const std::byte*>(rows_block);
+        v_rows = c.take<const std::byte*>(rows_block);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
-        s = c.take<float>(key_block * rows + most_lanes);
+        s = c.take<float>(most_heads * (rows_block * rows + most_lanes));
         m = c.take<float>(heads * most_lanes);
         l = c.take<float>(heads * most_lanes);
-        alpha = c.take<float>(most_lanes);
-        edit = c.take<float>(dot_rows * key_block);
+        alpha = c.take<float>(most_heads * most_lanes);
+        edit = c.take<float>(dot_rows * rows_block);
         row = c.take<MaskRow>(heads * rows);
     }
 };

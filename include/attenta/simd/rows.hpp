@@ -101,51 +101,43 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
 }
 
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
-/// k[u]·q[r]. Keys are read one after the other, the way prefetchers like it.
-template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const float* q, std::int64_t dim) {
+/// k[u]·q[r]. Keys are read in long pieces one after the other, the way prefetchers like it.
+/// Asks for the rows `next` on the way (if Ahead), line by line: a burst of requests would stop the work until memory
+/// has answered.
+template <class Arch, int Rows, class T, bool Ahead>
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* next, const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];
-    unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
-        Batch<Arch> part[Rows];
-        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = Batch<Arch>(0.f); });
-        const T* key = k[u];
-        const float* query = q;
-        const auto vectors = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
+    unrolled<L>([&](auto i) ATTENTA_FLATTEN { sum[i] = Batch<Arch>(0.f); });
+    // Vectors c .. c + N - 1 of all keys.
+    const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+        unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
             unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                const Batch<Arch> x = load<Arch>(key + n * L);
+                if constexpr (Ahead && n * L * static_cast<int>(sizeof(T)) % 64 == 0) prefetch(next[u] + c + n * L);
+                const Batch<Arch> x = read(k[u] + c + n * L);
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-                    part[r] = fma<Arch>(x, load<Arch>(query + (n * Rows + r) * L), part[r]);
+                    sum[u * Rows + r] = fma<Arch>(x, load<Arch>(q + c * Rows + (n * Rows + r) * L), sum[u * Rows + r]);
                 });
             });
-            key += N * L;
-            query += N * Rows * L;
-        };
-        std::int64_t left = dim;
-        for (; left >= 8 * L; left -= 8 * L) vectors(std::integral_constant<int, 8>{});
-        for (; left >= 2 * L; left -= 2 * L) vectors(std::integral_constant<int, 2>{});
-        for (; left >= L; left -= L) vectors(std::integral_constant<int, 1>{});
-        if (left > 0) {
-            const Batch<Arch> x = load_part<Arch>(key, left);
-            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { part[r] = fma<Arch>(x, load<Arch>(query + r * L), part[r]); });
-        }
-        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { sum[u * Rows + r] = part[r]; });
-    });
+        });
+    };
+    const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
+    std::int64_t c = 0;
+    for (; c + 8 * L <= dim; c += 8 * L) vectors(std::integral_constant<int, 8>{}, c, whole);
+    for (; c + 2 * L <= dim; c += 2 * L) vectors(std::integral_constant<int, 2>{}, c, whole);
+    if (c + L <= dim) vectors(std::integral_constant<int, 1>{}, c, whole), c += L;
+    if (c < dim)
+        vectors(std::integral_constant<int, 1>{}, c,
+                [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
     return reduce_rows<Arch>(sum);
 }
 
-/// Asks for a row of `bytes` bytes.
-ATTENTA_ALWAYS_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
-    std::int64_t b = 0;
-    for (; b + 512 <= bytes; b += 512) unrolled<8>([&](auto i) ATTENTA_FLATTEN { prefetch(row + b + 64 * i); });
-    for (; b < bytes; b += 64) prefetch(row + b);
-}
-
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·], asking for the rows `next` on the way (if Ahead), for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
 /// vectors.
-template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, std::int64_t keys, const float* p,
-                                      std::int64_t p_stride, std::int64_t dim, float* o, std::int64_t o_stride) {
+template <class Arch, int Rows, class T, bool Ahead>
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte* const* next, std::int64_t keys,
+                                      const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
+                                      std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
                   Wide = TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 / Rows : 8 / Rows;
     constexpr int Vectors = Wide < 1 ? 1 : Wide > 8 ? 8 : Wide;
@@ -155,9 +147,13 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
             unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
         });
         for (std::int64_t i = 0; i < keys; ++i) {
-            const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
+            const T* row = reinterpret_cast<const T*>(v[i]) + c;
+            const T* later = Ahead ? reinterpret_cast<const T*>(next[i]) + c : nullptr;
             Batch<Arch> x[N];
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                if constexpr (Ahead && n * L * static_cast<int>(sizeof(T)) % 64 == 0) prefetch(later + n * L);
+                x[n] = read(row + n * L);
+            });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 const Batch<Arch> weight(p[i * p_stride + r]);
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(weight, x[n], sum[r][n]); });
