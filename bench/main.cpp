@@ -4,6 +4,7 @@
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
 #include "bench/attend.hpp"
+#include "bench/linear.hpp"
 #include "bench/reporter.hpp"
 #include "bench/roofline.hpp"
 
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
     if (benchmark::ReportUnrecognizedArguments(argc, arguments.data())) return 1;
     describe_machine();
     bench::register_attend();
+    bench::register_linear();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};

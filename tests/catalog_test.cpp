@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "support/catalog.hpp"
+#include "support/isas.hpp"
 
 namespace {
 
@@ -36,14 +37,39 @@ TEST(CatalogRows, AreFoundAndDescribed) {
     EXPECT_EQ(parameters[3].default_value, "-1");
 }
 
-TEST(RunCase, GoldenCasesAreOk) {
-    for (const auto* mechanism : {"softmax", "merge_state"})
-        for (const auto& path : golden_cases("softmax", mechanism)) {
-            const CaseResult r = attenta::run_case(TensorFile::load(path), path.stem().string());
-            EXPECT_EQ(r.verdict, Verdict::ok) << r.name << ": " << r.reason;
-            EXPECT_TRUE(r.compared);
-            EXPECT_EQ(r.name, "softmax/" + std::string(mechanism) + "/" + path.stem().string());
-        }
+TEST(CatalogRows, DescribeStringsAndLists) {
+    const auto described = [](const char* mechanism, std::string_view parameter) {
+        for (const auto& p : attenta::find_mechanism("linear", mechanism)->parameters())
+            if (p.name == parameter) return std::string(p.type) + ", default " + p.default_value;
+        return std::string("(no such parameter)");
+    };
+    EXPECT_EQ(described("kernel_linear", "feature"), "string, default \"elu1\"");
+    EXPECT_EQ(described("retention", "score_norm"), "string, default \"none\"");
+    EXPECT_EQ(described("performer", "normalize_data"), "bool or null, default null");
+    EXPECT_EQ(described("mamba2", "dt_limit"), "2 floats or null, default null");
+}
+
+struct Golden {
+    const char *family, *mechanism;
+};
+
+constexpr Golden golden[] = {
+    {"softmax", "softmax"},  {"softmax", "merge_state"}, {"linear", "kernel_linear"}, {"linear", "performer"},
+    {"linear", "lightning"}, {"linear", "retention"},    {"linear", "mamba2"},        {"linear", "gla"},
+    {"linear", "rwkv6"},     {"linear", "hgrn2"},        {"linear", "delta_rule"},    {"linear", "gated_delta_rule"},
+    {"linear", "kda"},       {"linear", "rwkv7"},
+};
+
+TEST(RunCase, GoldenCasesAreOkOnEveryIsa) {
+    on_every_isa([](attenta::Context& context) {
+        for (const auto& [family, mechanism] : golden)
+            for (const auto& path : golden_cases(family, mechanism)) {
+                const CaseResult r = attenta::run_case(TensorFile::load(path), path.stem().string(), context);
+                EXPECT_EQ(r.verdict, Verdict::ok) << r.name << ": " << r.reason;
+                EXPECT_TRUE(r.compared);
+                EXPECT_EQ(r.name, std::string(family) + "/" + mechanism + "/" + path.stem().string());
+            }
+    });
 }
 
 TEST(RunCase, OtherOutputsFailWithAReason) {
@@ -158,6 +184,85 @@ TEST(RunCase, InputsThatDoNotFitAreRefused) {
               "softmax: input 'mask' is U8, expected BOOL");
     EXPECT_EQ(refused("{}", [](auto& t) { t["in.sink"] = Tensor::zeros(TensorType::f32, {0}); }),
               "softmax: input 'sink' is empty, its shape is [0]");
+}
+
+TensorFile linear_case(const std::string& mechanism, const std::string& name) {
+    return TensorFile::load(golden_path("linear", mechanism, name));
+}
+
+TEST(RunCase, StringsAndListsAreParameters) {
+    const auto with = [](TensorFile file, const std::string& parameters) {
+        file.metadata["params"] = parameters;
+        return message_of([&] { attenta::run_case(file, "case"); });
+    };
+    const TensorFile features = linear_case("kernel_linear", "elu1_causal_grouped");
+    const std::string known = R"(expected one of "elu1", "relu", "squared_relu", "exp", "identity", "softmax", "cos")";
+    EXPECT_EQ(with(features, R"({"feature": "squared_relu", "denominator": "clamp"})"), "(no Error)");
+    EXPECT_EQ(with(features, R"({"feature": "tanh"})"), "kernel_linear: parameter 'feature' is \"tanh\", " + known);
+    EXPECT_EQ(with(features, R"({"feature": "Relu"})"), "kernel_linear: parameter 'feature' is \"Relu\", " + known);
+    EXPECT_EQ(with(features, R"({"feature": 1})"), "kernel_linear: parameter 'feature' is 1, " + known);
+    EXPECT_EQ(with(features, R"({"feature": null})"), "kernel_linear: parameter 'feature' is null, " + known);
+
+    const TensorFile steps = linear_case("mamba2", "groups_state");
+    const std::string pair = ", expected a list of 2 numbers";
+    EXPECT_EQ(with(steps, R"({"dt_limit": [0, 0.5]})"), "(no Error)");
+    EXPECT_EQ(with(steps, R"({"dt_limit": null})"), "(no Error)");
+    EXPECT_EQ(with(steps, R"({"dt_limit": 0.5})"), "mamba2: parameter 'dt_limit' is 0.5" + pair);
+    EXPECT_EQ(with(steps, R"({"dt_limit": []})"), "mamba2: parameter 'dt_limit' is []" + pair);
+    EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1, 2]})"), "mamba2: parameter 'dt_limit' is [0,1,2]" + pair);
+    EXPECT_EQ(with(steps, R"({"dt_limit": [0, "1"]})"), "mamba2: parameter 'dt_limit[1]' is \"1\", expected a number");
+    EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1e300]})"), "mamba2: parameter 'dt_limit[1]' is 1e+300, out of range");
+}
+
+/// A string or a list that is read must also be used.
+TEST(RunCase, StringsAndListsReachTheMechanism) {
+    TensorFile features = linear_case("kernel_linear", "elu1_causal_grouped");
+    features.metadata["params"] = R"({"feature": "relu", "causal": true})";
+    EXPECT_EQ(attenta::run_case(features, "case").verdict, Verdict::fail);
+    TensorFile steps = linear_case("mamba2", "full_skip_gate");
+    steps.metadata["params"] = R"({"dt_limit": [0.001, 0.05]})";
+    EXPECT_EQ(attenta::run_case(steps, "case").verdict, Verdict::fail);
+}
+
+TEST(RunCase, StatesAreReadWithTheirCompanions) {
+    const TensorFile good = linear_case("retention", "score_norm_state");
+    const auto refused = [&](auto&& edit) {
+        TensorFile bad = good;
+        edit(bad.tensors);
+        return message_of([&] { attenta::run_case(bad, "case"); });
+    };
+    EXPECT_EQ(refused([](auto& t) { t.erase("in.state"); }),
+              "retention: input 'state_n' belongs to a state, which is not given");
+    EXPECT_EQ(refused([](auto& t) {
+                  t["in.state"].shape = {2, 96};
+              }),
+              "retention: input 'state' has the shape [2, 96], expected [*, *, *]");
+    EXPECT_EQ(refused([](auto& t) {
+                  t["in.state_z"].shape = {12, 2};
+              }),
+              "retention: input 'state_z' has the shape [12, 2], expected [2, 12]");
+    EXPECT_EQ(refused([](auto& t) {
+                  t["in.state"] = Tensor::zeros(TensorType::f32, {0, 12, 8});
+              }),
+              "retention: input 'state' is empty, its shape is [0, 12, 8]");
+    EXPECT_EQ(refused([](auto& t) {
+                  t["in.g"].shape = {2, 1};
+              }),
+              "retention: input 'g' has the shape [2, 1], expected [*]");
+}
+
+TEST(RunCase, GatesComeInThreeGrains) {
+    TensorFile file = linear_case("gla", "key_gate_state");
+    const auto run = [&](std::vector<std::int64_t> shape) {
+        Tensor& g = file.tensors["in.g"] = Tensor::zeros(TensorType::f32, std::move(shape));
+        for (float& x : g.as<float>()) x = -0.125f;
+        return attenta::run_case(file, "case").outputs.at("o").to_float();
+    };
+    const auto by_channel = run({2, 37, 12}), by_token = run({2, 37}), by_head = run({2});
+    for (std::size_t i = 0; i < by_channel.size(); ++i) {
+        EXPECT_NEAR(by_token[i], by_channel[i], 2e-5f) << i;
+        EXPECT_NEAR(by_head[i], by_channel[i], 2e-5f) << i;
+    }
 }
 
 template <class T>

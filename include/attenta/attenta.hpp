@@ -1,4 +1,4 @@
-// attenta: CPU attention kernels. This header: core, softmax attention, KV cache.
+// attenta: CPU attention kernels. This header: core, softmax attention, linear attention, KV cache.
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -12,5 +12,18 @@
 #include <attenta/engine/mask.hpp>
 #include <attenta/engine/score_edit.hpp>
 #include <attenta/kv/cache.hpp>
+#include <attenta/linear/delta_rule.hpp>
+#include <attenta/linear/gated_delta_rule.hpp>
+#include <attenta/linear/gla.hpp>
+#include <attenta/linear/hgrn2.hpp>
+#include <attenta/linear/kda.hpp>
+#include <attenta/linear/kernel_linear.hpp>
+#include <attenta/linear/lightning.hpp>
+#include <attenta/linear/mamba2.hpp>
+#include <attenta/linear/performer.hpp>
+#include <attenta/linear/retention.hpp>
+#include <attenta/linear/rwkv6.hpp>
+#include <attenta/linear/rwkv7.hpp>
+#include <attenta/linear/state.hpp>
 #include <attenta/softmax/merge_state.hpp>
 #include <attenta/softmax/softmax.hpp>

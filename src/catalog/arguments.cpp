@@ -63,6 +63,11 @@ const Tensor& Arguments::tensor(std::string_view input, Shape expected) {
     return found->second;
 }
 
+std::size_t Arguments::rank(std::string_view input) const {
+    const auto found = tensors_.find(std::string(input));
+    return found == tensors_.end() ? 0 : found->second.shape.size();
+}
+
 bool Arguments::has_elements(std::string_view input) const {
     const auto found = tensors_.find(std::string(input));
     if (found == tensors_.end()) return false;
@@ -129,6 +134,21 @@ void Arguments::read(std::string_view name, const Json& json, float& value) cons
     if (std::abs(wide) > std::numeric_limits<float>::max())
         refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", out of range");
     value = static_cast<float>(wide);
+}
+
+void Arguments::read(std::string_view name, const Json& json, std::array<float, 2>& value) const {
+    if (!json.is_array() || json.size() != value.size())
+        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected a list of 2 numbers");
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
+}
+
+std::size_t Arguments::choice(std::string_view name, const Json& json, std::span<const std::string_view> names) const {
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (json.is_string() && json.get_ref<const std::string&>() == names[i]) return i;
+    std::string list;
+    for (const std::string_view known : names) list.append(list.empty() ? "\"" : ", \"").append(known).append("\"");
+    refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected one of " + list);
 }
 
 bool is_null(const Json& json) { return json.is_null(); }

@@ -17,6 +17,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <array>
 #include <deque>
 #include <initializer_list>
 #include <memory>
@@ -24,6 +25,7 @@
 #include <set>
 #include <span>
 
+#include "named_enum.hpp"
 #include "tensor_type.hpp"
 
 ATTENTA_BEGIN
@@ -45,6 +47,12 @@ public:
     ~Arguments();
 
     bool has(std::string_view input) const { return tensors_.contains(std::string(input)); }
+    /// Given; an input of no elements is refused, as the two could not be told apart.
+    bool has_elements(std::string_view input) const;
+    /// How many sizes an input has, 0 where it is not given.
+    std::size_t rank(std::string_view input) const;
+    /// Throws Error with the name of the mechanism.
+    [[noreturn]] void refuse(const std::string& reason) const;
 
     // Tensors. A float is any floating type, converted where it is not F32; other types must be as asked for.
     template <class T>
@@ -58,7 +66,7 @@ public:
     /// k [Hkv, Tk, D] and v [Hkv, Tk, Dv], F16 and BF16 read as they are.
     KvView kv(std::string_view k, std::string_view v);
 
-    /// Empty where the input is not given; an input of no elements is refused, as the two could not be told apart.
+    /// Empty where the input is not given.
     template <class T>
     std::span<const T> optional_vector(std::string_view input);
     template <class T>
@@ -77,12 +85,9 @@ public:
     Tensors take_outputs() { return std::move(outputs_); }
 
 private:
-    [[noreturn]] void refuse(const std::string& reason) const;
     void refuse_unread() const;
 
     const Tensor& tensor(std::string_view input, Shape expected);
-    /// Given and, if so, not empty.
-    bool has_elements(std::string_view input) const;
     template <class T>
     const T* elements(std::string_view input, const Tensor& tensor);
     KvView::Side side(std::string_view input, const Tensor& tensor);
@@ -92,8 +97,14 @@ private:
     void read(std::string_view name, const nlohmann::json& json, int& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
     void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
+    template <NamedEnum E>
+    void read(std::string_view name, const nlohmann::json& json, E& value) const;
     template <class T>
     void read(std::string_view name, const nlohmann::json& json, std::optional<T>& value) const;
+    /// The place in `names` of the string that a parameter is.
+    std::size_t choice(std::string_view name, const nlohmann::json& json,
+                       std::span<const std::string_view> names) const;
 
     std::string mechanism_;
     const Tensors& tensors_;
@@ -153,6 +164,12 @@ Options Arguments::options() {
         },
         options);
     return options;
+}
+
+template <NamedEnum E>
+void Arguments::read(std::string_view name, const nlohmann::json& json, E& value) const {
+    constexpr auto names = names_of(E());
+    value = static_cast<E>(choice(name, json, names));
 }
 
 template <class T>

@@ -3,29 +3,44 @@
 
 #include <attenta/catalog.hpp>
 
+#include <array>
 #include <charconv>
 #include <concepts>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "named_enum.hpp"
+
 ATTENTA_BEGIN
 
 std::span<const Mechanism> softmax_rows();
+std::span<const Mechanism> linear_rows();
 
 namespace detail {
 
 constexpr std::string_view type_text(const bool&) { return "bool"; }
 constexpr std::string_view type_text(const std::integral auto&) { return "int"; }
 constexpr std::string_view type_text(const std::floating_point auto&) { return "float"; }
+constexpr std::string_view type_text(const NamedEnum auto&) { return "string"; }
+constexpr std::string_view type_text(const std::optional<bool>&) { return "bool or null"; }
 constexpr std::string_view type_text(const std::optional<float>&) { return "float or null"; }
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
+constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
 template <class T>
 std::string default_text(const T& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+inline std::string default_text(const std::array<float, 2>& value) {
+    return std::string("[").append(default_text(value[0])).append(", ").append(default_text(value[1])).append("]");
+}
+template <NamedEnum E>
+std::string default_text(const E& value) {
+    constexpr auto names = names_of(E());
+    return std::string("\"").append(names[static_cast<std::size_t>(value)]).append("\"");
 }
 template <class T>
 std::string default_text(const std::optional<T>& value) {

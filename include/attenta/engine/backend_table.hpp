@@ -3,6 +3,7 @@
 
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/isa.hpp>
+#include <attenta/engine/scan.hpp>
 #include <attenta/engine/tile.hpp>
 
 #include <cstddef>
@@ -12,7 +13,6 @@ ATTENTA_BEGIN
 
 struct Backend {
     Isa isa;
-    std::int64_t lanes;
 
     // Engine loops. `scratch` belongs to the slot.
     void (*tile_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
@@ -20,12 +20,21 @@ struct Backend {
     void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step,
                       std::int64_t parts, std::int64_t dim_v, float* o, float* lse);
 
+    void (*scan_task)(const scan::Job& job, const scan::Task& task, std::byte* scratch);
+
     // Edits of scores and weights.
     TileFunction soft_cap, alibi, bias, column_sums, last_rows;
+
+    // Maps of rows.
+    scan::RowFunction elu1, relu, squared_relu, exp_features, softmax_features, cos_features, l2_norm, rotate,
+        complement, random_features;
 
     // Element maps: y[i] = f(x[i]).
     void (*exp)(const float* x, float* y, std::int64_t n);
     void (*tanh)(const float* x, float* y, std::int64_t n);
+    /// o = (o + skip · x) · silu(z); z may be null, skip is [n] or, with skip_stride 0, one number.
+    void (*skip_and_gate)(float* o, const float* x, const float* skip, std::int64_t skip_stride, const float* z,
+                          std::int64_t n);
 };
 
 /// The backend of active_isa(), and any available one.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attenta/engine/edits.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/engine/tile.inl>
 
 #include <attenta/engine/backend.inl>

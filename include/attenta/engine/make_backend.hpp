@@ -4,7 +4,9 @@
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/edits.hpp>
 #include <attenta/engine/merge.hpp>
+#include <attenta/engine/row_map_kernels.hpp>
 #include <attenta/engine/rows_loop.hpp>
+#include <attenta/engine/scan_loop.hpp>
 #include <attenta/engine/tile_loop.hpp>
 #include <attenta/simd/math.hpp>
 
@@ -43,16 +45,53 @@ void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) 
     }
 }
 
+template <class Arch>
+void run_scan(const scan::Job& job, const scan::Task& task, std::byte* scratch) {
+    const simd::FlushToZero flush;
+    scan::ScanLoop<Arch>(job, task, scratch).run();
+}
+
+template <class Arch>
+void skip_and_gate(float* o, const float* x, const float* skip, std::int64_t skip_stride, const float* z,
+                   std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const simd::FlushToZero flush;
+    for (std::int64_t i = 0; i < n; i += L) {
+        const std::int64_t here = std::min(L, n - i);
+        const auto load = [&](const float* p) {
+            return here == L ? simd::load<Arch>(p + i) : simd::load_part<Arch>(p + i, here);
+        };
+        B y = load(o);
+        if (skip) y = simd::fma<Arch>(skip_stride ? load(skip) : B(*skip), load(x), y);
+        if (z) {
+            const B g = load(z);
+            y = y * g / (B(1.f) + simd::exp<Arch>(-g));
+        }
+        simd::store_part<Arch>(o + i, y, here);
+    }
+}
+
 }  // namespace detail
 
 template <class Arch>
 constexpr Backend make_backend(Isa isa) {
     Backend b{};
     b.isa = isa;
-    b.lanes = simd::lanes<Arch>;
     b.tile_task = &detail::run_tiles<Arch>;
     b.rows_task = &detail::run_rows<Arch>;
     b.merge_row = &tile::merge_row<Arch>;
+    b.scan_task = &detail::run_scan<Arch>;
+    b.elu1 = &row_maps::elu1<Arch>;
+    b.relu = &row_maps::relu<Arch>;
+    b.squared_relu = &row_maps::squared_relu<Arch>;
+    b.exp_features = &row_maps::exp<Arch>;
+    b.softmax_features = &row_maps::softmax<Arch>;
+    b.cos_features = &row_maps::cos<Arch>;
+    b.l2_norm = &row_maps::l2_norm<Arch>;
+    b.rotate = &row_maps::rotate<Arch>;
+    b.complement = &row_maps::complement<Arch>;
+    b.random_features = &row_maps::random<Arch>;
     b.soft_cap = &edits::run<Arch, edits::SoftCap>;
     b.alibi = &edits::run<Arch, edits::Alibi>;
     b.bias = &edits::run<Arch, edits::Bias>;
@@ -60,6 +99,7 @@ constexpr Backend make_backend(Isa isa) {
     b.last_rows = &edits::run<Arch, edits::LastRows>;
     b.exp = &detail::map<Arch, &simd::exp<Arch>>;
     b.tanh = &detail::map<Arch, &simd::tanh<Arch>>;
+    b.skip_and_gate = &detail::skip_and_gate<Arch>;
     return b;
 }
 

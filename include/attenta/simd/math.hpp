@@ -58,6 +58,48 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     return xsimd::select(x == x, high, x);
 }
 
+/// e^x for x <= 0 within 2 ulp; 0 below the normal floats (so -inf gives 0), NaN stays NaN.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+    const B clamped = at_least<Arch>(B(-87.4f), x);
+    const B t = fma<Arch>(clamped, B(1.44269504f), B(round_magic));
+    const B n = t - B(round_magic);
+    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), clamped));
+    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) * power_of_two<Arch>(t);
+    return xsimd::select(x < B(-87.33654f), B(0.f), p);
+}
+
+/// e^x 2^-n, the same bits for every integer n while it is a normal float; 0 below, inf above them.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_exp(Batch<Arch> x, Batch<Arch> n) {
+    using B = Batch<Arch>;
+    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+    const B clamped = xsimd::min(B(1000.f), at_least<Arch>(B(-1000.f), x));
+    const B whole = fma<Arch>(clamped, B(1.44269504f), B(round_magic)) - B(round_magic);
+    const B r = fma<Arch>(whole, B(-ln2_low), fma<Arch>(whole, B(-ln2_high), clamped));
+    const B power = whole - n;
+    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) *
+                power_of_two<Arch>(xsimd::min(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
+    const B high = xsimd::select(power > B(127.f), B(std::numeric_limits<float>::infinity()), p);
+    return xsimd::select(x == x, high, x);
+}
+
+/// e^x - 1 for x <= 0 without cancellation, relative error below 3e-7.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> expm1_nonpositive(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    B p = B(1.f / 5040.f);  // Taylor: the next term is below 1e-8 for |x| < 1/2
+    p = fma<Arch>(p, x, B(1.f / 720.f));
+    p = fma<Arch>(p, x, B(1.f / 120.f));
+    p = fma<Arch>(p, x, B(1.f / 24.f));
+    p = fma<Arch>(p, x, B(1.f / 6.f));
+    p = fma<Arch>(p, x, B(0.5f));
+    const B small = fma<Arch>(p * x, x, x);
+    return xsimd::select(x > B(-0.5f), small, exp_nonpositive<Arch>(x) - B(1.f));
+}
+
 /// tanh x, absolute error below 2e-7 and relative error below 3e-7.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> tanh(Batch<Arch> x) {

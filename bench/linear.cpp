@@ -1,0 +1,207 @@
+#include "bench/linear.hpp"
+
+#include "bench/implementations.hpp"
+#include "bench/linear_cases.hpp"
+#include "bench/linear_mechanisms.hpp"
+#include "bench/roofline.hpp"
+#include "bench/sampling.hpp"
+
+#include <attenta/core/executor.hpp>
+#include <attenta/engine/backend.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <exception>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace bench {
+namespace {
+
+using attenta::LinearState;
+
+/// A mechanism as one of the two computes it.
+class Worker {
+public:
+    Worker(const LinearMechanism& mechanism, const std::string& impl, int threads)
+        : mechanism_(mechanism), naive_(impl == "naive_eigen"), pool_(threads), context_(pool_) {
+        if (!naive_ && impl != "attenta") throw std::invalid_argument("no implementation " + impl);
+        if (naive_ && threads != 1) throw std::invalid_argument("naive_eigen: on one thread only");
+    }
+
+    attenta::Isa isa() const { return naive_ ? widest_isa() : attenta::active_isa(); }
+    LinearState start(std::int64_t H, std::int64_t D) const {
+        LinearState state;
+        if (naive_) {
+            state = LinearState(H, D, D);
+            state.normalizer.resize(static_cast<std::size_t>(H * D));
+        }
+        return state;
+    }
+    void operator()(const LinearInputs& x, attenta::Heads<float> o, LinearState& state) {
+        if (naive_)
+            mechanism_.naive(x, o, state);
+        else
+            mechanism_.attenta(x, o, state, context_);
+    }
+
+private:
+    const LinearMechanism& mechanism_;
+    bool naive_;
+    attenta::ThreadPool pool_;
+    attenta::Context context_;
+};
+
+/// The newest problem is kept: neighbouring cases have the same shape.
+const LinearProblem& problem(std::int64_t H, std::int64_t T, std::int64_t D) {
+    static std::array<std::int64_t, 3> shape;
+    static std::unique_ptr<LinearProblem> newest;
+    if (!newest || shape != std::array{H, T, D}) {
+        newest.reset();
+        newest = std::make_unique<LinearProblem>(H, T, D);
+        shape = {H, T, D};
+    }
+    return *newest;
+}
+
+/// Within 1e-3 of the largest number.
+void expect_equal(const std::string& what, std::span<const float> got, std::span<const float> want) {
+    if (got.size() != want.size()) throw std::runtime_error(what + " has another size than that of naive_eigen");
+    float largest = 0;
+    for (const float x : want) largest = std::max(largest, std::abs(x));
+    for (std::size_t i = 0; i < want.size(); ++i)
+        if (!(std::abs(got[i] - want[i]) <= 1e-3f * largest))
+            throw std::runtime_error(what + " [" + std::to_string(i) + "] is " + std::to_string(got[i]) +
+                                     ", naive_eigen has " + std::to_string(want[i]));
+}
+
+/// Prompts of 100 tokens and a token after them: o and the state are the baseline's.
+void check(const LinearMechanism& mechanism, std::int64_t D) {
+    constexpr std::int64_t H = 2, T = 100;
+    const LinearProblem p(H, T, D);
+    std::vector<float> other(static_cast<std::size_t>(H * T * D));
+    Worker attenta(mechanism, "attenta", 1), naive(mechanism, "naive_eigen", 1);
+    LinearState got = attenta.start(H, D), want = naive.start(H, D);
+    for (const std::int64_t tokens : {T, T, std::int64_t{1}}) {
+        const LinearInputs x = p.inputs().first(tokens);
+        attenta(x, p.o().slice(0, tokens), got);
+        naive(x, attenta::nhd(other.data(), tokens, H, D), want);
+        const std::string name(mechanism.name);
+        const auto size = static_cast<std::size_t>(H * tokens * D);
+        expect_equal(name + ": o", {p.o().data, size}, {other.data(), size});
+        expect_equal(name + ": the state", got.matrix, want.matrix);
+        if (!got.normalizer.empty()) expect_equal(name + ": the normalizer", got.normalizer, want.normalizer);
+    }
+}
+
+/// Seconds of attenta's causal attention with as many heads of keys as of queries, measured once per shape.
+double softmax_seconds(const LinearCase& c) {
+    static std::map<std::array<std::int64_t, 4>, double> known;
+    const auto [entry, is_new] = known.try_emplace({c.H, c.D, c.T, c.threads});
+    if (is_new) {
+        const Problem p(
+            {.causal = true, .Hq = c.H, .Hkv = c.H, .D = c.D, .Dv = c.D, .Tq = c.T, .Tk = c.T, .threads = c.threads});
+        const Run run = implementation("attenta").prepare(p);
+        run(0);
+        entry->second = sample(run).seconds;
+    }
+    return entry->second;
+}
+
+double flops(const LinearCase& c) { return 4.0 * static_cast<double>(c.T * c.H * c.D * c.D); }
+
+/// Hands over a sample with the counters that all cases have; `peak` was measured before it.
+void report(benchmark::State& state, const LinearCase& c, const Sample& s, double peak, attenta::Isa isa) {
+    peak = std::max(peak, fma_peak(c.threads, isa));
+    hand_over(s, state);
+    state.counters["of_peak"] = flops(c) / peak / s.seconds;
+    state.counters["gflops"] = flops(c) / s.seconds * 1e-9;
+}
+
+void prefill(benchmark::State& state, const LinearCase& c) {
+    const double softmax = softmax_seconds(c);
+    const LinearProblem& p = problem(c.H, c.T, c.D);
+    Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
+    LinearState memory = work.start(c.H, c.D);
+    work(p.inputs(), p.o(), memory);
+    const double peak = fma_peak(c.threads, work.isa());
+    Sample s;
+    for (auto _ : state) s = sample([&](std::size_t) { work(p.inputs(), p.o(), memory); });
+    report(state, c, s, peak, work.isa());
+    state.counters["softmax_ratio"] = softmax / s.seconds;
+}
+
+void decode(benchmark::State& state, const LinearCase& c) {
+    const LinearProblem& p = problem(c.H, c.T, c.D);
+    Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
+    const auto bytes = static_cast<std::size_t>(c.H * c.D * c.D) * sizeof(float);
+    const std::size_t layers = c.warm ? 1 : std::max<std::size_t>(32, 4 * last_level_cache() / bytes + 1);
+    std::vector<LinearState> memory(layers, work.start(c.H, c.D));
+    for (LinearState& m : memory) work(p.inputs(), p.o(), m);
+
+    const auto pass_seconds = [&] {
+        const auto pass = [&](std::size_t i) { naive::scale(memory[i % layers].matrix, 1.0f); };
+        return sample(pass).seconds;
+    };
+    const double before = pass_seconds(), peak = fma_peak(c.threads, work.isa());
+    Sample s;
+    for (auto _ : state) s = sample([&](std::size_t i) { work(p.inputs(), p.o(), memory[i % layers]); });
+    const double pass = (before + pass_seconds()) / 2;
+    report(state, c, s, peak, work.isa());
+    state.counters["of_pass"] = pass / s.seconds;
+    state.counters["gbytes"] = 2.0 * static_cast<double>(bytes) / s.seconds * 1e-9;
+}
+
+/// Calls of 1024 tokens that go on with the state, always with the same inputs: memory stays small however long the
+/// sequence is, and that the state is all that is left of the past is what makes it possible.
+void growth(benchmark::State& state, const GrowthCase& c) {
+    constexpr std::int64_t chunk = 1024;
+    const LinearProblem& p = problem(c.H, chunk, c.D);
+    Worker work(linear_mechanism(c.mechanism), "attenta", 1);
+    LinearState memory = work.start(c.H, c.D);
+    work(p.inputs(), p.o(), memory);
+    Sample s;
+    for (auto _ : state)
+        s = sample([&](std::size_t) {
+            for (std::int64_t t = 0; t < c.T; t += chunk) {
+                const std::int64_t count = std::min(chunk, c.T - t);
+                work(p.inputs().first(count), p.o().slice(0, count), memory);
+            }
+        });
+    hand_over(s, state);
+    state.counters["ns_per_token"] = s.seconds / static_cast<double>(c.T) * 1e9;
+}
+
+template <class Run>
+void guarded(benchmark::State& state, const Run& run) {
+    try {
+        run();
+    } catch (const std::exception& e) {
+        state.SkipWithError(e.what());
+    }
+}
+
+}  // namespace
+
+void register_linear() {
+    for (const LinearCase& c : linear_cases())
+        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
+            guarded(state, [&] {
+                check(linear_mechanism(c.mechanism), c.D);
+                c.decode ? decode(state, c) : prefill(state, c);
+            });
+        })->Unit(benchmark::kMicrosecond);
+    for (const GrowthCase& c : growth_cases())
+        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
+            guarded(state, [&] { growth(state, c); });
+        })->Unit(benchmark::kMillisecond);
+}
+
+}  // namespace bench

@@ -1,0 +1,35 @@
+#include "bench/linear_cases.hpp"
+
+#include "bench/linear_mechanisms.hpp"
+
+#include <string>
+
+namespace bench {
+
+std::vector<LinearCase> linear_cases() {
+    const LinearCase shapes[] = {
+        {.H = 8, .D = 128, .T = 4096},
+        {.H = 8, .D = 64, .T = 1024},
+        {.decode = true, .H = 32, .D = 128, .T = 1},
+        {.decode = true, .H = 32, .D = 128, .T = 1, .warm = true},
+    };
+    std::vector<LinearCase> cases;
+    for (const LinearCase& shape : shapes)
+        for (const LinearMechanism& m : linear_mechanisms())
+            for (const char* impl : {"attenta", "naive_eigen"}) {
+                cases.push_back(shape);
+                cases.back().impl = impl;
+                cases.back().mechanism = m.name;
+            }
+    return cases;
+}
+
+std::vector<GrowthCase> growth_cases() {
+    std::vector<GrowthCase> cases;
+    for (const char* mechanism : {"gla", "kernel_linear", "gated_delta_rule"})
+        for (const std::int64_t T : {1024, 4096, 16384, 65536, 262144})
+            cases.push_back({.mechanism = mechanism, .H = 8, .D = 128, .T = T});
+    return cases;
+}
+
+}  // namespace bench

@@ -1,0 +1,13 @@
+// Which benchmarks of linear attention there are.
+#pragma once
+
+#include "bench/linear_names.hpp"
+
+#include <vector>
+
+namespace bench {
+
+std::vector<LinearCase> linear_cases();
+std::vector<GrowthCase> growth_cases();
+
+}  // namespace bench

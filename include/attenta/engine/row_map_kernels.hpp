@@ -1,0 +1,171 @@
+// The row maps on one instruction set. See row_maps.hpp.
+#pragma once
+
+#include <attenta/engine/row_maps.hpp>
+#include <attenta/simd/math.hpp>
+#include <attenta/simd/rows.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace row_maps {
+
+/// y[i] = f(x[i])
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void map(const float* x, float* y, std::int64_t n, F&& f) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) f(simd::load<Arch>(x + i)).store_unaligned(y + i);
+    if (i < n) simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(x + i, n - i)), n - i);
+}
+
+inline float largest(const float* x, std::int64_t n) { return *std::max_element(x, x + n); }
+
+template <class Arch>
+float elu1(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
+        return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(v));
+    });
+    return 0;
+}
+
+template <class Arch>
+float relu(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v); });
+    return 0;
+}
+
+template <class Arch>
+float squared_relu(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
+        const B p = simd::at_least<Arch>(B(0.f), v);
+        return p * p;
+    });
+    return 0;
+}
+
+template <class Arch>
+float exp(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const int* const exponents = static_cast<const Exp*>(r.parameters)->exponents;
+    if (exponents) {
+        const B n(static_cast<float>(exponents[r.head]));
+        map<Arch>(x, y, r.dim, [n](B v) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
+        return 0;
+    }
+    const float top = largest(x, r.dim);
+    map<Arch>(x, y, r.dim, [t = B(top)](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - t); });
+    return top;
+}
+
+template <class Arch>
+float softmax(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    map<Arch>(x, y, r.dim,
+              [top = B(largest(x, r.dim))](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - top); });
+    float sum = 0;
+    for (std::int64_t d = 0; d < r.dim; ++d) sum += y[d];
+    simd::scale_row<Arch>(y, r.dim, 1.f / sum);
+    return 0;
+}
+
+template <class Arch>
+float cos(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const Cos& p = *static_cast<const Cos*>(r.parameters);
+    constexpr double half_pi = 1.57079632679489662;
+    const double angle = half_pi * static_cast<double>(r.position + p.offset + 1) / static_cast<double>(p.length);
+    const auto half = [&](float factor, float* to) {
+        map<Arch>(x, to, r.dim, [f = B(factor)](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v) * f; });
+    };
+    half(static_cast<float>(std::cos(angle)), y);
+    half(static_cast<float>(std::sin(angle)), y + r.dim);
+    return 0;
+}
+
+template <class Arch>
+float l2_norm(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    float sum = static_cast<const L2Norm*>(r.parameters)->eps;
+    for (std::int64_t d = 0; d < r.dim; ++d) sum += x[d] * x[d];
+    map<Arch>(x, y, r.dim, [f = B(1.f / std::sqrt(sum))](B v) ATTENTA_FLATTEN { return v * f; });
+    return 0;
+}
+
+template <class Arch>
+float rotate(const scan::MapRow& r, const float* x, float* y) {
+    const Rotate& p = *static_cast<const Rotate*>(r.parameters);
+    const std::int64_t at = (r.position - p.first) * r.dim;
+    if (!p.cos) {
+        for (std::int64_t d = 0; d < r.dim; ++d) y[d] = x[d] * p.factor;
+        return 0;
+    }
+    for (std::int64_t d = 0; d < r.dim; d += 2) {
+        const float even = x[d] * p.cos[at + d] + x[d + 1] * p.sin[at + d];
+        y[d + 1] = (x[d + 1] * p.cos[at + d + 1] + x[d] * p.sin[at + d + 1]) * p.factor;
+        y[d] = even * p.factor;
+    }
+    return 0;
+}
+
+/// -expm1(x) for x <= 0: what a gate lets go.
+template <class Arch>
+float complement(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return -simd::expm1_nonpositive<Arch>(v); });
+    return 0;
+}
+
+/// y_m = c w_m·x, `lanes` rows of the weights at a time.
+template <class Arch>
+void random_products(const Random& p, const float* x, std::int64_t dim, float* y, std::int64_t features) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    for (std::int64_t m = 0; m < features; m += L) {
+        const std::int64_t here = std::min(L, features - m);
+        B sum[static_cast<std::size_t>(L)];
+        simd::unrolled<static_cast<int>(L)>([&](auto u) ATTENTA_FLATTEN { sum[u] = B(0.f); });
+        const auto add = [&](std::int64_t d, std::int64_t n) ATTENTA_FLATTEN {
+            const B v = n == L ? simd::load<Arch>(x + d) : simd::load_part<Arch>(x + d, n);
+            simd::unrolled<static_cast<int>(L)>([&](auto u) ATTENTA_FLATTEN {
+                const float* const w = p.weights + (m + std::min<std::int64_t>(u, here - 1)) * dim + d;
+                sum[u] = simd::fma<Arch>(n == L ? simd::load<Arch>(w) : simd::load_part<Arch>(w, n), v, sum[u]);
+            });
+        };
+        std::int64_t d = 0;
+        for (; d + L <= dim; d += L) add(d, L);
+        if (d < dim) add(d, dim - d);
+        const B products = simd::reduce_rows<Arch>(sum) * B(p.c);
+        simd::store_part<Arch>(y + m, products, here);
+    }
+}
+
+template <class Arch>
+float random(const scan::MapRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const Random& p = *static_cast<const Random*>(r.parameters);
+    random_products<Arch>(p, x, r.dim, y, r.features);
+    if (p.kind == Random::products) return 0;
+    if (p.kind == Random::relu) {
+        map<Arch>(y, y, r.features,
+                  [&](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps); });
+        return 0;
+    }
+    float squares = 0;
+    for (std::int64_t d = 0; d < r.dim; ++d) squares += x[d] * x[d];
+    const float top = p.per_head ? p.per_head[r.head] : largest(y, r.features);
+    const float half = p.c * p.c / 2 * squares;
+    map<Arch>(y, y, r.features,
+              [&](B v) ATTENTA_FLATTEN { return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps)); });
+    return 0;
+}
+
+}  // namespace row_maps
+
+ATTENTA_END

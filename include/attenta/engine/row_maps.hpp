@@ -1,0 +1,45 @@
+// Maps of rows, for every instruction set: features of linear attention and what models do to q and k before it.
+// Each is a function of MapRow; its parameters are one of the structs below.
+#pragma once
+
+#include <attenta/engine/scan.hpp>
+
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace row_maps {
+
+/// Keys: e^x 2^-n with the exponent n of their head. Queries (no exponents): e^(x - c), c the row's largest x, which is
+/// returned.
+struct Exp {
+    const int* exponents = nullptr;
+};
+/// relu(x) cos θ, then relu(x) sin θ, θ = (π/2)(position + offset + 1) / length.
+struct Cos {
+    std::int64_t offset = 0, length = 1;
+};
+/// x / sqrt(Σ x² + eps)
+struct L2Norm {
+    float eps = 0;
+};
+/// x cos + swap(x) sin with row `position - first` of tables [.., dim], then times `factor`; swap exchanges the channels
+/// of a pair (2i, 2i+1), whose sines have the signs - and +.
+struct Rotate {
+    const float *cos = nullptr, *sin = nullptr;
+    std::int64_t first = 0;
+    float factor = 1;
+};
+/// Random features of the Performer, from p_m = c w_m·x with `weights` [features, dim]:
+/// softmax: ratio (exp(p - c²|x|²/2 - top) + eps); relu: relu(ratio p) + eps; products: p.
+struct Random {
+    enum Kind : std::uint8_t { softmax, relu, products };
+    const float* weights = nullptr;
+    Kind kind = softmax;
+    float c = 1, ratio = 1, eps = 0;
+    const float* per_head = nullptr;  ///< top of each head, for keys; null, for queries: the row's largest p
+};
+
+}  // namespace row_maps
+
+ATTENTA_END

@@ -1,0 +1,111 @@
+// The scan: linear attention and fast-weight memories. A state per head, changed by every token.
+//
+//     S_t = D_t S_{t-1} + update(k_t, v_t, ...),    o_t = scale · S_tᵀ q_t  (or of S_{t-1}, with a bonus)
+//
+// In chunks of tokens: matrix products inside a chunk, the state between chunks (scan_loop.hpp). A handful of tokens go
+// step by step; both give the same numbers. What a mechanism chooses:
+//   decay    none, per head, per token, per token and key channel (the shape of `g` says which); value channels: `gv`
+//   update   additive:  k v'ᵀ with v' = beta v (beta 1 if not given)
+//            delta:     k n'ᵀ with n' = beta (v − (D S)ᵀ k)
+//            low_rank:  k vᵀ + b (aᵀ S)
+//   read     after the update, or before it with the token itself weighted by the bonus u
+//   maps     features of q and k, row by row, inside a chunk (row_maps.hpp)
+//   finish   what becomes of a row's sum of weights: a factor of the row
+// Decays are products of exp(g) <= 1 over tokens of one chunk, never quotients; what goes from chunk to chunk is the
+// exponential of a sum in double.
+//
+// Where the other mechanisms of the family attach: running log-maxima and rotations are maps and companions of
+// LinearState; several states are several runs; products shared in a group of value heads, a task over those heads;
+// the elementwise loop (mamba, hgrn, rwkv4_wkv) is another task function beside scan_task.
+#pragma once
+
+#include <attenta/core/context.hpp>
+#include <attenta/core/isa.hpp>
+#include <attenta/core/view.hpp>
+#include <attenta/linear/state.hpp>
+
+#include <cstdint>
+#include <span>
+
+ATTENTA_BEGIN
+
+struct Backend;
+
+namespace scan {
+
+inline constexpr std::int64_t chunk = 64;      ///< tokens of a chunk
+inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where decays differ by channel
+inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
+
+/// A row to be mapped. `position` counts tokens of the call's tensor.
+struct MapRow {
+    const void* parameters = nullptr;
+    std::int64_t dim = 0, features = 0;  ///< of the input, of the output
+    std::int64_t head = 0, position = 0;
+};
+/// y[features] from x[dim]; returns the logarithm of the factor that was taken out of y, usually 0.
+using RowFunction = float (*)(const MapRow& row, const float* x, float* y);
+struct RowMap {
+    RowFunction function = nullptr;  ///< null: y = x
+    const void* parameters = nullptr;
+    explicit operator bool() const { return function != nullptr; }
+};
+
+/// The factor of an output row, from the sum of its weights (without `scale`) and the logarithm that the query's map
+/// gave.
+struct Finish {
+    float (*factor)(const void* parameters, std::int64_t head, std::int64_t token, float sum, float log) = nullptr;
+    const void* parameters = nullptr;
+};
+
+enum class Update : std::uint8_t { additive, delta, low_rank };
+
+/// A tensor by the name that the caller knows it by.
+struct Named {
+    const char* name;
+    Heads<const float> x;
+};
+
+/// What a mechanism asks of the engine. Everything is borrowed. Views without data are not given.
+struct Request {
+    const char* function = "scan";
+    Heads<const float> q = {}, k = {}, v = {};
+    Heads<const float> g = {}, gv = {}, beta = {}, u = {}, a = {}, b = {};
+    std::int64_t features = 0;  ///< width of mapped q and k; 0: their own
+    RowMap q_map = {}, k_map = {};
+    Update update = Update::additive;
+    bool read_before = false;
+    bool causal = true;  ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
+    float scale = 1;
+    Finish finish = {};
+    bool normalizer = false;       ///< the state has one, and `finish` gets the sum of weights
+    std::int64_t state_heads = 0;  ///< 0: max(Hk, Hv)
+
+    // For messages: what q, k, v, g are called by the mechanism, and its further inputs. A null name: not the caller's.
+    const char *q_name = "q", *k_name = "k", *v_name = "v", *g_name = "g", *beta_name = "beta";
+    std::span<const Named> others = {};
+};
+
+/// Names, shapes, the state and the output fit; throws Error. `check_data`: no NaN, no gate above 0.
+void check(const Request& request, Heads<float> o, const LinearState& state, bool check_data);
+
+/// Runs a checked request. An empty state becomes zeros.
+void run(const Request& request, Heads<float> o, LinearState& state, Context& context);
+
+/// What tasks share.
+struct Job {
+    Request r;
+    Heads<float> o;
+    LinearState* state = nullptr;
+    float* normalizers = nullptr;  ///< [state_heads, dim] behind the last token; all tasks of a head need the old one
+    std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
+};
+
+/// Value columns [column_begin, column_end) of a state head: columns do not depend on each other.
+struct Task {
+    std::int64_t head = 0, column_begin = 0, column_end = 0;
+};
+
+}  // namespace scan
+
+ATTENTA_END

@@ -1,0 +1,200 @@
+#pragma once
+
+#include <attenta/core/error.hpp>
+#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/scan.hpp>
+#include <attenta/engine/scan_scratch.hpp>
+#include <attenta/engine/tile.inl>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+ATTENTA_BEGIN
+
+namespace scan {
+
+namespace checks {
+
+using tile::checks::text;
+
+inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
+    return "[" + text(a) + ", " + text(b) + ", " + text(c) + "]";
+}
+
+/// Heads that feed the state and heads that read it, and the widths of the state.
+struct Sizes {
+    std::int64_t state_heads, out_heads, features, dim_v;
+    explicit Sizes(const Request& r)
+        : state_heads(r.state_heads > 0 ? r.state_heads : std::max(r.k.heads, r.v.heads)),
+          out_heads(std::max(r.q.heads, state_heads)),
+          features(r.features > 0 ? r.features : r.k.dim),
+          dim_v(r.v.dim) {}
+};
+
+inline void check_heads(const char* f, const char* name, std::int64_t heads, std::int64_t of, const char* whose) {
+    if (heads < 1) fail(f, std::string(name) + " has " + text(heads) + " heads, needs at least 1");
+    if (of % heads != 0)
+        fail(f, std::string(name) + " has " + text(heads) + " heads, needs a divisor of the " + text(of) + " " + whose);
+}
+
+inline void check_qkv(const Request& r, const Sizes& z) {
+    const char* f = r.function;
+    const std::string q = r.q_name, k = r.k_name, v = r.v_name;
+    for (const auto& [name, x] : {std::pair{q, r.q}, {k, r.k}, {v, r.v}}) {
+        if (x.tokens < 1) fail(f, name + " has " + text(x.tokens) + " tokens, needs at least 1");
+        if (x.dim < 1) fail(f, name + " has " + text(x.dim) + " features, needs at least 1");
+        if (x.head_stride < 0 || x.token_stride < 0)
+            fail(f,
+                 name + " has strides " + text(x.head_stride) + " and " + text(x.token_stride) + ", needs at least 0");
+    }
+    if (r.v.tokens != r.k.tokens)
+        fail(f, v + " has " + text(r.v.tokens) + " tokens, " + k + " has " + text(r.k.tokens));
+    if (r.q.dim != r.k.dim) fail(f, k + " has " + text(r.k.dim) + " features, " + q + " has " + text(r.q.dim));
+    check_heads(f, r.k_name, r.k.heads, z.state_heads, "state heads");
+    check_heads(f, r.v_name, r.v.heads, z.state_heads, "state heads");
+    check_heads(f, r.q_name, r.q.heads, z.out_heads, "output heads");
+    if (z.out_heads % z.state_heads != 0)
+        fail(f,
+             q + " has " + text(r.q.heads) + " heads, needs a multiple of the " + text(z.state_heads) + " state heads");
+}
+
+inline void check_shape(const char* f, const char* name, const Heads<const float>& x, std::int64_t heads,
+                        std::int64_t tokens, std::int64_t dim) {
+    if (x.heads != heads || x.tokens != tokens || x.dim != dim)
+        fail(f, std::string(name) + " is " + shape(x.heads, x.tokens, x.dim) + ", needs " + shape(heads, tokens, dim));
+}
+
+inline void check_gates(const Request& r, const Sizes& z) {
+    const char* f = r.function;
+    const std::int64_t tokens = r.k.tokens;
+    if (r.g.data && (r.g.heads != z.state_heads || (r.g.tokens != tokens && r.g.tokens != 1) ||
+                     (r.g.dim != 1 && (r.g.dim != z.features || r.g.tokens != tokens))))
+        fail(f, "g is " + shape(r.g.heads, r.g.tokens, r.g.dim) + ", needs " + shape(z.state_heads, 1, 1) + ", " +
+                    shape(z.state_heads, tokens, 1) + " or " + shape(z.state_heads, tokens, z.features));
+    if (r.gv.data) check_shape(f, "gv", r.gv, z.state_heads, tokens, z.dim_v);
+    if (r.beta.data) check_shape(f, "beta", r.beta, z.state_heads, tokens, 1);
+    if (r.u.data) check_shape(f, "u", r.u, z.state_heads, 1, z.features);
+    if (r.a.data) check_shape(f, "a", r.a, z.state_heads, tokens, z.features);
+    if (r.b.data) check_shape(f, "b", r.b, z.state_heads, tokens, z.features);
+}
+
+inline void check_state(const Request& r, const Sizes& z, const LinearState& s) {
+    const char* f = r.function;
+    if (s.empty()) return;
+    if (s.heads != z.state_heads || s.dim != z.features || s.dim_v != z.dim_v)
+        fail(f, "state is " + shape(s.heads, s.dim, s.dim_v) + ", needs " + shape(z.state_heads, z.features, z.dim_v));
+    if (static_cast<std::int64_t>(s.matrix.size()) != s.heads * s.dim * s.dim_v)
+        fail(f, "state has " + text(static_cast<std::int64_t>(s.matrix.size())) + " elements, needs " +
+                    text(s.heads * s.dim * s.dim_v));
+    if (r.normalizer && static_cast<std::int64_t>(s.normalizer.size()) != s.heads * s.dim)
+        fail(f, "state.normalizer has " + text(static_cast<std::int64_t>(s.normalizer.size())) + " elements, needs " +
+                    text(s.heads * s.dim));
+}
+
+/// Calls f(name, tensor, whether a gate) for all inputs of the caller.
+template <class F>
+void for_each_input(const Request& r, F&& f) {
+    for (const Named& n : r.others) f(n.name, n.x, false);
+    const std::pair<const char*, const Heads<const float>*> tensors[] = {
+        {r.q_name, &r.q}, {r.k_name, &r.k}, {r.v_name, &r.v}, {r.beta_name, &r.beta},
+        {"u", &r.u},      {"a", &r.a},      {"b", &r.b}};
+    for (const auto& [name, x] : tensors)
+        if (name && x->data) f(name, *x, false);
+    if (r.g_name && r.g.data) f(r.g_name, r.g, true);
+    if (r.gv.data) f("gv", r.gv, true);
+}
+
+inline void check_output(const Request& r, const Sizes& z, Heads<float> o, const LinearState& s) {
+    const char* f = r.function;
+    using namespace tile::checks;
+    KvView shape_of_values;
+    shape_of_values.v.dim = z.dim_v;
+    tile::checks::check_output(f, {nullptr, z.out_heads, r.q.tokens, 1, 0, 0}, shape_of_values, o);
+    const Bytes out = bytes_of(o), state{reinterpret_cast<const std::byte*>(s.matrix.data()),
+                                         reinterpret_cast<const std::byte*>(s.matrix.data() + s.matrix.size())};
+    for (const auto& [name, data] :
+         {std::pair{r.q_name, r.q.data}, {r.k_name, r.k.data}, {r.v_name, r.v.data}, {"o", +o.data}})
+        check_pointer(f, name, data, sizeof(float), true);
+    if (out.meets(state)) fail(f, "o overlaps state, needs memory of its own");
+    for_each_input(r, [&](const char* name, const Heads<const float>& x, bool) {
+        check_pointer(f, name, x.data, sizeof(float), false);
+        const Bytes in = bytes_of(x);
+        if (out.meets(in)) fail(f, std::string("o overlaps ") + name + ", needs memory of its own");
+        if (state.meets(in)) fail(f, std::string("state overlaps ") + name + ", needs memory of its own");
+    });
+}
+
+inline void check_numbers(const char* f, const char* name, const Heads<const float>& x, bool gate) {
+    for (std::int64_t h = 0; h < x.heads; ++h)
+        for (std::int64_t t = 0; t < x.tokens; ++t)
+            for (std::int64_t d = 0; d < x.dim; ++d) {
+                const float e = x.row(h, t)[d];
+                if (std::isnan(e) || (gate && e > 0))
+                    fail(f, std::string(name) + " is " + std::to_string(e) + " at " + shape(h, t, d) + ", needs " +
+                                (gate ? "a number <= 0" : "a number"));
+            }
+}
+
+}  // namespace checks
+
+ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& state, bool check_data) {
+    const checks::Sizes sizes(r);
+    checks::check_qkv(r, sizes);
+    if (r.causal && r.q.tokens > r.k.tokens)
+        fail(r.function,
+             "q has " + checks::text(r.q.tokens) + " tokens, needs at most the " + checks::text(r.k.tokens) + " of k");
+    if (!std::isfinite(r.scale)) fail(r.function, "scale is " + std::to_string(r.scale) + ", needs a finite number");
+    checks::check_gates(r, sizes);
+    checks::check_state(r, sizes, state);
+    checks::check_output(r, sizes, o, state);
+    if (!check_data) return;
+    checks::for_each_input(r, [&](const char* name, const Heads<const float>& x, bool gate) {
+        checks::check_numbers(r.function, name, x, gate);
+    });
+    for (const auto& [name, array] : {std::pair{"state", &state.matrix},
+                                      {"state.normalizer", &state.normalizer},
+                                      {"state.weight", &state.weight},
+                                      {"state.key_max", &state.key_max}})
+        checks::check_numbers(r.function, name, hnd(array->data(), 1, static_cast<std::int64_t>(array->size()), 1),
+                              false);
+}
+
+ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
+    const checks::Sizes sizes(r);
+    if (state.empty()) {
+        state.heads = sizes.state_heads;
+        state.dim = sizes.features;
+        state.dim_v = sizes.dim_v;
+        state.matrix.assign(static_cast<std::size_t>(state.heads * state.dim * state.dim_v), 0.f);
+        if (r.normalizer) state.normalizer.assign(static_cast<std::size_t>(state.heads * state.dim), 0.f);
+    }
+    Job job{r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
+
+    // Few heads are cut by columns of their values, which gives every column the same arithmetic.
+    constexpr std::int64_t panel = 32;
+    const std::int64_t threads = context.executor().concurrency(), panels = (job.dim_v + panel - 1) / panel,
+                       wanted = threads == 1 || r.k.tokens <= few_tokens ? 1 : 2 * threads / job.state_heads,
+                       cuts = std::clamp<std::int64_t>(wanted, 1, panels), per_cut = (panels + cuts - 1) / cuts * panel;
+    Carver sizing(nullptr);
+    Scratch(sizing, job, std::min(per_cut, job.dim_v));
+    const auto slot = static_cast<std::size_t>(tile::round_up(sizing.used(), 64));
+    const std::size_t normalizers = r.normalizer ? state.normalizer.size() : 0;
+    std::byte* const scratch =
+        context.workspace().reserve(slot * static_cast<std::size_t>(threads) + normalizers * sizeof(float));
+    job.normalizers = reinterpret_cast<float*>(scratch + slot * static_cast<std::size_t>(threads));
+
+    const Backend& backend = active_backend();
+    context.executor().parallel_for(job.state_heads * cuts, [&](std::int64_t i, int thread) {
+        const std::int64_t begin = i % cuts * per_cut;
+        if (begin >= job.dim_v) return;
+        const Task task{i / cuts, begin, std::min(begin + per_cut, job.dim_v)};
+        backend.scan_task(job, task, scratch + static_cast<std::size_t>(thread) * slot);
+    });
+    std::copy_n(job.normalizers, normalizers, state.normalizer.data());
+}
+
+}  // namespace scan
+
+ATTENTA_END

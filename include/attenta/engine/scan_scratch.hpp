@@ -1,0 +1,84 @@
+// Scratch of the scan's tasks, the same for every instruction set.
+#pragma once
+
+#include <attenta/engine/scan.hpp>
+#include <attenta/engine/tile_scratch.hpp>
+
+ATTENTA_BEGIN
+
+namespace scan {
+
+using tile::Carver;
+using tile::round_up;
+
+/// Read-before and low-rank updates are made for gates by channel: one channel alone is no different.
+inline bool decays_by_channel(const Request& r) {
+    return r.g.data && (r.g.dim > 1 || r.read_before || r.update == Update::low_rank);
+}
+
+/// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
+struct Scratch {
+    static constexpr std::int64_t most_lanes = 16, most_width = 32, most_rows = 8;
+    std::int64_t o_stride;
+
+    float *k, *q, *a, *b;                  // rows of a chunk
+    float *decayed_k, *decayed_b;          // to the chunk's end
+    float *e, *chunk_decay, *since_start;  // decays by channel
+    double* sums;
+    float *step, *from_start, *to_end, *power, *between;  // decays of all channels
+    float *block_rows, *block_strips, *block_decay;
+    float *strips, *query_strips, *panels, *columns;
+    const std::byte** rows;
+    float *p, *p2, *solve, *inner, *pairs;
+    float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
+    float *state, *o, *z, *log;
+    float *step_q, *step_o;
+
+    Scratch(Carver& c, const Job& job, std::int64_t columns_here) {
+        const std::int64_t stride = round_up(job.dim, most_lanes), rows_here = chunk * stride,
+                           width = round_up(columns_here, most_width), group = job.out_heads / job.state_heads;
+        const bool delta = job.r.update != Update::additive, low_rank = job.r.update == Update::low_rank,
+                   by_channel = decays_by_channel(job.r);
+        o_stride = width;
+        k = c.take<float>(rows_here);
+        q = c.take<float>(rows_here);
+        a = c.take<float>(low_rank ? rows_here : stride);
+        b = c.take<float>(low_rank ? rows_here : stride);
+        decayed_k = c.take<float>(rows_here);
+        decayed_b = c.take<float>(low_rank ? rows_here : 0);
+        e = c.take<float>(by_channel ? rows_here : stride);
+        chunk_decay = c.take<float>(stride);
+        since_start = c.take<float>(stride);
+        sums = c.take<double>(stride);
+        step = c.take<float>(chunk);
+        from_start = c.take<float>(chunk);
+        to_end = c.take<float>(chunk);
+        power = c.take<float>(chunk + 1);
+        between = c.take<float>(chunk * chunk);
+        block_rows = c.take<float>(block * stride);
+        block_strips = c.take<float>(block * stride + most_lanes);
+        block_decay = c.take<float>(stride);
+        strips = c.take<float>(delta ? rows_here + most_lanes : 0);
+        query_strips = c.take<float>(rows_here + most_lanes);
+        panels = c.take<float>(rows_here);
+        columns = c.take<float>(rows_here);
+        rows = c.take<const std::byte*>(chunk);
+        p = c.take<float>(chunk * chunk);
+        p2 = c.take<float>(low_rank ? chunk * chunk : 0);
+        solve = c.take<float>(delta ? chunk * chunk : 0);
+        inner = c.take<float>(low_rank ? chunk * chunk : 0);
+        pairs = c.take<float>(by_channel ? 4 * (block / 2) * (block / 2) * most_lanes : 0);
+        v = c.take<float>(chunk * width);
+        n = c.take<float>(delta ? chunk * width : 0);
+        state = c.take<float>(stride * width);
+        o = c.take<float>(most_rows * width);
+        z = c.take<float>(stride);
+        log = c.take<float>(std::max(chunk, group));
+        step_q = c.take<float>(group * stride);
+        step_o = c.take<float>(group * width);
+    }
+};
+
+}  // namespace scan
+
+ATTENTA_END

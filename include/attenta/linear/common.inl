@@ -1,0 +1,83 @@
+#pragma once
+
+// What the mechanisms on the scan share.
+#include <attenta/core/error.hpp>
+#include <attenta/engine/scan.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+/// The usual factor of the outputs.
+inline float scale_or_default(const std::optional<float>& scale, std::int64_t dim) {
+    return scale.value_or(1.f / std::sqrt(static_cast<float>(dim)));
+}
+
+/// For mechanisms that have nothing of their own to check or to prepare in between.
+inline void run_scan(const scan::Request& r, Heads<float> o, LinearState& state, bool check_data, Context& context) {
+    scan::check(r, o, state, check_data);
+    scan::run(r, o, state, context);
+}
+
+/// An array of a call: on the stack up to Few elements, because a decode step must not allocate.
+template <class T, std::int64_t Few>
+class Numbers {
+public:
+    explicit Numbers(std::int64_t n) {
+        if (n > Few) many_.resize(static_cast<std::size_t>(n));
+    }
+    T* data() const { return many_.empty() ? few_ : many_.data(); }
+
+private:
+    mutable T few_[static_cast<std::size_t>(Few)];
+    mutable std::vector<T> many_;
+};
+
+/// Throws Error unless the tensor was given.
+inline void require(const char* function, const char* name, const Heads<const float>& x) {
+    if (!x.data) fail(function, std::string(name) + " is null, needs a tensor");
+}
+
+inline void require_shape(const char* function, const char* name, const Heads<const float>& x, std::int64_t heads,
+                          std::int64_t tokens, std::int64_t dim) {
+    const auto shape = [](std::int64_t a, std::int64_t b, std::int64_t c) {
+        return "[" + std::to_string(a) + ", " + std::to_string(b) + ", " + std::to_string(c) + "]";
+    };
+    if (x.heads != heads || x.tokens != tokens || x.dim != dim)
+        fail(function,
+             std::string(name) + " is " + shape(x.heads, x.tokens, x.dim) + ", needs " + shape(heads, tokens, dim));
+}
+
+/// An array as a tensor, for checks.
+inline Heads<const float> tensor_of(std::span<const float> x) {
+    return {x.data(), 1, 1, static_cast<std::int64_t>(x.size()), 0, 0};
+}
+
+/// For mechanisms whose heads of k and v are those of the state.
+inline void require_multiple(const char* function, std::int64_t q, std::int64_t k) {
+    if (k > 0 && q % k != 0)
+        fail(function, "q has " + std::to_string(q) + " heads, needs a multiple of the " + std::to_string(k) + " of k");
+}
+
+/// For mechanisms without grouped heads.
+inline void require_same_heads(const char* function,
+                               std::initializer_list<std::pair<const char*, std::int64_t>> tensors,
+                               std::int64_t heads) {
+    for (const auto& [name, n] : tensors)
+        if (n != heads)
+            fail(function, std::string(name) + " has " + std::to_string(n) + " heads, needs the " +
+                               std::to_string(heads) + " of q");
+}
+
+}  // namespace detail
+
+ATTENTA_END

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/row_maps.hpp>
+#include <attenta/linear/common.inl>
+#include <attenta/linear/performer.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+/// 1 / (den + 2δ where |den| <= δ)
+struct PerformerDenominators {
+    float stabilizer;
+    static float factor(const void* parameters, std::int64_t, std::int64_t, float sum, float) {
+        const float d = static_cast<const PerformerDenominators*>(parameters)->stabilizer;
+        return 1.f / (sum + (std::abs(sum) <= d ? 2 * d : 0.f));
+    }
+};
+
+/// K of each head: the largest c w·k.
+inline void find_key_max(Heads<const float> k, row_maps::Random features, std::int64_t count,
+                         std::vector<float>& key_max) {
+    features.kind = row_maps::Random::products;
+    key_max.assign(static_cast<std::size_t>(k.heads), -std::numeric_limits<float>::infinity());
+    std::vector<float> y(static_cast<std::size_t>(count));
+    for (std::int64_t h = 0; h < k.heads; ++h)
+        for (std::int64_t t = 0; t < k.tokens; ++t) {
+            active_backend().random_features({&features, k.dim, count, h, t}, k.row(h, t), y.data());
+            float& top = key_max[static_cast<std::size_t>(h)];
+            top = std::max(top, *std::max_element(y.begin(), y.end()));
+        }
+}
+
+inline void check_performer(Heads<const float> k, Heads<const float> v, Matrices<const float> w,
+                            const LinearState& state, const PerformerOptions& o, float eps) {
+    const char* f = "performer";
+    const auto text = [](auto n) { return std::to_string(n); };
+    if (!w.data) fail(f, "projection is null, needs a tensor");
+    if (w.heads != 1 || w.rows < 1 || w.cols != k.dim)
+        fail(f, "projection is [" + text(w.heads) + ", " + text(w.rows) + ", " + text(w.cols) + "], needs [1, M, " +
+                    text(k.dim) + "] with M at least 1");
+    if (v.heads != k.heads) fail(f, "v has " + text(v.heads) + " heads, needs the " + text(k.heads) + " of k");
+    if (!std::isfinite(eps) || eps < 0) fail(f, "eps is " + text(eps) + ", needs at least 0");
+    if (!std::isfinite(o.denominator_stabilizer) || o.denominator_stabilizer < 0)
+        fail(f, "denominator_stabilizer is " + text(o.denominator_stabilizer) + ", needs at least 0");
+    if (o.kernel != PerformerKernel::softmax) return;
+    if (!o.key_max.empty() && static_cast<std::int64_t>(o.key_max.size()) != k.heads)
+        fail(f, "key_max has " + text(o.key_max.size()) + " elements, needs " + text(k.heads));
+    if (!state.empty() && o.key_max.empty() && static_cast<std::int64_t>(state.key_max.size()) != k.heads)
+        fail(f, "state.key_max has " + text(state.key_max.size()) + " elements, needs " + text(k.heads));
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<const float> v,
+                              Matrices<const float> projection, Heads<float> o, LinearState& state,
+                              const PerformerOptions& options, Context& context) {
+    const bool softmax = options.kernel == PerformerKernel::softmax;
+    const float eps = options.eps.value_or(softmax ? 1e-6f : 1e-3f);
+    const float c = options.normalize_data.value_or(softmax) ? std::pow(static_cast<float>(k.dim), -0.25f) : 1.f;
+    scan::Request r{.function = "performer", .q = q, .k = k, .v = v};
+    r.features = projection.rows;
+    r.causal = options.causal;
+    r.normalizer = true;
+    const scan::Named others[] = {
+        {"projection", {projection.data, 1, projection.rows, projection.cols, 0, projection.cols}},
+        {"key_max", detail::tensor_of(options.key_max)}};
+    r.others = others;
+    detail::require_multiple("performer", q.heads, k.heads);
+    detail::check_performer(k, v, projection, state, options, eps);
+    scan::check(r, o, state, options.check_data);
+
+    row_maps::Random map{projection.data, softmax ? row_maps::Random::softmax : row_maps::Random::relu, c,
+                         options.ratio ? 1.f / std::sqrt(static_cast<float>(projection.rows)) : 1.f, eps};
+    std::vector<float> key_max;
+    const float* top = nullptr;
+    if (softmax && !options.key_max.empty()) {
+        top = options.key_max.data();
+    } else if (softmax) {
+        if (state.empty()) detail::find_key_max(k, map, projection.rows, key_max);
+        top = state.empty() ? key_max.data() : state.key_max.data();
+    }
+    row_maps::Random key_map = map;
+    key_map.per_head = top;
+    r.q_map = {active_backend().random_features, &map};
+    r.k_map = {active_backend().random_features, &key_map};
+    const detail::PerformerDenominators denominators{options.denominator_stabilizer};
+    r.finish = {&detail::PerformerDenominators::factor, &denominators};
+    scan::run(r, o, state, context);
+    if (softmax && top != state.key_max.data()) state.key_max.assign(top, top + k.heads);
+}
+
+ATTENTA_END

@@ -1,0 +1,170 @@
+#pragma once
+
+#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/row_maps.hpp>
+#include <attenta/linear/common.inl>
+#include <attenta/linear/retention.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+/// Cosines and signed sines of positions first .. first + count - 1, [count, D] each: exact in double every 64 rows,
+/// turned on from there.
+inline void fill_rotations(std::span<const float> theta, std::int64_t first, std::int64_t count, float* cosines,
+                           float* sines) {
+    const auto pairs = static_cast<std::int64_t>(theta.size());
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        const double angle = theta[static_cast<std::size_t>(i)];
+        const std::complex<double> step = std::polar(1., angle);
+        std::complex<double> now;
+        for (std::int64_t t = 0; t < count; ++t) {
+            now = t % 64 == 0 ? std::polar(1., angle * static_cast<double>(first + t)) : now * step;
+            float *const c = cosines + t * 2 * pairs + 2 * i, *const s = sines + t * 2 * pairs + 2 * i;
+            c[0] = c[1] = static_cast<float>(now.real());
+            s[1] = static_cast<float>(now.imag());
+            s[0] = -s[1];
+        }
+    }
+}
+
+/// One head's sum of decays, n_t = γ n_{t-1} + 1, in closed form.
+struct DecaySum {
+    double g = 0, start = 0;
+    double at(std::int64_t t) const {
+        const auto n = static_cast<double>(t + 1);
+        if (g == 0) return start + n;
+        return std::exp(g * n) * start + std::expm1(g * n) / std::expm1(g);
+    }
+};
+
+/// What a row of retention is divided by, d_t of retention.hpp.
+struct RetentionScores {
+    RetentionNorm norm;
+    const DecaySum* sums = nullptr;  ///< of state heads
+    std::int64_t group = 1, first = 0;
+
+    static float factor(const void* parameters, std::int64_t head, std::int64_t token, float sum, float) {
+        const auto& p = *static_cast<const RetentionScores*>(parameters);
+        const auto root = static_cast<float>(std::sqrt(p.sums[head / p.group].at(p.first + token)));
+        if (p.norm == RetentionNorm::decay) return 1.f / root;
+        return 1.f / (root * std::max(std::abs(sum) / root, 1.f));
+    }
+};
+
+}  // namespace detail
+
+namespace detail {
+
+inline void fill_retention_decay(std::int64_t heads, float* g) {
+    for (std::int64_t h = 0; h < heads; ++h)
+        g[h] = static_cast<float>(std::log1p(-std::exp2(-5 - static_cast<double>(h))));
+}
+
+/// A checked call, in segments whose rotations fit in a table.
+class Retention {
+public:
+    Retention(scan::Request& r, Heads<float> o, LinearState& state, const RetentionOptions& options, Context& context)
+        : r_(r), o_(o), state_(state), options_(options), context_(context), sums_(r.state_heads) {}
+
+    void run() {
+        prepare_weights();
+        const scan::Request whole = r_;
+        const std::int64_t tokens = whole.k.tokens,
+                           segment = options_.theta.empty() ? tokens : std::min(tokens, longest_segment);
+        const bool rotated = !options_.theta.empty();
+        const Numbers<float, 1024> table(rotated ? 2 * segment * whole.k.dim : 0);
+        for (std::int64_t t = 0; t < tokens; t += segment) {
+            const std::int64_t count = std::min(segment, tokens - t);
+            float *const cosines = table.data(), *const sines = cosines + segment * whole.k.dim;
+            if (rotated) fill_rotations(options_.theta, options_.offset + t, count, cosines, sines);
+            const row_maps::Rotate q{rotated ? cosines : nullptr, sines, 0, 1.f}, k{q.cos, sines, 0, scale()};
+            if (rotated) r_.q_map = {active_backend().rotate, &q};
+            r_.k_map = {active_backend().rotate, &k};
+            r_.q = whole.q.slice(t, count);
+            r_.k = whole.k.slice(t, count);
+            r_.v = whole.v.slice(t, count);
+            scores_.first = t;
+            scan::run(r_, o_.slice(t, count), state_, context_);
+        }
+        finish_weights(tokens);
+    }
+
+private:
+    static constexpr std::int64_t longest_segment = 1024;
+
+    float scale() const { return scale_or_default(options_.scale, r_.k.dim); }
+
+    void prepare_weights() {
+        if (options_.score_norm == RetentionNorm::none) return;
+        for (std::int64_t h = 0; h < r_.state_heads; ++h)
+            sums_.data()[h] = {static_cast<double>(r_.g.row(h, 0)[0]),
+                               state_.empty() ? 0. : static_cast<double>(state_.weight[static_cast<std::size_t>(h)])};
+        scores_ = {options_.score_norm, sums_.data(), o_.heads / r_.state_heads, 0};
+        r_.finish = {&RetentionScores::factor, &scores_};
+    }
+
+    void finish_weights(std::int64_t tokens) {
+        if (options_.score_norm == RetentionNorm::none) return;
+        state_.weight.resize(static_cast<std::size_t>(r_.state_heads));
+        for (std::size_t h = 0; h < state_.weight.size(); ++h)
+            state_.weight[h] = static_cast<float>(sums_.data()[h].at(tokens - 1));
+    }
+
+    scan::Request& r_;
+    const Heads<float> o_;
+    LinearState& state_;
+    const RetentionOptions& options_;
+    Context& context_;
+    const Numbers<DecaySum, 128> sums_;
+    RetentionScores scores_{};
+};
+
+inline void check_retention(const scan::Request& r, const LinearState& state, const RetentionOptions& options) {
+    const auto text = [](auto n) { return std::to_string(n); };
+    const auto angles = static_cast<std::int64_t>(options.theta.size());
+    if (!options.theta.empty() && r.k.dim % 2 != 0)
+        fail("retention", "k has " + text(r.k.dim) + " features, theta needs an even number");
+    if (!options.theta.empty() && angles != r.k.dim / 2)
+        fail("retention", "theta has " + text(angles) + " elements, needs " + text(r.k.dim / 2));
+    if (options.offset < 0) fail("retention", "offset is " + text(options.offset) + ", needs at least 0");
+    if (options.scale && !std::isfinite(*options.scale))
+        fail("retention", "scale is " + text(*options.scale) + ", needs a finite number");
+    if (!state.empty() && options.score_norm != RetentionNorm::none &&
+        static_cast<std::int64_t>(state.weight.size()) != state.heads)
+        fail("retention", "state.weight has " + text(state.weight.size()) + " elements, needs " + text(state.heads));
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE std::vector<float> retention_decay(std::int64_t heads) {
+    if (heads < 1) fail("retention_decay", "heads is " + std::to_string(heads) + ", needs at least 1");
+    std::vector<float> g(static_cast<std::size_t>(heads));
+    detail::fill_retention_decay(heads, g.data());
+    return g;
+}
+
+ATTENTA_INLINE void retention(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float> g,
+                              Heads<float> o, LinearState& state, const RetentionOptions& options, Context& context) {
+    const std::int64_t heads = std::max({std::int64_t{1}, q.heads, k.heads, v.heads});
+    const detail::Numbers<float, 128> decay(g.data ? 0 : heads);
+    if (!g.data) {
+        detail::fill_retention_decay(heads, decay.data());
+        g = hnd(static_cast<const float*>(decay.data()), heads, 1, 1);
+    }
+    detail::require_shape("retention", "g", g, g.heads, 1, 1);
+    scan::Request r{.function = "retention", .q = q, .k = k, .v = v, .g = g};
+    r.state_heads = std::max({k.heads, v.heads, g.heads});
+    r.normalizer = options.score_norm == RetentionNorm::full;
+    const scan::Named others[] = {{"theta", detail::tensor_of(options.theta)}};
+    r.others = others;
+    scan::check(r, o, state, options.check_data);
+    detail::check_retention(r, state, options);
+    detail::Retention(r, o, state, options, context).run();
+}
+
+ATTENTA_END

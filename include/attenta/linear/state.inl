@@ -1,0 +1,74 @@
+#pragma once
+
+#include <attenta/linear/state.hpp>
+
+#include <array>
+#include <cstring>
+#include <string>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+/// Sizes of a saved state: heads, dim, dim_v, elements of normalizer, weight, key_max.
+using StateHeader = std::array<std::int64_t, 6>;
+
+inline StateHeader header_of(const LinearState& s) {
+    return {s.heads,
+            s.dim,
+            s.dim_v,
+            static_cast<std::int64_t>(s.normalizer.size()),
+            static_cast<std::int64_t>(s.weight.size()),
+            static_cast<std::int64_t>(s.key_max.size())};
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE std::size_t LinearState::saved_bytes() const {
+    return sizeof(detail::StateHeader) +
+           (matrix.size() + normalizer.size() + weight.size() + key_max.size()) * sizeof(float);
+}
+
+ATTENTA_INLINE void LinearState::save(std::span<std::byte> to) const {
+    if (to.size() != saved_bytes())
+        fail("LinearState::save",
+             "to has " + std::to_string(to.size()) + " bytes, needs " + std::to_string(saved_bytes()));
+    const detail::StateHeader header = detail::header_of(*this);
+    std::byte* p = to.data();
+    std::memcpy(p, header.data(), sizeof header);
+    p += sizeof header;
+    for (const auto* array : {&matrix, &normalizer, &weight, &key_max}) {
+        if (!array->empty()) std::memcpy(p, array->data(), array->size() * sizeof(float));
+        p += array->size() * sizeof(float);
+    }
+}
+
+ATTENTA_INLINE LinearState LinearState::load(std::span<const std::byte> from) {
+    detail::StateHeader header{};
+    const auto refuse = [&](const std::string& why) { fail("LinearState::load", "from " + why); };
+    if (from.size() < sizeof header)
+        refuse("has " + std::to_string(from.size()) + " bytes, needs at least " + std::to_string(sizeof header));
+    std::memcpy(header.data(), from.data(), sizeof header);
+    constexpr std::int64_t most = std::int64_t{1} << 20;  // sizes whose product fits in 64 bits
+    for (const std::int64_t n : header)
+        if (n < 0 || n > most * most) refuse("holds a size of " + std::to_string(n) + ", needs a saved state");
+    const auto [heads, dim, dim_v, normalizers, weights, maxima] = header;
+    if (heads > most || dim > most || dim_v > most) refuse("holds sizes that no state has, needs a saved state");
+    const double elements = static_cast<double>(heads) * static_cast<double>(dim) * static_cast<double>(dim_v) +
+                            static_cast<double>(normalizers) + static_cast<double>(weights) +
+                            static_cast<double>(maxima);
+    if (static_cast<double>(from.size() - sizeof header) != 4 * elements)
+        refuse("has " + std::to_string(from.size()) + " bytes, needs those of its sizes");
+    LinearState s(heads, dim, dim_v);
+    s.normalizer.resize(static_cast<std::size_t>(normalizers));
+    s.weight.resize(static_cast<std::size_t>(weights));
+    s.key_max.resize(static_cast<std::size_t>(maxima));
+    const std::byte* p = from.data() + sizeof header;
+    for (auto* array : {&s.matrix, &s.normalizer, &s.weight, &s.key_max}) {
+        if (!array->empty()) std::memcpy(array->data(), p, array->size() * sizeof(float));
+        p += array->size() * sizeof(float);
+    }
+    return s;
+}
+
+ATTENTA_END

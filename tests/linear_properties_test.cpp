@@ -1,0 +1,273 @@
+// What must hold for every linear attention: cuts, causality, heads, layouts, threads.
+#include <attenta/attenta.hpp>
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cfloat>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "support/isas.hpp"
+#include "support/naive_linear_compare.hpp"
+#include "support/naive_linear_suite.hpp"
+
+namespace attenta_test {
+namespace {
+
+constexpr double rounding = 1e-5;
+constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+class LinearProperties : public LinearSuite {};
+ATTENTA_LINEAR_SUITE(LinearProperties);
+
+/// Some queries of another number than keys, some that see all keys: neither can be cut.
+bool causal_and_square(const LinearCase& c) {
+    const auto* kernel = std::get_if<attenta::KernelLinearOptions>(&c.options);
+    const auto* performer = std::get_if<attenta::PerformerOptions>(&c.options);
+    return !c.shape.Tq && !(kernel && !kernel->causal) && !(performer && !performer->causal);
+}
+
+/// The features of Performer's keys are relative to the largest of the call, unless that is given.
+bool looks_ahead(const LinearCase& c) {
+    const auto* performer = std::get_if<attenta::PerformerOptions>(&c.options);
+    return performer && performer->kernel == attenta::PerformerKernel::softmax && !c.views()["key_max"].data &&
+           c.past.empty();
+}
+
+/// fn(case) for every option of the mechanism that cuts nicely, without a past and with one.
+template <class F>
+void for_each_causal_case(const LinearMechanism& m, const LinearShape& shape, F&& fn) {
+    for (std::size_t variant = 0; variant < m.variants.size(); ++variant)
+        for (const bool past : {false, true}) {
+            const Gates gates = static_cast<Gates>((variant + past) % 4);
+            LinearCase c = linear_case(m, shape, gates, variant, past, 3);
+            fix_length(c);
+            if (causal_and_square(c) && !looks_ahead(c)) fn(c);
+        }
+}
+
+/// The parts between `cuts`, the state passed on.
+LinearOutput in_parts(const LinearCase& c, const std::vector<std::int64_t>& cuts, Context& context) {
+    LinearOutput all{Tensor<float>(c.output_heads(), c.shape.T, c.shape.Dv), c.past};
+    std::int64_t begin = 0;
+    for (const std::int64_t end : cuts) {
+        LinearOutput part = attend(c, begin, end - begin, std::move(all.state), context);
+        part.o.each_row(
+            [&](float* row, std::int64_t h, std::int64_t t) { std::copy_n(row, c.shape.Dv, all.o.row(h, begin + t)); });
+        all.state = std::move(part.state);
+        begin = end;
+    }
+    return all;
+}
+
+void expect_cuts_change_nothing(const LinearCase& c, const LinearOutput& whole, const std::vector<std::int64_t>& cuts,
+                                Context& context) {
+    const LinearOutput parts = in_parts(c, cuts, context);
+    EXPECT_LE(distance(rows_of(parts.o), rows_of(whole.o)), rounding) << describe(c) << ", cut at " << cuts[0];
+    EXPECT_LE(distance(parts.state, whole.state), rounding) << describe(c) << ", cut at " << cuts[0];
+}
+
+TEST_P(LinearProperties, CutAnywhereAShortSequenceGivesTheSame) {
+    on_every_isa([&](Context& context) {
+        for_each_causal_case(GetParam(), {4, 2, 2, 19, 16, 9}, [&](const LinearCase& c) {
+            const LinearOutput whole = attend(c, context);
+            for (std::int64_t cut = 1; cut < c.shape.T; ++cut)
+                expect_cuts_change_nothing(c, whole, {cut, c.shape.T}, context);
+        });
+    });
+}
+
+TEST_P(LinearProperties, CutAtRandomALongSequenceGivesTheSame) {
+    Random random(11);
+    std::vector<std::int64_t> cuts;
+    for (std::int64_t at = random.integer(1, 80); at < 230; at += random.pick<std::int64_t>({1, 2, 16, 64, 91}))
+        cuts.push_back(at);
+    cuts.push_back(230);
+    on_every_isa([&](Context& context) {
+        for_each_causal_case(GetParam(), {2, 1, 2, 230, 24, 33}, [&](const LinearCase& c) {
+            expect_cuts_change_nothing(c, attend(c, context), cuts, context);
+        });
+    });
+}
+
+TEST_P(LinearProperties, TokenByTokenGivesTheSameAsAtOnce) {
+    std::vector<std::int64_t> cuts;
+    for (std::int64_t t = 1; t <= 70; ++t) cuts.push_back(t);
+    on_every_isa([&](Context& context) {
+        for_each_causal_case(GetParam(), {3, 3, 3, 70, 33, 16}, [&](const LinearCase& c) {
+            expect_cuts_change_nothing(c, attend(c, context), cuts, context);
+        });
+    });
+}
+
+/// Row t of every input, all channels.
+void set_token(const LinearCase& c, std::int64_t t, float number) {
+    for (const auto& [name, x] : c.inputs) {
+        if (x.along == Along::nothing) continue;
+        const bool gate = name == "g" || name == "gv";
+        for (std::int64_t h = 0; h < x.tensor.view().heads; ++h)
+            std::fill_n(x.tensor.row(h, t), x.tensor.view().dim, gate && number > 0 ? -number : number);
+    }
+}
+
+testing::AssertionResult equal_before(const LinearOutput& a, const LinearOutput& b, std::int64_t end) {
+    testing::AssertionResult result = testing::AssertionSuccess();
+    a.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+        if (result && t < end && !equal_bits(row, b.o.row(h, t), a.o.view().dim))
+            result = testing::AssertionFailure()
+                     << "head " << h << " token " << t << ": " << row[0] << " and " << b.o.row(h, t)[0];
+    });
+    return result;
+}
+
+TEST_P(LinearProperties, LaterTokensChangeNothingToTheBit) {
+    const auto expect_no_change = [](const LinearCase& c, std::int64_t t, Context& context) {
+        const LinearOutput before = attend(c, context);
+        for (const float number : {nan, infinity, 3.0f}) {
+            const LinearCase later = c.copy();
+            set_token(later, t, number);
+            EXPECT_TRUE(equal_before(before, attend(later, context), t))
+                << describe(c) << ", token " << t << " is " << number;
+        }
+    };
+    on_every_isa([&](Context& context) {
+        for (const std::int64_t T : {16, 64, 150})
+            for_each_causal_case(GetParam(), {2, 1, 2, T, 16, 9}, [&](const LinearCase& c) {
+                for (const std::int64_t t : {T / 2, T / 2 + 3, T - 1}) expect_no_change(c, t, context);
+            });
+    });
+}
+
+/// What is read by the output alone.
+bool is_read_only(const std::string& name) {
+    return name == "q" || name == "C" || name == "u" || name == "z" || name == "D";
+}
+
+TEST_P(LinearProperties, AQueryIsReadByItsOwnRowAlone) {
+    const auto expect_own_row = [](const LinearCase& c, Context& context) {
+        const std::int64_t t = c.queries() / 2;
+        const LinearCase other = c.copy();
+        const Tensor<float>& q = other.inputs.find(c.views()["q"].data ? "q" : "C")->second.tensor;
+        for (std::int64_t h = 0; h < q.view().heads; ++h) std::fill_n(q.row(h, t), q.view().dim, nan);
+        const LinearOutput before = attend(c, context), after = attend(other, context);
+        after.o.each_row([&](float* row, std::int64_t h, std::int64_t i) {
+            EXPECT_TRUE(i == t || equal_bits(row, before.o.row(h, i), c.shape.Dv))
+                << describe(c) << ", head " << h << ", token " << i;
+        });
+        EXPECT_TRUE(equal_bits(before.state, after.state)) << describe(c);
+    };
+    on_every_isa([&](Context& context) {
+        for (const std::int64_t T : {5, 64, 150})
+            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+                expect_own_row(linear_case(GetParam(), {4, 2, 2, T, 16, 9}, Gates::mild, variant, true), context);
+    });
+}
+
+/// Rows of o of the heads that do not read input head j of h, and the state heads that it does not feed.
+testing::AssertionResult equal_elsewhere(const LinearOutput& a, const LinearOutput& b, std::int64_t h, std::int64_t j,
+                                         bool read_only) {
+    testing::AssertionResult result = testing::AssertionSuccess();
+    const std::int64_t Ho = a.o.view().heads, Hs = a.state.heads, size = a.state.dim * a.state.dim_v;
+    a.o.each_row([&](float* row, std::int64_t i, std::int64_t t) {
+        if (result && i / (Ho / h) != j && !equal_bits(row, b.o.row(i, t), a.o.view().dim))
+            result = testing::AssertionFailure() << "output head " << i << " token " << t;
+    });
+    const auto same = [&](const std::vector<float>& x, const std::vector<float>& y, std::int64_t s, std::int64_t n) {
+        return x.empty() || equal_bits(x.data() + s * n, y.data() + s * n, n);
+    };
+    for (std::int64_t s = 0; s < Hs && result; ++s) {
+        if (!read_only && s / (Hs / h) == j) continue;
+        if (!same(a.state.matrix, b.state.matrix, s, size) ||
+            !same(a.state.normalizer, b.state.normalizer, s, a.state.dim) ||
+            !same(a.state.weight, b.state.weight, s, 1) || !same(a.state.key_max, b.state.key_max, s, 1))
+            result = testing::AssertionFailure() << "state head " << s;
+    }
+    return result;
+}
+
+void expect_nan_stays(const LinearCase& c, Context& context) {
+    const LinearOutput before = attend(c, context);
+    for (const auto& [name, x] : c.inputs) {
+        const std::int64_t h = x.tensor.view().heads, j = h / 2;
+        if (h == 1) continue;  // shared by all
+        const LinearCase spoiled = c.copy();
+        spoiled.inputs.find(name)->second.tensor.each_row([&](float* row, std::int64_t head, std::int64_t) {
+            if (head == j) std::fill_n(row, x.tensor.view().dim, nan);
+        });
+        EXPECT_TRUE(equal_elsewhere(before, attend(spoiled, context), h, j, is_read_only(name)))
+            << describe(c) << ", NaN in " << name;
+    }
+    LinearCase spoiled = c.copy();
+    std::fill_n(spoiled.past.of(1), c.past.dim * c.past.dim_v, nan);
+    EXPECT_TRUE(equal_elsewhere(before, attend(spoiled, context), c.past.heads, 1, false))
+        << describe(c) << ", NaN in the past";
+}
+
+TEST_P(LinearProperties, NanStaysInItsHead) {
+    on_every_isa([&](Context& context) {
+        for (const LinearShape& s : {LinearShape{4, 2, 2, 1, 16, 9}, {4, 2, 2, 70, 16, 9}, {2, 2, 4, 70, 16, 9}})
+            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+                expect_nan_stays(linear_case(GetParam(), s, Gates::mild, variant, true), context);
+    });
+}
+
+/// fn(case) for every option at a few shapes.
+template <class F>
+void for_each_option(const LinearMechanism& m, F&& fn) {
+    const LinearShape shapes[] = {
+        {4, 2, 4, 1, 64, 48}, {4, 2, 2, 7, 33, 9}, {2, 1, 2, 65, 16, 24}, {3, 3, 3, 200, 8, 17}};
+    for (std::size_t variant = 0; variant < m.variants.size(); ++variant)
+        for (const LinearShape& s : shapes)
+            fn(linear_case(m, s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 5));
+}
+
+TEST_P(LinearProperties, AnyNumberOfThreadsGivesTheSameBits) {
+    attenta::ThreadPool two(2), three(3);
+    attenta::ExecutorAdapter backwards(3, [](std::int64_t n, attenta::TaskRef fn) {
+        for (std::int64_t task = n; task-- > 0;) fn(task, static_cast<int>(task % 3));
+    });
+    Context serial, on_two(two), on_three(three), on_backwards(backwards);
+    for (const attenta::Isa isa : available_isas()) {
+        const IsaScope scope(isa);
+        for_each_option(GetParam(), [&](const LinearCase& c) {
+            const LinearOutput want = attend(c, serial);
+            for (Context* context : {&on_two, &on_three, &on_backwards})
+                EXPECT_TRUE(equal_bits(attend(c, *context), want))
+                    << describe(c) << ", " << name(isa) << ", threads " << context->executor().concurrency();
+        });
+    }
+}
+
+TEST_P(LinearProperties, AnyLayoutGivesTheSameBits) {
+    on_every_isa([&](Context& context) {
+        for_each_option(GetParam(), [&](const LinearCase& c) {
+            const LinearOutput want = attend(c, context);
+            for (const auto& [order, pad] :
+                 {std::pair{Order::token_head, 0}, {Order::token_head, 16}, {Order::head_token, 3}}) {
+                const LinearCase other = c.copy(order, pad);
+                const LinearOutput got = attend(other, context);
+                EXPECT_TRUE(equal_bits(got, want)) << describe(other);
+                EXPECT_TRUE(got.o.padding_is_untouched()) << describe(other);
+            }
+        });
+    });
+}
+
+TEST_P(LinearProperties, CallsLeaveTheFloatingPointModeAlone) {
+    Context context;
+    for_each_option(GetParam(), [&](const LinearCase& c) {
+        attend(c, context);
+        const volatile float smallest = FLT_MIN;
+        EXPECT_GT(smallest / 2, 0.0f) << "subnormal numbers are flushed to zero after " << describe(c);
+    });
+}
+
+}  // namespace
+}  // namespace attenta_test
