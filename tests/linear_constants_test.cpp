@@ -80,17 +80,19 @@ TEST(LinearConstants, AProjectionBelongsToItsSeed) {
     EXPECT_NE(attenta::performer_projection(40, 16, 1), attenta::performer_projection(40, 16, 2));
 }
 
-/// Squared lengths of normal vectors: mean dim, variance 2 dim. Blocks differ.
+/// Squared lengths of normal vectors: mean dim, variance 2 dim. Entries: mean 0, no side is preferred. Blocks differ.
 TEST(LinearConstants, RowsOfAProjectionAreAsLongAsNormalVectors) {
     const std::int64_t dim = 16, features = 4000;
     const std::vector<float> w = attenta::performer_projection(features, dim, 3);
-    double mean = 0, square = 0;
+    double mean = 0, square = 0, entries = 0;
     for (std::int64_t m = 0; m < features; ++m) {
         const double length = dot(w, m, m, dim);
         mean += length / static_cast<double>(features), square += length * length / static_cast<double>(features);
     }
+    for (const float x : w) entries += double{x} / static_cast<double>(w.size());
     EXPECT_NEAR(mean, 16, 0.5);
     EXPECT_NEAR(square - mean * mean, 32, 5);
+    EXPECT_NEAR(entries, 0, 0.02);
     EXPECT_LT(std::abs(dot(w, 0, dim, dim)), 0.999 * std::sqrt(dot(w, 0, 0, dim) * dot(w, dim, dim, dim)));
 }
 
@@ -112,7 +114,7 @@ TEST(LinearConstants, PerformerWithManyFeaturesIsNearSoftmaxAttention) {
                                attenta::hnd<const float>(v.data(), 1, T, D), attenta::hnd(want.data(), 1, T, D));
     double squares = 0;
     for (std::size_t i = 0; i < o.size(); ++i) squares += std::pow(double{o[i]} - double{want[i]}, 2);
-    EXPECT_LT(std::sqrt(squares / static_cast<double>(o.size())), 0.08);
+    EXPECT_LT(std::sqrt(squares / static_cast<double>(o.size())), 0.05);
 }
 
 }  // namespace

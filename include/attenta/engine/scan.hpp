@@ -33,7 +33,7 @@ struct Backend;
 
 namespace scan {
 
-inline constexpr std::int64_t chunk = 64;      ///< tokens of a chunk
+inline constexpr std::int64_t chunk = 32;      ///< tokens of a chunk
 inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where decays differ by channel
 inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
 
@@ -88,6 +88,10 @@ struct Request {
 
 /// Names, shapes, the state and the output fit; throws Error. `check_data`: no NaN, no gate above 0.
 void check(const Request& request, Heads<float> o, const LinearState& state, bool check_data);
+
+/// Throws Error unless `x` is [heads, tokens, dim].
+void check_shape(const char* function, const char* name, const Heads<const float>& x, std::int64_t heads,
+                 std::int64_t tokens, std::int64_t dim);
 
 /// Runs a checked request. An empty state becomes zeros.
 void run(const Request& request, Heads<float> o, LinearState& state, Context& context);

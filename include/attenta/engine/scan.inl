@@ -20,7 +20,8 @@ namespace checks {
 using tile::checks::text;
 
 inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
-    return "[" + text(a) + ", " + text(b) + ", " + text(c) + "]";
+    std::string s(1, '[');
+    return s.append(text(a)).append(", ").append(text(b)).append(", ").append(text(c)).append(1, ']');
 }
 
 /// Heads that feed the state and heads that read it, and the widths of the state.
@@ -58,12 +59,6 @@ inline void check_qkv(const Request& r, const Sizes& z) {
     if (z.out_heads % z.state_heads != 0)
         fail(f,
              q + " has " + text(r.q.heads) + " heads, needs a multiple of the " + text(z.state_heads) + " state heads");
-}
-
-inline void check_shape(const char* f, const char* name, const Heads<const float>& x, std::int64_t heads,
-                        std::int64_t tokens, std::int64_t dim) {
-    if (x.heads != heads || x.tokens != tokens || x.dim != dim)
-        fail(f, std::string(name) + " is " + shape(x.heads, x.tokens, x.dim) + ", needs " + shape(heads, tokens, dim));
 }
 
 inline void check_gates(const Request& r, const Sizes& z) {
@@ -138,6 +133,13 @@ inline void check_numbers(const char* f, const char* name, const Heads<const flo
 }
 
 }  // namespace checks
+
+ATTENTA_INLINE void check_shape(const char* f, const char* name, const Heads<const float>& x, std::int64_t heads,
+                                std::int64_t tokens, std::int64_t dim) {
+    if (x.heads != heads || x.tokens != tokens || x.dim != dim)
+        fail(f, std::string(name) + " is " + checks::shape(x.heads, x.tokens, x.dim) + ", needs " +
+                    checks::shape(heads, tokens, dim));
+}
 
 ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& state, bool check_data) {
     const checks::Sizes sizes(r);

@@ -26,7 +26,7 @@ class ScanLoop {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
     /// Rows of the register tile: they divide a sub-block.
-    static constexpr int R = simd::TileShape<Arch>::rows >= 8 ? 8 : 4, vectors = 2;
+    static constexpr int R = simd::TileShape<Arch>::rows >= 8 ? 8 : 4, vectors = 2, lanes = static_cast<int>(L);
     static constexpr std::int64_t W = vectors * L, half = block / 2;
 
 public:
@@ -93,6 +93,7 @@ private:
     }
 
     void chunked() {
+        plan_ahead();
         if (span_.keys) {
             load_keys();
             if (by_channel_)
@@ -108,6 +109,37 @@ private:
         if (span_.queries)
             for (std::int64_t i = 0; i < group(); ++i) read(head_ * group() + i);
         if (span_.keys) update();
+    }
+
+    // Rows of the next chunk are asked for a few at a time between the products of this one: heads of token-major
+    // tensors lie far apart, where processors do not look ahead by themselves.
+
+    struct Ahead {
+        const float* first;
+        std::int64_t stride, dim;
+    };
+
+    void plan_ahead() {
+        ahead_tensors_ = asked_ = 0;
+        const auto plan = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
+            ahead_rows_ = std::min(chunk, x.tokens - token);
+            if (x.data && ahead_rows_ > 0)
+                ahead_[ahead_tensors_++] = {x.row(spread(head, heads, x.heads), token), x.token_stride, x.dim};
+        };
+        const std::int64_t next = span_.begin + chunk;
+        if (span_.keys)
+            for (const auto* x : {&r_.k, &r_.v, &r_.a, &r_.b}) plan(*x, job_.state_heads, head_, next);
+        if (span_.keys && by_channel_) plan(r_.g, job_.state_heads, head_, next);
+        if (span_.queries) plan(r_.q, job_.out_heads, head_ * group(), span_.query_begin + chunk);
+    }
+
+    /// Inlined by force: compilers see no effect in it.
+    ATTENTA_ALWAYS_INLINE void ask_ahead() const {
+        for (int i = 0; i < 2 && asked_ < ahead_tensors_ * ahead_rows_; ++i, ++asked_) {
+            const Ahead& x = ahead_[asked_ / ahead_rows_];
+            const float* const row = x.first + asked_ % ahead_rows_ * x.stride;
+            for (std::int64_t d = 0; d < x.dim; d += 16) simd::prefetch(row + d);
+        }
     }
 
     // Decays.
@@ -239,14 +271,16 @@ private:
 
     // Products of a chunk.
 
-    /// [strip][channel][R], rows behind the last repeat it.
+    /// [strip][channel][lane], rows behind the last repeat it.
     void pack_strips(Rows rows, std::int64_t count, float* strips) const {
-        for (std::int64_t i = 0; i < count; i += R) {
-            const float* of[R];
-            for (std::int64_t u = 0; u < R; ++u) of[u] = rows[std::min(i + u, count - 1)];
-            simd::pack_queries<Arch, R>(of, dim_, 1.f, strips + i * dim_);
+        for (std::int64_t i = 0; i < count; i += L) {
+            const float* of[static_cast<std::size_t>(L)];
+            for (std::int64_t u = 0; u < L; ++u) of[u] = rows[std::min(i + u, count - 1)];
+            simd::pack_queries<Arch, lanes>(of, dim_, 1.f, strips + i * dim_);
         }
     }
+    /// Where row i of packed strips begins; its channels lie `lanes` apart.
+    const float* strip_row(const float* strips, std::int64_t i) const { return strips + i / L * L * dim_ + i % L; }
 
     void pack_panels(Rows rows, std::int64_t count) {
         for (std::int64_t s = 0; s < count; ++s) x_.rows[s] = reinterpret_cast<const std::byte*>(rows[s]);
@@ -258,18 +292,18 @@ private:
         for (std::int64_t key = 0; key < keys; key += W) {
             const float* const panel = x_.panels + key * dim_;
             if (keys - key > L)
-                simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(strip, panel, W, dim_, p + key, chunk,
-                                                                               nullptr);
+                simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::zero>(strip, panel, W, dim_, p + key,
+                                                                                   chunk, nullptr);
             else
-                simd::register_tile<Arch, R, 1, 1, R, simd::Start::zero>(strip, panel, W, dim_, p + key, chunk,
-                                                                         nullptr);
+                simd::register_tile<Arch, R, 1, 1, lanes, simd::Start::zero>(strip, panel, W, dim_, p + key, chunk,
+                                                                             nullptr);
         }
     }
 
     /// Products with one decay for all channels: P = (X Kᵀ) ⊙ decays, zero above the diagonal, with `strict` on it too.
     void plain_products(const float* strips, bool strict, float* p) const {
         for (std::int64_t i = 0; i < n_; i += R) {
-            strip_products(strips + i * dim_, std::min(i + R, n_), p + i * chunk);
+            strip_products(strip_row(strips, i), std::min(i + R, n_), p + i * chunk);
             for (std::int64_t t = i; t < std::min(i + R, n_); ++t) {
                 const std::int64_t seen = t + (strict ? 0 : 1);
                 for (std::int64_t s = 0; s < round_up(i + R, L); s += L) {
@@ -309,7 +343,7 @@ private:
                     for (int side = 0; side < Sides; ++side) {
                         if (Sides > 1 || &q == queries) pack_panels({sides[side].decayed, d_stride_}, r);
                         for (std::int64_t i = 0; i < count; i += R)
-                            strip_products(x_.block_strips + i * dim_, r, q.p[side] + (r + i) * chunk);
+                            strip_products(strip_row(x_.block_strips, i), r, q.p[side] + (r + i) * chunk);
                     }
                 }
                 for (std::int64_t t = 0; t < count; ++t) multiply(x_.block_rows + t * d_stride_, x_.since_start);
@@ -372,7 +406,7 @@ private:
                 pack_strips({x_.block_rows, d_stride_}, count, x_.block_strips);
                 float p[static_cast<std::size_t>(half * chunk)];
                 for (std::int64_t i = 0; i < count; i += R)
-                    strip_products(x_.block_strips + i * dim_, half, p + i * chunk);
+                    strip_products(strip_row(x_.block_strips, i), half, p + i * chunk);
                 for (std::int64_t t = 0; t < count; ++t)
                     std::copy_n(p + t * chunk, half, q.p[side] + (r + half + t) * chunk + r);
             }
@@ -486,8 +520,8 @@ private:
         const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
         float* const n = x_.n + (panel * chunk + i) * W;
         const float *const all = x_.n + panel * chunk * W, *const v = x_.v + panel * chunk * W;
-        simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(x_.strips + i * dim_, state_panel(panel), W,
-                                                                       dim_, n, W, nullptr);
+        simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::zero>(strip_row(x_.strips, i), state_panel(panel),
+                                                                           W, dim_, n, W, nullptr);
         if (r_.update == Update::low_rank)
             simd::register_tile<Arch, R, vectors, chunk, 1, simd::Start::keep>(x_.inner + i * chunk, v, W, i, n, W,
                                                                                nullptr);
@@ -534,17 +568,28 @@ private:
             if (span_.keys && !corrected && first) pack_panels(k_, n_);
             if (span_.keys) plain_products(x_.query_strips, false, x_.p);
         }
-        for (std::int64_t i = 0; i < n_; i += R) {
-            const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
-
-            read_rows<R>(i, i + rows);
-            if (finish_rows(out_head, i, rows)) continue;
-            // A NaN or infinity of a later row of the strip met a weight of zero, or is a row's true result: each row
-            // with what it sees alone.
-            for (std::int64_t t = i; t < i + rows; ++t) {
-                read_rows<1>(t, t + 1);
-                finish_rows(out_head, t, 1);
+        row_factors(out_head);
+        for (std::int64_t p = 0; p < panels_; ++p)
+            for (std::int64_t i = 0; i < n_; i += R) {
+                const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
+                ask_ahead();
+                read_rows<R>(p, i, i + rows);
+                if (write_rows(out_head, p, i, rows)) continue;
+                // A NaN or infinity of a later row of the strip met a weight of zero, or is a row's true result: each
+                // row with what it sees alone.
+                for (std::int64_t t = i; t < i + rows; ++t) {
+                    read_rows<1>(p, t, t + 1);
+                    write_rows(out_head, p, t, 1);
+                }
             }
+    }
+
+    void row_factors(std::int64_t out_head) {
+        for (std::int64_t t = 0; t < n_; ++t) {
+            x_.factor[t] = r_.scale;
+            if (r_.finish.factor)
+                x_.factor[t] *=
+                    r_.finish.factor(r_.finish.parameters, out_head, span_.query_begin + t, weight_sum(t), x_.log[t]);
         }
     }
 
@@ -565,61 +610,69 @@ private:
         }
     }
 
-    /// Sums of rows i .. i + Rows - 1 over the state and tokens below `depth`.
+    /// Sums of rows i .. i + Rows - 1 of a panel over the state and tokens below `depth`.
     template <int Rows>
-    void read_rows(std::int64_t i, std::int64_t depth) const {
-        const std::int64_t stride = panels_ * W;
-        const float *const strip = x_.query_strips + i / R * R * dim_ + i % R, *const weights = x_.p + i * chunk;
-        for (std::int64_t p = 0; p < panels_; ++p) {
-            float* const o = x_.o + p * W;
-            simd::register_tile<Arch, Rows, vectors, 1, R, simd::Start::zero>(strip, state_panel(p), W, dim_, o, stride,
+    void read_rows(std::int64_t panel, std::int64_t i, std::int64_t depth) const {
+        const float *const strip = strip_row(x_.query_strips, i), *const weights = x_.p + i * chunk;
+        float* const o = x_.o;
+        simd::register_tile<Arch, Rows, vectors, 1, lanes, simd::Start::zero>(strip, state_panel(panel), W, dim_, o, W,
                                                                               nullptr);
-            if (!span_.keys) continue;
-            const float *const v = x_.v + p * chunk * W, *const added = x_.added + p * chunk * W;
-            if (by_channel_)
-                simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(
-                    weights, r_.update == Update::low_rank ? v : added, W, depth, o, stride, nullptr);
-            else
-                simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::scale>(weights, added, W, depth, o,
-                                                                                       stride, x_.from_start + i);
-            if (r_.update == Update::low_rank)
-                simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(x_.p2 + i * chunk, added, W,
-                                                                                      depth, o, stride, nullptr);
-        }
+        if (!span_.keys) return;
+        const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
+        if (by_channel_)
+            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(
+                weights, r_.update == Update::low_rank ? v : added, W, depth, o, W, nullptr);
+        else
+            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::scale>(weights, added, W, depth, o, W,
+                                                                                   x_.from_start + i);
+        if (r_.update == Update::low_rank)
+            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(x_.p2 + i * chunk, added, W, depth, o,
+                                                                                  W, nullptr);
     }
 
-    /// Writes rows i .. i + rows - 1 and returns whether they are finite.
-    bool finish_rows(std::int64_t out_head, std::int64_t i, std::int64_t rows) const {
+    /// Writes a panel's columns of rows i .. i + rows - 1 and returns whether they are finite.
+    bool write_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows) const {
+        const std::int64_t columns = std::min(W, columns_ - panel * W);
         bool finite = true;
-        for (std::int64_t t = i; t < i + rows; ++t) {
-            const std::int64_t token = span_.query_begin + t;
-            float factor = r_.scale;
-            if (r_.finish.factor)
-                factor *= r_.finish.factor(r_.finish.parameters, out_head, token, weight_sum(t), x_.log[t]);
-            finite = simd::finish_row<Arch>(job_.o.row(out_head, token) + column_, x_.o + (t - i) * panels_ * W,
-                                            columns_, factor) &&
+        for (std::int64_t t = 0; t < rows; ++t)
+            finite = simd::finish_row<Arch>(job_.o.row(out_head, span_.query_begin + i + t) + column_ + panel * W,
+                                            x_.o + t * W, columns, x_.factor[i + t]) &&
                      finite;
-        }
         return finite;
     }
 
+    /// Sum of the weights of row t: of the state's keys and of the chunk's.
     float weight_sum(std::int64_t t) const {
         if (!r_.normalizer) return 0;
-        float sum = dot(q_[t], x_.z);
-        if (!span_.keys) return sum;
-        sum *= x_.from_start[t];
-        Batch weights(0.f);  // zeros behind t
-        for (std::int64_t s = 0; s <= t; s += L) weights = weights + simd::load<Arch>(x_.p + t * chunk + s);
-        return sum + simd::reduce_add<Arch>(weights);
+        float rest = 0;
+        Batch sum = partial_dot(q_[t], x_.z, rest);
+        if (span_.keys) {
+            sum = sum * Batch(x_.from_start[t]);
+            rest *= x_.from_start[t];
+            for (std::int64_t s = 0; s <= t; s += L) sum = sum + simd::load<Arch>(x_.p + t * chunk + s);  // 0 behind t
+        }
+        return simd::reduce_add<Arch>(sum) + rest;
+    }
+
+    /// a·b in lanes, in several chains; channels behind the last whole vector in `rest`.
+    Batch partial_dot(const float* a, const float* b, float& rest) const {
+        constexpr int chains = 4;
+        Batch sum[chains] = {Batch(0.f), Batch(0.f), Batch(0.f), Batch(0.f)};
+        std::int64_t d = 0;
+        for (; d + chains * L <= dim_; d += chains * L)
+            simd::unrolled<chains>([&](auto i) ATTENTA_FLATTEN {
+                sum[i] = simd::fma<Arch>(simd::load<Arch>(a + d + i * L), simd::load<Arch>(b + d + i * L), sum[i]);
+            });
+        for (; d + L <= dim_; d += L)
+            sum[0] = simd::fma<Arch>(simd::load<Arch>(a + d), simd::load<Arch>(b + d), sum[0]);
+        for (; d < dim_; ++d) rest += a[d] * b[d];
+        return (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
 
     float dot(const float* a, const float* b) const {
-        Batch sum(0.f);
-        std::int64_t d = 0;
-        for (; d + L <= dim_; d += L) sum = simd::fma<Arch>(simd::load<Arch>(a + d), simd::load<Arch>(b + d), sum);
-        float rest = simd::reduce_add<Arch>(sum);
-        for (; d < dim_; ++d) rest += a[d] * b[d];
-        return rest;
+        float rest = 0;
+        const Batch sum = partial_dot(a, b, rest);
+        return simd::reduce_add<Arch>(sum) + rest;
     }
 
     // The state behind the chunk.
@@ -649,11 +702,12 @@ private:
         float factor[R];
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t d = 0; d < dim_; d += R) {
+                ask_ahead();
                 for (std::int64_t u = 0; u < R; ++u)
                     factor[u] = !decays ? 1.f : by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
-                simd::register_tile<Arch, R, vectors, 1, static_cast<int>(L), simd::Start::scale>(
-                    x_.columns + d / L * L * n_ + d % L, values + p * chunk * W, W, n_, state_panel(p) + d * W, W,
-                    factor);
+                simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::scale>(x_.columns + d / L * L * n_ + d % L,
+                                                                                    values + p * chunk * W, W, n_,
+                                                                                    state_panel(p) + d * W, W, factor);
             }
     }
 
@@ -826,6 +880,9 @@ private:
     bool in_place_ = false;
     Span span_;
     Rows q_, k_, a_, b_;
+    Ahead ahead_[6] = {};
+    std::int64_t ahead_tensors_ = 0, ahead_rows_ = 0;
+    mutable std::int64_t asked_ = 0;
     std::int64_t n_ = 0;
 };
 

@@ -31,7 +31,7 @@ struct Scratch {
     const std::byte** rows;
     float *p, *p2, *solve, *inner, *pairs;
     float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
-    float *state, *o, *z, *log;
+    float *state, *o, *z, *log, *factor;
     float *step_q, *step_o;
 
     Scratch(Carver& c, const Job& job, std::int64_t columns_here) {
@@ -71,8 +71,9 @@ struct Scratch {
         v = c.take<float>(chunk * width);
         n = c.take<float>(delta ? chunk * width : 0);
         state = c.take<float>(stride * width);
-        o = c.take<float>(most_rows * width);
+        o = c.take<float>(most_rows * most_width);
         z = c.take<float>(stride);
+        factor = c.take<float>(chunk);
         log = c.take<float>(std::max(chunk, group));
         step_q = c.take<float>(group * stride);
         step_o = c.take<float>(group * width);

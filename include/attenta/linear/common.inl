@@ -47,16 +47,6 @@ inline void require(const char* function, const char* name, const Heads<const fl
     if (!x.data) fail(function, std::string(name) + " is null, needs a tensor");
 }
 
-inline void require_shape(const char* function, const char* name, const Heads<const float>& x, std::int64_t heads,
-                          std::int64_t tokens, std::int64_t dim) {
-    const auto shape = [](std::int64_t a, std::int64_t b, std::int64_t c) {
-        return "[" + std::to_string(a) + ", " + std::to_string(b) + ", " + std::to_string(c) + "]";
-    };
-    if (x.heads != heads || x.tokens != tokens || x.dim != dim)
-        fail(function,
-             std::string(name) + " is " + shape(x.heads, x.tokens, x.dim) + ", needs " + shape(heads, tokens, dim));
-}
-
 /// An array as a tensor, for checks.
 inline Heads<const float> tensor_of(std::span<const float> x) {
     return {x.data(), 1, 1, static_cast<std::int64_t>(x.size()), 0, 0};

@@ -9,7 +9,7 @@ ATTENTA_BEGIN
 ATTENTA_INLINE void hgrn2(Heads<const float> q, Heads<const float> v, Heads<const float> g, Heads<float> o,
                           LinearState& state, const Hgrn2Options& options, Context& context) {
     detail::require("hgrn2", "g", g);
-    detail::require_shape("hgrn2", "g", g, q.heads, q.tokens, q.dim);
+    scan::check_shape("hgrn2", "g", g, q.heads, q.tokens, q.dim);
     detail::require_same_heads("hgrn2", {{"v", v.heads}}, q.heads);
     scan::Request r{.function = "hgrn2", .q = q, .k = g, .v = v, .g = g};
     r.k_name = "g";

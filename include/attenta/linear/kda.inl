@@ -14,7 +14,7 @@ ATTENTA_INLINE void kda(Heads<const float> q, Heads<const float> k, Heads<const 
     const row_maps::L2Norm norm{options.eps};
     scan::Request r = detail::delta_request("kda", q, k, v, g, beta, options.qk_l2norm ? &norm : nullptr);
     detail::require("kda", "g", g);
-    detail::require_shape("kda", "g", g, std::max(k.heads, v.heads), k.tokens, k.dim);
+    scan::check_shape("kda", "g", g, std::max(k.heads, v.heads), k.tokens, k.dim);
     r.scale = detail::scale_or_default(options.scale, q.dim);
     if (!(options.eps >= 0)) fail("kda", "eps is " + std::to_string(options.eps) + ", needs at least 0");
     detail::run_scan(r, o, state, options.check_data, context);

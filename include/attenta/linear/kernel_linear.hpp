@@ -32,7 +32,7 @@ struct KernelLinearOptions {
     KernelDenominator denominator = KernelDenominator::add;
     float eps = 1e-6f;
     float scale = 1;                               ///< multiplies φ(q)
-    std::optional<std::int64_t> cos_max_len = {};  ///< length of the cosine; default the largest of Tq and Tk
+    std::optional<std::int64_t> cos_max_len = {};  ///< length of the cosine; default offset + the largest of Tq and Tk
     std::int64_t offset = 0;                       ///< position of the first key, for cos
     bool check_data = false;                       ///< refuse NaN anywhere, for a pass over all inputs
 };

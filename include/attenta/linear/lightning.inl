@@ -50,7 +50,7 @@ ATTENTA_INLINE void lightning(Heads<const float> q, Heads<const float> k, Heads<
         detail::fill_lightning_decay(heads, options, decay.data());
         g = hnd(static_cast<const float*>(decay.data()), heads, 1, 1);
     }
-    detail::require_shape("lightning", "g", g, g.heads, 1, 1);
+    scan::check_shape("lightning", "g", g, g.heads, 1, 1);
     scan::Request r{.function = "lightning", .q = q, .k = k, .v = v, .g = g};
     r.state_heads = std::max({k.heads, v.heads, g.heads});
     r.scale = options.scale;

@@ -21,15 +21,15 @@ inline void check_mamba2(Heads<const float> x, Heads<const float> dt, std::span<
                         std::to_string(x.heads) + " heads of x");
     };
     require(f, "dt", dt);
-    require_shape(f, "dt", dt, x.heads, x.tokens, 1);
+    scan::check_shape(f, "dt", dt, x.heads, x.tokens, 1);
     heads("A", A.size());
     for (const float a : A)
         if (a >= 0) fail(f, "A is " + std::to_string(a) + ", needs a number < 0");
     if (!options.dt_bias.empty()) heads("dt_bias", options.dt_bias.size());
-    require_shape(f, "B", B, B.heads, x.tokens, B.dim);
-    require_shape(f, "C", C, B.heads, x.tokens, B.dim);
-    if (options.D.data) require_shape(f, "D", options.D, x.heads, 1, options.D.dim == 1 ? 1 : x.dim);
-    if (options.z.data) require_shape(f, "z", options.z, x.heads, x.tokens, x.dim);
+    scan::check_shape(f, "B", B, B.heads, x.tokens, B.dim);
+    scan::check_shape(f, "C", C, B.heads, x.tokens, B.dim);
+    if (options.D.data) scan::check_shape(f, "D", options.D, x.heads, 1, options.D.dim == 1 ? 1 : x.dim);
+    if (options.z.data) scan::check_shape(f, "z", options.z, x.heads, x.tokens, x.dim);
     if (options.dt_limit && !((*options.dt_limit)[0] <= (*options.dt_limit)[1]))
         fail(f, "dt_limit is [" + std::to_string((*options.dt_limit)[0]) + ", " +
                     std::to_string((*options.dt_limit)[1]) + "], needs low <= high");

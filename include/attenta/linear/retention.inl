@@ -156,7 +156,7 @@ ATTENTA_INLINE void retention(Heads<const float> q, Heads<const float> k, Heads<
         detail::fill_retention_decay(heads, decay.data());
         g = hnd(static_cast<const float*>(decay.data()), heads, 1, 1);
     }
-    detail::require_shape("retention", "g", g, g.heads, 1, 1);
+    scan::check_shape("retention", "g", g, g.heads, 1, 1);
     scan::Request r{.function = "retention", .q = q, .k = k, .v = v, .g = g};
     r.state_heads = std::max({k.heads, v.heads, g.heads});
     r.normalizer = options.score_norm == RetentionNorm::full;

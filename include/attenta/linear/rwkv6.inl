@@ -10,7 +10,7 @@ ATTENTA_INLINE void rwkv6(Heads<const float> q, Heads<const float> k, Heads<cons
                           Context& context) {
     detail::require("rwkv6", "g", g);
     detail::require("rwkv6", "u", u);
-    detail::require_shape("rwkv6", "g", g, k.heads, k.tokens, k.dim);
+    scan::check_shape("rwkv6", "g", g, k.heads, k.tokens, k.dim);
     detail::require_same_heads("rwkv6", {{"k", k.heads}, {"v", v.heads}}, q.heads);
     scan::Request r{.function = "rwkv6", .q = q, .k = k, .v = v, .g = g, .u = u};
     r.read_before = true;

@@ -11,7 +11,7 @@ ATTENTA_INLINE void rwkv7(Heads<const float> q, Heads<const float> k, Heads<cons
     detail::require("rwkv7", "a", a);
     detail::require("rwkv7", "b", b);
     detail::require("rwkv7", "g", g);
-    detail::require_shape("rwkv7", "g", g, k.heads, k.tokens, k.dim);
+    scan::check_shape("rwkv7", "g", g, k.heads, k.tokens, k.dim);
     detail::require_same_heads("rwkv7", {{"k", k.heads}, {"v", v.heads}}, q.heads);
     scan::Request r{.function = "rwkv7", .q = q, .k = k, .v = v, .g = g, .a = a, .b = b};
     r.update = scan::Update::low_rank;
