@@ -101,16 +101,25 @@ float l2_norm(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float rotate(const scan::MapRow& r, const float* x, float* y) {
     const Rotate& p = *static_cast<const Rotate*>(r.parameters);
-    const std::int64_t at = (r.position - p.first) * r.dim;
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const B factor(p.factor);
     if (!p.cos) {
-        for (std::int64_t d = 0; d < r.dim; ++d) y[d] = x[d] * p.factor;
+        map<Arch>(x, y, r.dim, [factor](B v) ATTENTA_FLATTEN { return v * factor; });
         return 0;
     }
-    for (std::int64_t d = 0; d < r.dim; d += 2) {
-        const float even = x[d] * p.cos[at + d] + x[d + 1] * p.sin[at + d];
-        y[d + 1] = (x[d + 1] * p.cos[at + d + 1] + x[d] * p.sin[at + d + 1]) * p.factor;
-        y[d] = even * p.factor;
-    }
+    const float *const cosines = p.cos + (r.position - p.first) * r.dim, *const sines = p.sin + (cosines - p.cos);
+    const auto turned = [factor](B v, B c, B s)
+                            ATTENTA_FLATTEN { return (v * c + simd::swap_pairs<Arch>(v) * s) * factor; };
+    std::int64_t d = 0;
+    for (; d + L <= r.dim; d += L)
+        turned(simd::load<Arch>(x + d), simd::load<Arch>(cosines + d), simd::load<Arch>(sines + d))
+            .store_unaligned(y + d);
+    if (const std::int64_t n = r.dim - d; n > 0)
+        simd::store_part<Arch>(y + d,
+                               turned(simd::load_part<Arch>(x + d, n), simd::load_part<Arch>(cosines + d, n),
+                                      simd::load_part<Arch>(sines + d, n)),
+                               n);
     return 0;
 }
 

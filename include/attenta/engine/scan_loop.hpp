@@ -338,16 +338,14 @@ private:
             const std::int64_t count = std::min(block, n_ - r);
             for (const Query& q : queries) {
                 prefix(q.rows, r, count, q.before, x_.block_rows);
-                if (r > 0) {
-                    pack_strips({x_.block_rows, d_stride_}, count, x_.block_strips);
-                    for (int side = 0; side < Sides; ++side) {
-                        if (Sides > 1 || &q == queries) pack_panels({sides[side].decayed, d_stride_}, r);
-                        for (std::int64_t i = 0; i < count; i += R)
-                            strip_products(strip_row(x_.block_strips, i), r, q.p[side] + (r + i) * chunk);
-                    }
+                pack_strips({x_.block_rows, d_stride_}, count, r == 0 ? q.strips : x_.block_strips);
+                if (r == 0) continue;
+                for (int side = 0; side < Sides; ++side) {
+                    if (Sides > 1 || &q == queries) pack_panels({sides[side].decayed, d_stride_}, r);
+                    for (std::int64_t i = 0; i < count; i += R)
+                        strip_products(strip_row(x_.block_strips, i), r, q.p[side] + (r + i) * chunk);
                 }
-                for (std::int64_t t = 0; t < count; ++t) multiply(x_.block_rows + t * d_stride_, x_.since_start);
-                pack_strips({x_.block_rows, d_stride_}, count, q.strips + r * dim_);
+                decay_strips(x_.block_strips, x_.since_start, count, q.strips + r * dim_);
             }
             multiply(x_.since_start, x_.block_decay);
             for (const Side& y : sides) {
@@ -363,6 +361,13 @@ private:
                 pair_products(queries, sides, r + half, count - half);
             }
         }
+    }
+
+    /// Packed strips, each channel times its decay.
+    void decay_strips(const float* strips, const float* decay, std::int64_t count, float* to) const {
+        for (std::int64_t i = 0; i < count; i += L)
+            for (std::int64_t d = 0; d < dim_; ++d)
+                (simd::load<Arch>(strips + i * dim_ + d * L) * Batch(decay[d])).store_unaligned(to + i * dim_ + d * L);
     }
 
     void multiply(float* row, const float* by) const {
@@ -829,7 +834,11 @@ private:
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
     template <int N, bool LowRank, bool Before>
     void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N], Batch (&o)[N]) const {
+        // The delta rules have read this state before: meanwhile the next head's may come.
+        const bool ask = in_place_ && r_.update != Update::additive && head_ + 1 < job_.state_heads;
+        const std::int64_t next = ask ? dim_ * stride : 0;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
+            if (ask) simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { simd::prefetch(state + next + n * L); });
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch old = simd::load<Arch>(state + n * L);

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 
 ATTENTA_BEGIN
 
@@ -19,15 +18,21 @@ inline void fill_rotations(std::span<const float> theta, std::int64_t first, std
                            float* sines) {
     const auto pairs = static_cast<std::int64_t>(theta.size());
     for (std::int64_t i = 0; i < pairs; ++i) {
-        const double angle = theta[static_cast<std::size_t>(i)];
-        const std::complex<double> step = std::polar(1., angle);
-        std::complex<double> now;
+        const double angle = theta[static_cast<std::size_t>(i)], step_c = std::cos(angle), step_s = std::sin(angle);
+        double c = 1, s = 0;
         for (std::int64_t t = 0; t < count; ++t) {
-            now = t % 64 == 0 ? std::polar(1., angle * static_cast<double>(first + t)) : now * step;
-            float *const c = cosines + t * 2 * pairs + 2 * i, *const s = sines + t * 2 * pairs + 2 * i;
-            c[0] = c[1] = static_cast<float>(now.real());
-            s[1] = static_cast<float>(now.imag());
-            s[0] = -s[1];
+            if (t % 64 == 0) {
+                c = std::cos(angle * static_cast<double>(first + t));
+                s = std::sin(angle * static_cast<double>(first + t));
+            } else {
+                const double turned = c * step_c - s * step_s;
+                s = s * step_c + c * step_s;
+                c = turned;
+            }
+            float *const cos = cosines + t * 2 * pairs + 2 * i, *const sin = sines + t * 2 * pairs + 2 * i;
+            cos[0] = cos[1] = static_cast<float>(c);
+            sin[1] = static_cast<float>(s);
+            sin[0] = -sin[1];
         }
     }
 }
@@ -73,6 +78,11 @@ public:
 
     void run() {
         prepare_weights();
+        // The keys' scale may as well go to the values, k vᵀ is the same, and keys can be read where they lie; but the
+        // normalizer sums scaled keys.
+        const float scale = scale_or_default(options_.scale, r_.k.dim);
+        const bool in_values = !r_.normalizer;
+        if (in_values) r_.beta = {&scale, r_.state_heads, r_.k.tokens, 1, 0, 0};
         const scan::Request whole = r_;
         const std::int64_t tokens = whole.k.tokens,
                            segment = options_.theta.empty() ? tokens : std::min(tokens, longest_segment);
@@ -82,12 +92,13 @@ public:
             const std::int64_t count = std::min(segment, tokens - t);
             float *const cosines = table.data(), *const sines = cosines + segment * whole.k.dim;
             if (rotated) fill_rotations(options_.theta, options_.offset + t, count, cosines, sines);
-            const row_maps::Rotate q{rotated ? cosines : nullptr, sines, 0, 1.f}, k{q.cos, sines, 0, scale()};
+            const row_maps::Rotate q{rotated ? cosines : nullptr, sines}, k{q.cos, sines, 0, in_values ? 1.f : scale};
             if (rotated) r_.q_map = {active_backend().rotate, &q};
-            r_.k_map = {active_backend().rotate, &k};
+            if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
             r_.q = whole.q.slice(t, count);
             r_.k = whole.k.slice(t, count);
             r_.v = whole.v.slice(t, count);
+            r_.beta.tokens = count;
             scores_.first = t;
             scan::run(r_, o_.slice(t, count), state_, context_);
         }
@@ -95,9 +106,7 @@ public:
     }
 
 private:
-    static constexpr std::int64_t longest_segment = 1024;
-
-    float scale() const { return scale_or_default(options_.scale, r_.k.dim); }
+    static constexpr std::int64_t longest_segment = 256;  // whose table stays in L2
 
     void prepare_weights() {
         if (options_.score_norm == RetentionNorm::none) return;

@@ -204,6 +204,19 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 #endif
 }
 
+/// Channels 2i and 2i + 1 exchanged.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
+    using Wide = xsimd::batch<std::uint64_t, Arch>;
+#if XSIMD_VERSION_MAJOR > 9
+    const Wide u = xsimd::bitwise_cast<std::uint64_t>(x);
+    return xsimd::bitwise_cast<float>((u << 32) | (u >> 32));
+#else
+    const Wide u = xsimd::bitwise_cast<Wide>(x);
+    return xsimd::bitwise_cast<Batch<Arch> >((u << 32) | (u >> 32));
+#endif
+}
+
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> c) {
     return xsimd::fma(a, b, c);
