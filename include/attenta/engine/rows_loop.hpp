@@ -81,7 +81,7 @@ private:
     Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head, std::int64_t bytes) const {
         if (head >= heads_) return {};
         return {rows, block_.count, (task_.head_begin + head) * side.head_stride * size_of(side.dtype),
-                std::max<std::int64_t>(1, bytes / row_bytes(side))};
+                row_bytes(side) < long_row ? 0 : std::max<std::int64_t>(1, bytes / row_bytes(side))};
     }
     Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head, adjacent_ ? 2048 : 6144); }
     Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head, adjacent_ ? 2048 : 8192); }
@@ -118,13 +118,13 @@ private:
             any = any || covered != Cover::none;
         });
         if (!any) return;
-        with_rows(job_.kv.k, [&]<class T, bool Ahead>() { scores<T, Ahead>(); });
+        simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
         for_heads([&] {
             const Cover covered = covered_[head_ - first_];
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
             weights();
         });
-        if (job_.values) with_rows(job_.kv.v, [&]<class T, bool Ahead>() { values<T, Ahead>(); });
+        if (job_.values) simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
     }
 
     template <class F>
@@ -132,28 +132,18 @@ private:
         for (head_ = first_; head_ < end_; ++head_) f();
     }
 
-    /// Calls f with the type of a side's elements, and whether its rows are to be asked for ahead.
-    template <class F>
-    static void with_rows(const KvView::Side& side, F&& f) {
-        simd::with_type(side.dtype, [&]<class T>(const T*) {
-            if (row_bytes(side) >= long_row)
-                f.template operator()<T, true>();
-            else
-                f.template operator()<T, false>();
-        });
-    }
-
     /// The row to ask for when token t of `now` is read: of `now`, behind its end of `after` (the values after the
-    /// keys, the next head's keys after the values), at the end of all the row of t itself.
+    /// keys, the next head's keys after the values); null at the end of all, and for short rows.
     ATTENTA_ALWAYS_INLINE static const std::byte* row_ahead(const Stream& now, const Stream& after, std::int64_t t) {
         const std::int64_t i = t + now.ahead;
+        if (now.ahead == 0) return nullptr;
         if (i < now.tokens) return now.row(i);
         if (i - now.tokens < after.tokens) return after.row(i - now.tokens);
-        return now.row(std::min(t, now.tokens - 1));
+        return nullptr;
     }
 
     /// S[token][row] for the block, `lanes` dot products at a time.
-    template <class T, bool Ahead>
+    template <class T>
     void scores() {
         constexpr int rows = Rows < L ? Rows : static_cast<int>(L);
         Stream keys[most_heads], after[most_heads];
@@ -169,12 +159,10 @@ private:
                 const T *k[tokens_per_vector], *next[tokens_per_vector];
                 for (std::int64_t u = 0; u < tokens_per_vector; ++u) {
                     k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
-                    if constexpr (Ahead)
-                        next[u] = reinterpret_cast<const T*>(row_ahead(now, after[head_ - first_], t + u));
+                    next[u] = reinterpret_cast<const T*>(row_ahead(now, after[head_ - first_], t + u));
                 }
                 for (int first = 0; first < Rows; first += rows, out += L)
-                    simd::dot_rows<Arch, rows, T, Ahead>(k, next, queries() + first * q_stride_, dim_)
-                        .store_unaligned(out);
+                    simd::dot_rows<Arch, rows, T>(k, next, queries() + first * q_stride_, dim_).store_unaligned(out);
             });
         }
     }
@@ -239,7 +227,7 @@ private:
         return simd::load<Arch>(lane);
     }
 
-    template <class T, bool Ahead>
+    template <class T>
     void values() {
         Stream values[most_heads], after[most_heads];
         for_heads([&] {
@@ -256,21 +244,21 @@ private:
                 if (careful_)
                     careful_values<T>(values[head_ - first_], t, here);
                 else
-                    add_values<T, Ahead>(values[head_ - first_], after[head_ - first_], t, here);
+                    add_values<T>(values[head_ - first_], after[head_ - first_], t, here);
             });
         }
     }
 
-    template <class T, bool Ahead>
+    template <class T>
     void add_values(const Stream& values, const Stream& after, std::int64_t t, std::int64_t n) const {
         const std::byte *v[most_values], *next[most_values];
         for (std::int64_t i = 0; i < n; ++i) {
             v[i] = values.row(t + i);
-            if constexpr (Ahead) next[i] = row_ahead(values, after, t + i);
+            next[i] = row_ahead(values, after, t + i);
         }
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
-            simd::add_values<Arch, R, T, Ahead>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
-                                                outputs() + r * o_stride_, o_stride_);
+            simd::add_values<Arch, R, T>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
+                                         outputs() + r * o_stride_, o_stride_);
         };
         std::int64_t r = 0;
         for (; r + 4 <= rows_; r += 4) add(std::integral_constant<int, 4>{}, r);

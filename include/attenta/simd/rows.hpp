@@ -100,11 +100,18 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
         }
 }
 
+/// Asks for the lines of N elements.
+template <int N, class T>
+ATTENTA_ALWAYS_INLINE void ask(const T* x) {
+    constexpr int per_line = 64 / static_cast<int>(sizeof(T));
+    unrolled<(N + per_line - 1) / per_line>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line); });
+}
+
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
 /// k[u]·q[r]. Keys are read in long pieces one after the other, the way prefetchers like it.
-/// Asks for the rows `next` on the way (if Ahead), line by line: a burst of requests would stop the work until memory
-/// has answered.
-template <class Arch, int Rows, class T, bool Ahead>
+/// Asks for the rows `next` (or null) on the way, a few lines at a time: a burst of requests would stop the work until
+/// memory has answered.
+template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* next, const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -112,8 +119,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     // Vectors c .. c + N - 1 of all keys.
     const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
         unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
+            if (next[u]) ask<N * L>(next[u] + c);
             unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                if constexpr (Ahead && n * L * static_cast<int>(sizeof(T)) % 64 == 0) prefetch(next[u] + c + n * L);
                 const Batch<Arch> x = read(k[u] + c + n * L);
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                     sum[u * Rows + r] = fma<Arch>(x, load<Arch>(q + c * Rows + (n * Rows + r) * L), sum[u * Rows + r]);
@@ -132,9 +139,9 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     return reduce_rows<Arch>(sum);
 }
 
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·], asking for the rows `next` on the way (if Ahead), for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·], asking for the rows `next` (or null) on the way, for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
 /// vectors.
-template <class Arch, int Rows, class T, bool Ahead>
+template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte* const* next, std::int64_t keys,
                                       const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
                                       std::int64_t o_stride) {
@@ -148,12 +155,9 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte
         });
         for (std::int64_t i = 0; i < keys; ++i) {
             const T* row = reinterpret_cast<const T*>(v[i]) + c;
-            const T* later = Ahead ? reinterpret_cast<const T*>(next[i]) + c : nullptr;
+            if (next[i]) ask<N * L>(reinterpret_cast<const T*>(next[i]) + c);
             Batch<Arch> x[N];
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                if constexpr (Ahead && n * L * static_cast<int>(sizeof(T)) % 64 == 0) prefetch(later + n * L);
-                x[n] = read(row + n * L);
-            });
+            unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 const Batch<Arch> weight(p[i * p_stride + r]);
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(weight, x[n], sum[r][n]); });
