@@ -5,7 +5,7 @@
 #include "bench/naive_linear.hpp"
 
 #include <attenta/core/context.hpp>
-#include <attenta/linear/state.hpp>
+#include <attenta/core/linear_state.hpp>
 
 #include <span>
 #include <string_view>

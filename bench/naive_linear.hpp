@@ -4,7 +4,7 @@
 
 #include "bench/linear_inputs.hpp"
 
-#include <attenta/linear/state.hpp>
+#include <attenta/core/linear_state.hpp>
 
 #include <span>
 

@@ -1,4 +1,5 @@
-// What is compiled once of core/: errors, threads, scratch.
+// What is compiled once of core/: errors, threads, scratch, states.
 #include <attenta/core/context.inl>
 #include <attenta/core/error.inl>
 #include <attenta/core/executor.inl>
+#include <attenta/core/linear_state.inl>

@@ -12,7 +12,6 @@
 #include <attenta/linear/retention.inl>
 #include <attenta/linear/rwkv6.inl>
 #include <attenta/linear/rwkv7.inl>
-#include <attenta/linear/state.inl>
 #include <attenta/softmax/merge_state.inl>
 #include <attenta/softmax/softmax.inl>
 #include <attenta/softmax/weights.inl>

@@ -7,6 +7,7 @@
 #include <attenta/core/executor.hpp>
 #include <attenta/core/isa.hpp>
 #include <attenta/core/kv_view.hpp>
+#include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
 #include <attenta/engine/backend.hpp>
 #include <attenta/engine/mask.hpp>
@@ -24,6 +25,5 @@
 #include <attenta/linear/retention.hpp>
 #include <attenta/linear/rwkv6.hpp>
 #include <attenta/linear/rwkv7.hpp>
-#include <attenta/linear/state.hpp>
 #include <attenta/softmax/merge_state.hpp>
 #include <attenta/softmax/softmax.hpp>

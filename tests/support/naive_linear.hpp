@@ -3,7 +3,7 @@
 #pragma once
 
 #include <attenta/core/view.hpp>
-#include <attenta/linear/state.hpp>
+#include <attenta/core/linear_state.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -21,8 +21,8 @@
 
 #include <attenta/core/context.hpp>
 #include <attenta/core/isa.hpp>
+#include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/linear/state.hpp>
 
 #include <cstdint>
 #include <span>

@@ -7,8 +7,8 @@
 #pragma once
 
 #include <attenta/core/context.hpp>
+#include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/linear/state.hpp>
 
 #include <array>
 #include <cstdint>

@@ -41,5 +41,5 @@ struct LinearState {
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/linear/state.inl>
+#include <attenta/core/linear_state.inl>
 #endif

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <attenta/linear/state.hpp>
+#include <attenta/core/linear_state.hpp>
 
 #include <array>
 #include <cstring>
