@@ -16,9 +16,7 @@ namespace detail {
 
 template <class Arch, simd::Batch<Arch> (*f)(simd::Batch<Arch>)>
 void map(const float* x, float* y, std::int64_t n) {
-    std::int64_t i = 0;
-    for (; i + simd::lanes<Arch> <= n; i += simd::lanes<Arch>) f(simd::load<Arch>(x + i)).store_unaligned(y + i);
-    if (i < n) simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(x + i, n - i)), n - i);
+    simd::map_row<Arch>(x, y, n, f);
 }
 
 template <class Arch>

@@ -13,21 +13,12 @@ ATTENTA_BEGIN
 
 namespace row_maps {
 
-/// y[i] = f(x[i])
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE void map(const float* x, float* y, std::int64_t n, F&& f) {
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L) f(simd::load<Arch>(x + i)).store_unaligned(y + i);
-    if (i < n) simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(x + i, n - i)), n - i);
-}
-
 inline float largest(const float* x, std::int64_t n) { return *std::max_element(x, x + n); }
 
 template <class Arch>
 float elu1(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
         return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(v));
     });
     return 0;
@@ -36,14 +27,14 @@ float elu1(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float relu(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v); });
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v); });
     return 0;
 }
 
 template <class Arch>
 float squared_relu(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
         const B p = simd::at_least<Arch>(B(0.f), v);
         return p * p;
     });
@@ -56,19 +47,20 @@ float exp(const scan::MapRow& r, const float* x, float* y) {
     const int* const exponents = static_cast<const Exp*>(r.parameters)->exponents;
     if (exponents) {
         const B n(static_cast<float>(exponents[r.head]));
-        map<Arch>(x, y, r.dim, [n](B v) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
+        simd::map_row<Arch>(x, y, r.dim, [n](B v) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
         return 0;
     }
     const float top = largest(x, r.dim);
-    map<Arch>(x, y, r.dim, [t = B(top)](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - t); });
+    simd::map_row<Arch>(x, y, r.dim, [t = B(top)](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - t); });
     return top;
 }
 
 template <class Arch>
 float softmax(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    map<Arch>(x, y, r.dim,
-              [top = B(largest(x, r.dim))](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - top); });
+    simd::map_row<Arch>(x, y, r.dim, [top = B(largest(x, r.dim))](B v) ATTENTA_FLATTEN {
+        return simd::exp_nonpositive<Arch>(v - top);
+    });
     float sum = 0;
     for (std::int64_t d = 0; d < r.dim; ++d) sum += y[d];
     simd::scale_row<Arch>(y, r.dim, 1.f / sum);
@@ -82,7 +74,8 @@ float cos(const scan::MapRow& r, const float* x, float* y) {
     constexpr double half_pi = 1.57079632679489662;
     const double angle = half_pi * static_cast<double>(r.position + p.offset + 1) / static_cast<double>(p.length);
     const auto half = [&](float factor, float* to) {
-        map<Arch>(x, to, r.dim, [f = B(factor)](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v) * f; });
+        simd::map_row<Arch>(x, to, r.dim,
+                            [f = B(factor)](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v) * f; });
     };
     half(static_cast<float>(std::cos(angle)), y);
     half(static_cast<float>(std::sin(angle)), y + r.dim);
@@ -94,7 +87,7 @@ float l2_norm(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     float sum = static_cast<const L2Norm*>(r.parameters)->eps;
     for (std::int64_t d = 0; d < r.dim; ++d) sum += x[d] * x[d];
-    map<Arch>(x, y, r.dim, [f = B(1.f / std::sqrt(sum))](B v) ATTENTA_FLATTEN { return v * f; });
+    simd::map_row<Arch>(x, y, r.dim, [f = B(1.f / std::sqrt(sum))](B v) ATTENTA_FLATTEN { return v * f; });
     return 0;
 }
 
@@ -105,7 +98,7 @@ float rotate(const scan::MapRow& r, const float* x, float* y) {
     constexpr std::int64_t L = simd::lanes<Arch>;
     const B factor(p.factor);
     if (!p.cos) {
-        map<Arch>(x, y, r.dim, [factor](B v) ATTENTA_FLATTEN { return v * factor; });
+        simd::map_row<Arch>(x, y, r.dim, [factor](B v) ATTENTA_FLATTEN { return v * factor; });
         return 0;
     }
     const float *const cosines = p.cos + (r.position - p.first) * r.dim, *const sines = p.sin + (cosines - p.cos);
@@ -127,7 +120,7 @@ float rotate(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float complement(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    map<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return -simd::expm1_nonpositive<Arch>(v); });
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return -simd::expm1_nonpositive<Arch>(v); });
     return 0;
 }
 
@@ -162,16 +155,18 @@ float random(const scan::MapRow& r, const float* x, float* y) {
     random_products<Arch>(p, x, r.dim, y, r.features);
     if (p.kind == Random::products) return 0;
     if (p.kind == Random::relu) {
-        map<Arch>(y, y, r.features,
-                  [&](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps); });
+        simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
+            return simd::at_least<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps);
+        });
         return 0;
     }
     float squares = 0;
     for (std::int64_t d = 0; d < r.dim; ++d) squares += x[d] * x[d];
     const float top = p.per_head ? p.per_head[r.head] : largest(y, r.features);
     const float half = p.c * p.c / 2 * squares;
-    map<Arch>(y, y, r.features,
-              [&](B v) ATTENTA_FLATTEN { return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps)); });
+    simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
+        return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
+    });
     return 0;
 }
 

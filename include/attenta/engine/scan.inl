@@ -104,9 +104,7 @@ void for_each_input(const Request& r, F&& f) {
 inline void check_output(const Request& r, const Sizes& z, Heads<float> o, const LinearState& s) {
     const char* f = r.function;
     using namespace tile::checks;
-    KvView shape_of_values;
-    shape_of_values.v.dim = z.dim_v;
-    tile::checks::check_output(f, {nullptr, z.out_heads, r.q.tokens, 1, 0, 0}, shape_of_values, o);
+    tile::checks::check_output(f, z.out_heads, r.q.tokens, z.dim_v, o);
     const Bytes out = bytes_of(o), state{reinterpret_cast<const std::byte*>(s.matrix.data()),
                                          reinterpret_cast<const std::byte*>(s.matrix.data() + s.matrix.size())};
     for (const auto& [name, data] :

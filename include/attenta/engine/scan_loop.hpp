@@ -121,16 +121,16 @@ private:
 
     void plan_ahead() {
         ahead_tensors_ = asked_ = 0;
+        const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk;
+        ahead_rows_ = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
+        if (ahead_rows_ <= 0) return;
         const auto plan = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
-            ahead_rows_ = std::min(chunk, x.tokens - token);
-            if (x.data && ahead_rows_ > 0)
-                ahead_[ahead_tensors_++] = {x.row(spread(head, heads, x.heads), token), x.token_stride, x.dim};
+            if (x.data) ahead_[ahead_tensors_++] = {x.row(spread(head, heads, x.heads), token), x.token_stride, x.dim};
         };
-        const std::int64_t next = span_.begin + chunk;
         if (span_.keys)
-            for (const auto* x : {&r_.k, &r_.v, &r_.a, &r_.b}) plan(*x, job_.state_heads, head_, next);
-        if (span_.keys && by_channel_) plan(r_.g, job_.state_heads, head_, next);
-        if (span_.queries) plan(r_.q, job_.out_heads, head_ * group(), span_.query_begin + chunk);
+            for (const auto* x : {&r_.k, &r_.v, &r_.a, &r_.b}) plan(*x, job_.state_heads, head_, keys);
+        if (span_.keys && by_channel_) plan(r_.g, job_.state_heads, head_, keys);
+        if (span_.queries) plan(r_.q, job_.out_heads, head_ * group(), queries);
     }
 
     /// Inlined by force: compilers see no effect in it.
@@ -175,10 +175,7 @@ private:
     }
 
     static void map_exp(const float* x, float* y, std::int64_t n) {
-        std::int64_t i = 0;
-        for (; i + L <= n; i += L) simd::exp_nonpositive<Arch>(simd::load<Arch>(x + i)).store_unaligned(y + i);
-        if (i < n)
-            simd::store_part<Arch>(y + i, simd::exp_nonpositive<Arch>(simd::load_part<Arch>(x + i, n - i)), n - i);
+        simd::map_row<Arch>(x, y, n, [](Batch v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v); });
     }
 
     /// e[t][channel] = exp(g), and of the whole chunk the exponential of the sum.
@@ -241,13 +238,13 @@ private:
 
     void load_columns(const float* from, std::int64_t panel, float factor, float* to) const {
         const std::int64_t here = std::min(W, columns_ - panel * W);
-        for (std::int64_t c = 0; c < W; c += L) {
-            const float* const x = from + panel * W + c;
-            const Batch value = c + L <= here ? simd::load<Arch>(x)
-                                : c < here    ? simd::load_part<Arch>(x, here - c)
-                                              : Batch(0.f);
-            (value * Batch(factor)).store_unaligned(to + c);
-        }
+        for (std::int64_t c = 0; c < W; c += L)
+            (load_up_to(from + panel * W + c, here - c) * Batch(factor)).store_unaligned(to + c);
+    }
+
+    /// A vector of which `left` elements exist, none if that is below 1.
+    static Batch load_up_to(const float* x, std::int64_t left) {
+        return left >= L ? simd::load<Arch>(x) : left > 0 ? simd::load_part<Arch>(x, left) : Batch(0.f);
     }
 
     // State.
@@ -610,9 +607,7 @@ private:
 
     void add_bonus() {
         const float* const u = row(r_.u, 0);
-        for (std::int64_t t = 0; t < n_; ++t) {
-            x_.p[t * chunk + t] = bonus_weight(q_[t], u, k_[t]);
-        }
+        for (std::int64_t t = 0; t < n_; ++t) x_.p[t * chunk + t] = bonus_weight(q_[t], u, k_[t]);
     }
 
     /// Sums of rows i .. i + Rows - 1 of a panel over the state and tokens below `depth`.
@@ -775,12 +770,7 @@ private:
     template <int N>
     void step_block(std::int64_t t, float* state, std::int64_t stride, std::int64_t c, std::int64_t valid) {
         const auto columns = [&](const float* from, Batch(&to)[N]) ATTENTA_FLATTEN {
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                const std::int64_t left = valid - n * L;
-                to[n] = left >= L  ? simd::load<Arch>(from + c + n * L)
-                        : left > 0 ? simd::load_part<Arch>(from + c + n * L, left)
-                                   : Batch(0.f);
-            });
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = load_up_to(from + c + n * L, valid - n * L); });
         };
         const std::int64_t heads = span_.queries ? group() : 0;
         if (!span_.keys) return read_heads<N>(0, heads, state, stride, c, nullptr);

@@ -126,10 +126,10 @@ inline void check_pointer(const char* f, const char* name, const void* p, std::i
                     ", the size of an element");
 }
 
-inline void check_output(const char* f, Heads<const float> q, const KvView& kv, Heads<float> o) {
-    if (o.heads != q.heads || o.tokens != q.tokens || o.dim != kv.v.dim)
-        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(q.heads) +
-                    ", " + text(q.tokens) + ", " + text(kv.v.dim) + "]");
+inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o) {
+    if (o.heads != heads || o.tokens != tokens || o.dim != dim)
+        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(heads) +
+                    ", " + text(tokens) + ", " + text(dim) + "]");
     if (o.tokens == 0) return;
     const std::int64_t across = (o.heads - 1) * o.head_stride + o.dim, along = (o.tokens - 1) * o.token_stride + o.dim;
     const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
@@ -144,7 +144,7 @@ inline void check_output(const char* f, Heads<const float> q, const KvView& kv, 
 ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, const Heads<float>* o,
                                   const float* lse) {
     using namespace checks;
-    if (o) check_output(f, q, kv, *o);
+    if (o) check_output(f, q.heads, q.tokens, kv.v.dim, *o);
     if (q.tokens == 0) return;
     const Bytes bq = bytes_of(q), bk = bytes_of(kv, kv.k), bv = bytes_of(kv, kv.v), bo = o ? bytes_of(*o) : Bytes{};
     check_pointer(f, "q", q.data, sizeof(float), true);

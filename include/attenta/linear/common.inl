@@ -52,8 +52,14 @@ inline Heads<const float> tensor_of(std::span<const float> x) {
     return {x.data(), 1, 1, static_cast<std::int64_t>(x.size()), 0, 0};
 }
 
+inline void require_not_negative(const char* function, const char* name, float x) {
+    if (!std::isfinite(x) || x < 0)
+        fail(function, std::string(name) + " is " + std::to_string(x) + ", needs at least 0");
+}
+
 /// For mechanisms whose heads of k and v are those of the state.
-inline void require_multiple(const char* function, std::int64_t q, std::int64_t k) {
+inline void require_grouped_queries(const char* function, std::int64_t q, std::int64_t k, std::int64_t v) {
+    if (v != k) fail(function, "v has " + std::to_string(v) + " heads, needs the " + std::to_string(k) + " of k");
     if (k > 0 && q % k != 0)
         fail(function, "q has " + std::to_string(q) + " heads, needs a multiple of the " + std::to_string(k) + " of k");
 }

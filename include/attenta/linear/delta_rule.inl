@@ -5,19 +5,29 @@
 #include <attenta/linear/common.inl>
 #include <attenta/linear/delta_rule.hpp>
 
+#include <algorithm>
+
 ATTENTA_BEGIN
 
 namespace detail {
 
-/// The delta rules' request; q and k normalised if `norm` is given, which must outlive the run.
-inline scan::Request delta_request(const char* function, Heads<const float> q, Heads<const float> k,
-                                   Heads<const float> v, Heads<const float> g, Heads<const float> beta,
-                                   const row_maps::L2Norm* norm) {
+/// The delta rules, which differ in their gates: g is [Hs, T, gate_dim], or not there with gate_dim 0.
+template <class Options>
+void run_delta(const char* function, Heads<const float> q, Heads<const float> k, Heads<const float> v,
+               Heads<const float> g, std::int64_t gate_dim, Heads<const float> beta, Heads<float> o, LinearState& state,
+               const Options& options, Context& context) {
     require(function, "beta", beta);
+    if (gate_dim > 0) {
+        require(function, "g", g);
+        scan::check_shape(function, "g", g, std::max(k.heads, v.heads), k.tokens, gate_dim);
+    }
+    if (!(options.eps >= 0)) fail(function, "eps is " + std::to_string(options.eps) + ", needs at least 0");
+    const row_maps::L2Norm norm{options.eps};
     scan::Request r{.function = function, .q = q, .k = k, .v = v, .g = g, .beta = beta};
     r.update = scan::Update::delta;
-    if (norm) r.q_map = r.k_map = {active_backend().l2_norm, norm};
-    return r;
+    if (options.qk_l2norm) r.q_map = r.k_map = {active_backend().l2_norm, &norm};
+    r.scale = scale_or_default(options.scale, q.dim);
+    run_scan(r, o, state, options.check_data, context);
 }
 
 }  // namespace detail
@@ -25,11 +35,7 @@ inline scan::Request delta_request(const char* function, Heads<const float> q, H
 ATTENTA_INLINE void delta_rule(Heads<const float> q, Heads<const float> k, Heads<const float> v,
                                Heads<const float> beta, Heads<float> o, LinearState& state,
                                const DeltaRuleOptions& options, Context& context) {
-    const row_maps::L2Norm norm{options.eps};
-    scan::Request r = detail::delta_request("delta_rule", q, k, v, {}, beta, options.qk_l2norm ? &norm : nullptr);
-    r.scale = detail::scale_or_default(options.scale, q.dim);
-    if (!(options.eps >= 0)) fail("delta_rule", "eps is " + std::to_string(options.eps) + ", needs at least 0");
-    detail::run_scan(r, o, state, options.check_data, context);
+    detail::run_delta("delta_rule", q, k, v, {}, 0, beta, o, state, options, context);
 }
 
 ATTENTA_END

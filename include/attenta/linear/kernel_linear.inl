@@ -68,10 +68,8 @@ inline void rescale(LinearState& state, const int* exponents, int sign) {
 inline void check_kernel_linear(Heads<const float> q, Heads<const float> k, Heads<const float> v,
                                 const KernelLinearOptions& options) {
     const char* f = "kernel_linear";
-    if (v.heads != k.heads)
-        fail(f, "v has " + std::to_string(v.heads) + " heads, needs the " + std::to_string(k.heads) + " of k");
-    if (!std::isfinite(options.eps) || options.eps < 0)
-        fail(f, "eps is " + std::to_string(options.eps) + ", needs at least 0");
+    require_grouped_queries(f, q.heads, k.heads, v.heads);
+    require_not_negative(f, "eps", options.eps);
     if (options.normalize && options.denominator == KernelDenominator::clamp && options.eps == 0)
         fail(f, "eps is 0, clamp needs more");
     const std::int64_t last = options.offset + std::max(q.tokens, k.tokens);
@@ -112,7 +110,6 @@ ATTENTA_INLINE void kernel_linear(Heads<const float> q, Heads<const float> k, He
     r.scale = options.scale;
     r.normalizer = true;
     detail::check_kernel_linear(q, k, v, options);
-    detail::require_multiple("kernel_linear", q.heads, k.heads);
     scan::check(r, o, state, options.check_data);
 
     const std::int64_t length = options.cos_max_len.value_or(options.offset + std::max(q.tokens, k.tokens)),

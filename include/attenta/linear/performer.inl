@@ -37,7 +37,7 @@ inline void find_key_max(Heads<const float> k, row_maps::Random features, std::i
         }
 }
 
-inline void check_performer(Heads<const float> k, Heads<const float> v, Matrices<const float> w,
+inline void check_performer(Heads<const float> q, Heads<const float> k, Heads<const float> v, Matrices<const float> w,
                             const LinearState& state, const PerformerOptions& o, float eps) {
     const char* f = "performer";
     const auto text = [](auto n) { return std::to_string(n); };
@@ -45,10 +45,9 @@ inline void check_performer(Heads<const float> k, Heads<const float> v, Matrices
     if (w.heads != 1 || w.rows < 1 || w.cols != k.dim)
         fail(f, "projection is [" + text(w.heads) + ", " + text(w.rows) + ", " + text(w.cols) + "], needs [1, M, " +
                     text(k.dim) + "] with M at least 1");
-    if (v.heads != k.heads) fail(f, "v has " + text(v.heads) + " heads, needs the " + text(k.heads) + " of k");
-    if (!std::isfinite(eps) || eps < 0) fail(f, "eps is " + text(eps) + ", needs at least 0");
-    if (!std::isfinite(o.denominator_stabilizer) || o.denominator_stabilizer < 0)
-        fail(f, "denominator_stabilizer is " + text(o.denominator_stabilizer) + ", needs at least 0");
+    require_grouped_queries(f, q.heads, k.heads, v.heads);
+    require_not_negative(f, "eps", eps);
+    require_not_negative(f, "denominator_stabilizer", o.denominator_stabilizer);
     if (o.kernel != PerformerKernel::softmax) return;
     if (!o.key_max.empty() && static_cast<std::int64_t>(o.key_max.size()) != k.heads)
         fail(f, "key_max has " + text(o.key_max.size()) + " elements, needs " + text(k.heads));
@@ -72,8 +71,7 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
         {"projection", {projection.data, 1, projection.rows, projection.cols, 0, projection.cols}},
         {"key_max", detail::tensor_of(options.key_max)}};
     r.others = others;
-    detail::require_multiple("performer", q.heads, k.heads);
-    detail::check_performer(k, v, projection, state, options, eps);
+    detail::check_performer(q, k, v, projection, state, options, eps);
     scan::check(r, o, state, options.check_data);
 
     row_maps::Random map{projection.data, softmax ? row_maps::Random::softmax : row_maps::Random::relu, c,

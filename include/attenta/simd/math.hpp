@@ -41,18 +41,27 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp2_nonpositive(Batch<Arch> x) {
     return exp2_fraction<Arch>(x - n) * power_of_two<Arch>(t);
 }
 
+/// e^x = fraction · 2^n: the fraction, and in `with_magic` n + round_magic.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp_fraction(Batch<Arch> x, Batch<Arch>& with_magic) {
+    using B = Batch<Arch>;
+    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+    with_magic = fma<Arch>(x, B(1.44269504f), B(round_magic));
+    const B n = with_magic - B(round_magic);
+    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), x));
+    return exp2_fraction<Arch>(r * B(1.44269504f));
+}
+
 /// e^x within 2 ulp; 0 below the normal floats, inf above the largest, NaN stays NaN.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     using B = Batch<Arch>;
-    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     const B clamped = xsimd::min(B(89.f), at_least<Arch>(B(-88.1f), x));
-    const B t = fma<Arch>(clamped, B(1.44269504f), B(round_magic));
-    const B n = t - B(round_magic);
-    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), clamped));
+    B t;
+    const B fraction = exp_fraction<Arch>(clamped, t);
     // 2^128 is no float: above 0 the last factor 2 comes separately.
     const B two = xsimd::select(x > B(0.f), B(1.f), B(0.f));
-    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) * power_of_two<Arch>(t - two) * (B(1.f) + two);
+    const B p = fraction * power_of_two<Arch>(t - two) * (B(1.f) + two);
     const B low = xsimd::select(x < B(-87.33654f), B(0.f), p);
     const B high = xsimd::select(x > B(88.722839f), B(std::numeric_limits<float>::infinity()), low);
     return xsimd::select(x == x, high, x);
@@ -62,12 +71,10 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
     using B = Batch<Arch>;
-    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     const B clamped = at_least<Arch>(B(-87.4f), x);
-    const B t = fma<Arch>(clamped, B(1.44269504f), B(round_magic));
-    const B n = t - B(round_magic);
-    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), clamped));
-    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) * power_of_two<Arch>(t);
+    B t;
+    const B fraction = exp_fraction<Arch>(clamped, t);
+    const B p = fraction * power_of_two<Arch>(t);
     return xsimd::select(x < B(-87.33654f), B(0.f), p);
 }
 
@@ -75,13 +82,11 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_exp(Batch<Arch> x, Batch<Arch> n) {
     using B = Batch<Arch>;
-    constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     const B clamped = xsimd::min(B(1000.f), at_least<Arch>(B(-1000.f), x));
-    const B whole = fma<Arch>(clamped, B(1.44269504f), B(round_magic)) - B(round_magic);
-    const B r = fma<Arch>(whole, B(-ln2_low), fma<Arch>(whole, B(-ln2_high), clamped));
-    const B power = whole - n;
-    const B p = exp2_fraction<Arch>(r * B(1.44269504f)) *
-                power_of_two<Arch>(xsimd::min(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
+    B t;
+    const B fraction = exp_fraction<Arch>(clamped, t);
+    const B power = t - B(round_magic) - n;
+    const B p = fraction * power_of_two<Arch>(xsimd::min(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
     const B high = xsimd::select(power > B(127.f), B(std::numeric_limits<float>::infinity()), p);
     return xsimd::select(x == x, high, x);
 }

@@ -53,6 +53,14 @@ ATTENTA_ALWAYS_INLINE float exp2_nonpositive(float x) {
     return exp2_nonpositive<Arch>(Batch<Arch>(x)).get(0);
 }
 
+/// y[i] = f(x[i]); y may be x.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void map_row(const float* x, float* y, std::int64_t n, F&& f) {
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) f(load<Arch>(x + i)).store_unaligned(y + i);
+    if (i < n) store_part<Arch>(y + i, f(load_part<Arch>(x + i, n - i)), n - i);
+}
+
 /// y ← y · a
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
