@@ -22,13 +22,17 @@ class RowsLoop {
                                   vectors_per_token = Rows < L ? 1 : Rows / L;
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
 
-    /// Rows of K or V of a head, and how many tokens before its use a row is asked for.
+    /// Rows of K or V of a head.
     struct Stream {
         const std::byte* const* rows = nullptr;
-        std::int64_t tokens = 0, offset = 0, ahead = 0;
+        std::int64_t tokens = 0, offset = 0;
         const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
+        const std::byte* row_or_null(std::int64_t t) const { return t < tokens ? row(t) : nullptr; }
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
+    static constexpr std::int64_t streams = 4;                           ///< of rows, see token_of
+    /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
+    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288;
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
@@ -61,11 +65,27 @@ private:
         for (std::int64_t j = task_.key_begin; j < task_.key_end; j += rows_block) {
             block_ = {j, std::min(rows_block, task_.key_end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
-            job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
+            locate_rows();
             const std::int64_t bundle = adjacent_ ? most_heads : 1;
             for (first_ = 0; first_ < heads_; first_ += bundle) bundle_pass(std::min(first_ + bundle, heads_));
         }
         return finish();
+    }
+
+    /// Memory answers several streams faster than one: rows are read from `streams` parts of the block in turn. This is
+    /// the token of the i-th.
+    std::int64_t token_of(std::int64_t i) const {
+        const std::int64_t part = block_.count / streams;
+        return i < part * streams ? i % streams * part + i / streams : i;
+    }
+
+    void locate_rows() {
+        job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);
+        for (std::int64_t i = 0; i < block_.count; ++i) {
+            const std::int64_t token = token_of(i);
+            x_.k_rows[i] = x_.k_located[token];
+            x_.v_rows[i] = x_.v_located[token];
+        }
     }
 
     const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
@@ -76,15 +96,12 @@ private:
     float* scores_of_head() const { return x_.s + (head_ - first_) * (rows_block * Rows + RowsScratch::most_lanes); }
     float* alphas() const { return x_.alpha + (head_ - first_) * width; }
 
-    /// `bytes` lie between the request for a line and its use: less comes late, more is lost before its use. Heads that
-    /// take turns share them; their rows lie a token apart and soon meet in the same sets of L1.
-    Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head, std::int64_t bytes) const {
+    Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, (task_.head_begin + head) * side.head_stride * size_of(side.dtype),
-                row_bytes(side) < long_row ? 0 : std::max<std::int64_t>(1, bytes / row_bytes(side))};
+        return {rows, block_.count, (task_.head_begin + head) * side.head_stride * size_of(side.dtype)};
     }
-    Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head, adjacent_ ? 2048 : 6144); }
-    Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head, adjacent_ ? 2048 : 8192); }
+    Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
+    Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
     static std::int64_t row_bytes(const KvView::Side& side) { return side.dim * size_of(side.dtype); }
 
     void load_queries() {
@@ -132,34 +149,49 @@ private:
         for (head_ = first_; head_ < end_; ++head_) f();
     }
 
-    /// The row to ask for when token t of `now` is read: of `now`, behind its end of `after` (the values after the
-    /// keys, the next head's keys after the values); null at the end of all, and for short rows.
-    ATTENTA_ALWAYS_INLINE static const std::byte* row_ahead(const Stream& now, const Stream& after, std::int64_t t) {
-        const std::int64_t i = t + now.ahead;
-        if (now.ahead == 0) return nullptr;
-        if (i < now.tokens) return now.row(i);
-        if (i - now.tokens < after.tokens) return after.row(i - now.tokens);
-        return nullptr;
+    /// A pass over the rows of the bundle's heads, which take turns of `step` tokens. Memory is asked for a row some
+    /// turns before its own: behind the end of the pass for rows of the next one (the values after the keys, the next
+    /// heads' keys after the values).
+    struct Pass {
+        Stream now[most_heads], after[most_heads];
+        std::int64_t heads, step, turns;
+    };
+    struct Later {
+        const Stream* stream;
+        std::int64_t token;
+        const std::byte* row(std::int64_t u) const { return stream ? stream->row_or_null(token + u) : nullptr; }
+    };
+    ATTENTA_ALWAYS_INLINE static Later later(const Pass& pass, std::int64_t head, std::int64_t t) {
+        if (pass.turns == 0) return {nullptr, 0};
+        head += pass.turns;
+        for (; head >= pass.heads; head -= pass.heads) t += pass.step;
+        const std::int64_t count = pass.now[0].tokens;
+        return t < count ? Later{&pass.now[head], t} : Later{&pass.after[head], t - count};
+    }
+
+    static std::int64_t turns(const KvView::Side& side, std::int64_t step, std::int64_t bytes) {
+        return row_bytes(side) < long_row ? 0 : std::max<std::int64_t>(1, bytes / (row_bytes(side) * step));
     }
 
     /// S[token][row] for the block, `lanes` dot products at a time.
     template <class T>
     void scores() {
         constexpr int rows = Rows < L ? Rows : static_cast<int>(L);
-        Stream keys[most_heads], after[most_heads];
+        Pass pass{{}, {}, end_ - first_, tokens_per_vector, turns(job_.kv.k, tokens_per_vector, key_ahead)};
         for_heads([&] {
-            keys[head_ - first_] = keys_of(head_);
-            after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
+            pass.now[head_ - first_] = keys_of(head_);
+            pass.after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
         });
         const std::int64_t last = block_.count - 1;
         for (std::int64_t t = 0; t <= last; t += tokens_per_vector) {
             for_heads([&]() ATTENTA_FLATTEN {
-                const Stream& now = keys[head_ - first_];
+                const Stream& now = pass.now[head_ - first_];
+                const Later after = later(pass, head_ - first_, t);
                 float* out = scores_of_head() + t * Rows;
                 const T *k[tokens_per_vector], *next[tokens_per_vector];
                 for (std::int64_t u = 0; u < tokens_per_vector; ++u) {
                     k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
-                    next[u] = reinterpret_cast<const T*>(row_ahead(now, after[head_ - first_], t + u));
+                    next[u] = reinterpret_cast<const T*>(after.row(u));
                 }
                 for (int first = 0; first < Rows; first += rows, out += L)
                     simd::dot_rows<Arch, rows, T>(k, next, queries() + first * q_stride_, dim_).store_unaligned(out);
@@ -171,7 +203,7 @@ private:
     void edit(Cover covered) {
         float* const s = scores_of_head();
         for (std::int64_t r = 0; r < rows_; ++r)
-            for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + i] = s[i * Rows + r];
+            for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -180,8 +212,10 @@ private:
             std::uint64_t words[rows_block / 64];
             std::fill_n(words, rows_block / 64, ~std::uint64_t{0});
             if (covered != Cover::all) job_.mask.bits(row_of(r), block_, words);
-            for (std::int64_t i = 0; i < block_.count; ++i)
-                s[i * Rows + r] = (words[i / 64] >> (i % 64)) & 1 ? x_.edit[r * rows_block + i] : minus_infinity;
+            for (std::int64_t i = 0; i < block_.count; ++i) {
+                const std::int64_t t = token_of(i);
+                s[i * Rows + r] = (words[t / 64] >> (t % 64)) & 1 ? x_.edit[r * rows_block + t] : minus_infinity;
+            }
         }
     }
 
@@ -229,32 +263,34 @@ private:
 
     template <class T>
     void values() {
-        Stream values[most_heads], after[most_heads];
+        const std::int64_t bytes = adjacent_ ? 2048 : 4096,
+                           step = std::clamp<std::int64_t>(bytes / row_bytes(job_.kv.v), 4, most_values);
+        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, value_ahead)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
                 if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
-            values[head_ - first_] = values_of(head_);
-            after[head_ - first_] = keys_of(head_ + end_ - first_);
+            pass.now[head_ - first_] = values_of(head_);
+            pass.after[head_ - first_] = keys_of(head_ + end_ - first_);
         });
-        const std::int64_t bytes = adjacent_ ? 2048 : 4096,
-                           step = std::clamp<std::int64_t>(bytes / row_bytes(job_.kv.v), 4, most_values);
         for (std::int64_t t = 0; t < block_.count; t += step) {
             const std::int64_t here = std::min(step, block_.count - t);
             for_heads([&] {
                 if (careful_)
-                    careful_values<T>(values[head_ - first_], t, here);
+                    careful_values<T>(pass.now[head_ - first_], t, here);
                 else
-                    add_values<T>(values[head_ - first_], after[head_ - first_], t, here);
+                    add_values<T>(pass, t, here);
             });
         }
     }
 
     template <class T>
-    void add_values(const Stream& values, const Stream& after, std::int64_t t, std::int64_t n) const {
+    void add_values(const Pass& pass, std::int64_t t, std::int64_t n) const {
         const std::byte *v[most_values], *next[most_values];
+        const Stream& now = pass.now[head_ - first_];
+        const Later after = later(pass, head_ - first_, t);
         for (std::int64_t i = 0; i < n; ++i) {
-            v[i] = values.row(t + i);
-            next[i] = row_ahead(values, after, t + i);
+            v[i] = now.row(t + i);
+            next[i] = after.row(i);
         }
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
             simd::add_values<Arch, R, T>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,

@@ -74,13 +74,15 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 }
 
 struct RowsScratch {
-    static constexpr std::int64_t most_lanes = 16, most_heads = 2;
-    const std::byte **k_rows, **v_rows;
+    static constexpr std::int64_t most_lanes = 16, most_heads = 8;
+    const std::byte **k_located, **v_located, **k_rows, **v_rows;
     float *q, *o, *s, *m, *l, *alpha, *edit;
     MaskRow* row;
 
     /// `rows`: padded rows of a head.
     RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
+        k_located = c.take<const std::byte*>(rows_block);
+        v_located = c.take<const std::byte*>(rows_block);
         k_rows = c.take<const std::byte*>(rows_block);
         v_rows = c.take<const std::byte*>(rows_block);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
