@@ -38,8 +38,10 @@ void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) 
             return tile::RowsLoop<Arch, 2>(job, task, scratch).run();
         case 4:
             return tile::RowsLoop<Arch, 4>(job, task, scratch).run();
-        default:
+        case 8:
             return tile::RowsLoop<Arch, 8>(job, task, scratch).run();
+        default:
+            return tile::RowsLoop<Arch, tile::dot_rows>(job, task, scratch).run();
     }
 }
 

@@ -21,6 +21,9 @@ class RowsLoop {
     static constexpr std::int64_t tokens_per_vector = Rows < L ? L / Rows : 1,
                                   vectors_per_token = Rows < L ? 1 : Rows / L;
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
+    /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
+    static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
+    static constexpr std::int64_t dot_tokens = L / dot_part;
 
     /// Rows of K or V of a head.
     struct Stream {
@@ -32,7 +35,7 @@ class RowsLoop {
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     static constexpr std::int64_t streams = 4;                           ///< of rows, see token_of
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288;
+    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288, most_shared = 6;
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
@@ -119,9 +122,8 @@ private:
                 x_.m[head_ * width + r] = job_.sink[row.head] * (log2e / job_.to_log2);
                 x_.l[head_ * width + r] = 1.f;
             }
-            constexpr int part = Rows < L ? Rows : static_cast<int>(L);
-            for (int first = 0; first < Rows; first += part)
-                simd::interleave_rows<Arch, part>(q + first, dim_, job_.q_factor, queries() + first * q_stride_);
+            for (int first = 0; first < Rows; first += dot_part)
+                simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.q_factor, queries() + first * q_stride_);
         }
     }
 
@@ -169,33 +171,50 @@ private:
         return t < count ? Later{&pass.now[head], t} : Later{&pass.after[head], t - count};
     }
 
-    static std::int64_t turns(const KvView::Side& side, std::int64_t step, std::int64_t bytes) {
-        return row_bytes(side) < long_row ? 0 : std::max<std::int64_t>(1, bytes / (row_bytes(side) * step));
+    /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
+    std::int64_t turns(const KvView::Side& side, std::int64_t step, std::int64_t bytes) const {
+        if (row_bytes(side) < long_row) return 0;
+        const std::int64_t heads = end_ - first_, far = bytes / (row_bytes(side) * step);
+        return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
     }
 
     /// S[token][row] for the block, `lanes` dot products at a time.
     template <class T>
     void scores() {
-        constexpr int rows = Rows < L ? Rows : static_cast<int>(L);
-        Pass pass{{}, {}, end_ - first_, tokens_per_vector, turns(job_.kv.k, tokens_per_vector, key_ahead)};
+        Pass pass{{}, {}, end_ - first_, dot_tokens, turns(job_.kv.k, dot_tokens, key_ahead)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
         });
         const std::int64_t last = block_.count - 1;
-        for (std::int64_t t = 0; t <= last; t += tokens_per_vector) {
-            for_heads([&]() ATTENTA_FLATTEN {
+        for (std::int64_t t = 0; t <= last; t += dot_tokens) {
+            for_heads([&] {
                 const Stream& now = pass.now[head_ - first_];
                 const Later after = later(pass, head_ - first_, t);
-                float* out = scores_of_head() + t * Rows;
-                const T *k[tokens_per_vector], *next[tokens_per_vector];
-                for (std::int64_t u = 0; u < tokens_per_vector; ++u) {
+                const T *k[dot_tokens], *next[dot_tokens];
+                for (std::int64_t u = 0; u < dot_tokens; ++u) {
                     k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
                     next[u] = reinterpret_cast<const T*>(after.row(u));
                 }
-                for (int first = 0; first < Rows; first += rows, out += L)
-                    simd::dot_rows<Arch, rows, T>(k, next, queries() + first * q_stride_, dim_).store_unaligned(out);
+                dot_products<T>(k, next, scores_of_head() + t * Rows);
             });
+        }
+    }
+
+    /// Not inlined: on its own it keeps everything in registers.
+    template <class T>
+    [[gnu::noinline]] void dot_products(const T* const* k, const T* const* next, float* out) const {
+        for (int first = 0; first < Rows; first += dot_part) {
+            const Batch dots =
+                simd::dot_rows<Arch, dot_part, T>(k, first == 0 ? next : nullptr, queries() + first * q_stride_, dim_);
+            if constexpr (Rows == dot_part) {
+                dots.store_unaligned(out);
+            } else {
+                float lane[static_cast<std::size_t>(L)];
+                dots.store_unaligned(lane);
+                for (std::int64_t u = 0; u < dot_tokens; ++u)
+                    std::copy_n(lane + u * dot_part, dot_part, out + u * Rows + first);
+            }
         }
     }
 
@@ -263,8 +282,7 @@ private:
 
     template <class T>
     void values() {
-        const std::int64_t bytes = adjacent_ ? 2048 : 4096,
-                           step = std::clamp<std::int64_t>(bytes / row_bytes(job_.kv.v), 4, most_values);
+        const std::int64_t step = std::clamp<std::int64_t>(4096 / row_bytes(job_.kv.v), 4, most_values);
         Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, value_ahead)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
@@ -284,7 +302,7 @@ private:
     }
 
     template <class T>
-    void add_values(const Pass& pass, std::int64_t t, std::int64_t n) const {
+    [[gnu::noinline]] void add_values(const Pass& pass, std::int64_t t, std::int64_t n) const {
         const std::byte *v[most_values], *next[most_values];
         const Stream& now = pass.now[head_ - first_];
         const Later after = later(pass, head_ - first_, t);

@@ -40,10 +40,10 @@ struct Backend;
 
 namespace tile {
 
-inline constexpr std::int64_t key_block = 128;  ///< keys of a tile; a multiple of every panel width
+inline constexpr std::int64_t key_block = 128;   ///< keys of a tile; a multiple of every panel width
 inline constexpr std::int64_t rows_block = 256;  ///< keys of a block of the rows loop: long streams, few turns
 inline constexpr std::int64_t few_rows = 64;
-inline constexpr std::int64_t dot_rows = 8;
+inline constexpr std::int64_t dot_rows = 16;
 
 /// What a mechanism asks of the engine. Everything is borrowed.
 struct Request {

@@ -231,8 +231,8 @@ ATTENTA_INLINE void Plan::schedule(Task t, bool exact_weights) {
     } else if (rows > dot_rows) {
         split(t, 1, 512, false);
     } else {
-        // As many heads as keep queries and outputs in L1; parts of at least a quarter of a megabyte.
-        const std::int64_t per_task = std::clamp<std::int64_t>((32 << 10) / (4 * padded_rows(rows) * dim), 1, heads);
+        // As many heads as keep queries and outputs in or near L1; parts of at least a quarter of a megabyte.
+        const std::int64_t per_task = std::clamp<std::int64_t>((64 << 10) / (4 * padded_rows(rows) * dim), 1, heads);
         split(t, per_task, std::max<std::int64_t>(256, round_up((256 << 10) / (4 * heads * dim), key_block)), true);
     }
 }

@@ -24,7 +24,7 @@ class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
-    static constexpr std::int64_t strips_per_tile = 8;
+    static constexpr std::int64_t strips_per_tile = 8, cache_line = 64, most_asking = few_rows;
 
     /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
     struct Strip {
@@ -65,6 +65,30 @@ public:
     }
 
 private:
+    /// Lines of the next block's rows, asked for one by one beside the products of this block: memory works while the
+    /// products do, and packing finds its rows in the cache.
+    struct Ahead {
+        const std::byte *const *line = nullptr, *const *end = nullptr;
+
+        /// f with what to do at each of `steps` steps: ask for a line, or nothing where fewer are left.
+        template <class F>
+        void beside(std::int64_t steps, F&& f) {
+            if (end - line < steps) return f(simd::Nothing{});
+            const std::byte* const* next = line;
+            line += steps;
+            f([next]() mutable ATTENTA_FLATTEN { simd::prefetch(*next++); });
+        }
+    };
+
+    Ahead lines_of(const std::byte** list, const std::byte* const* rows, const KvView::Side& side) const {
+        const std::int64_t offset = head_ * side.head_stride * size_of(side.dtype),
+                           bytes = side.dim * size_of(side.dtype);
+        const std::byte** line = list;
+        for (std::int64_t i = 0; i < next_count_; ++i)
+            for (std::int64_t b = 0; b < bytes; b += cache_line) *line++ = rows[i] + offset + b;
+        return {list, line};
+    }
+
     /// All keys for rows [first_, first_ + rows_). Returns whether every output is finite.
     bool pass() {
         load_queries();
@@ -72,6 +96,7 @@ private:
         for (std::int64_t j = seen.begin / key_block * key_block; j < seen.end; j += key_block) {
             block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
+            next_count_ = std::max<std::int64_t>(0, std::min(key_block, seen.end - j - key_block));
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         return finish();
@@ -126,6 +151,7 @@ private:
     void key_block_pass() {
         const KvView& kv = job_.kv;
         kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
+        ask_ahead();
         simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
             simd::pack_keys<Arch, vectors, T>(x_.k_rows, head_ * kv.k.head_stride * size_of(kv.k.dtype), block_.count,
                                               dim_, x_.k);
@@ -137,6 +163,15 @@ private:
             });
         constexpr std::int64_t step = strips_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
+    }
+
+    /// With many rows packing is a small part, and requests only get in the way.
+    void ask_ahead() {
+        keys_ahead_ = values_ahead_ = {};
+        if (rows_ > most_asking) return;
+        job_.kv.locate(task_.sequence, block_.begin + block_.count, next_count_, x_.next_k_rows, x_.next_v_rows);
+        keys_ahead_ = lines_of(x_.k_lines, x_.next_k_rows, job_.kv.k);
+        if (job_.values) values_ahead_ = lines_of(x_.v_lines, x_.next_v_rows, job_.kv.v);
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {
@@ -200,9 +235,11 @@ private:
 
     void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
-                x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel, key_block,
-                nullptr);
+            keys_ahead_.beside(dim_, [&](auto beside) {
+                simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
+                    x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel,
+                    key_block, nullptr, beside);
+            });
         });
     }
 
@@ -242,12 +279,13 @@ private:
         const float* v = x_.v + column * key_block + s.key_begin * here;
         if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            if (here == width)
+            if (here != width)
+                return simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
+                                                                                         alpha);
+            values_ahead_.beside(keys, [&](auto beside) {
                 simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
-                                                                                        alpha);
-            else
-                simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
-                                                                                  alpha);
+                                                                                        alpha, beside);
+            });
         });
     }
 
@@ -289,6 +327,8 @@ private:
     std::int64_t dim_, dim_v_, o_stride_;
     std::int64_t head_ = 0, first_ = 0, rows_ = 0;
     KeyBlock block_;
+    std::int64_t next_count_ = 0;
+    Ahead keys_ahead_, values_ahead_;
     bool careful_ = false;
 };
 

@@ -44,7 +44,7 @@ private:
 /// Scratch of a task, sized for the widest instruction set.
 struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
-    const std::byte **k_rows, **v_rows;
+    const std::byte **k_rows, **v_rows, **next_k_rows, **next_v_rows, **k_lines, **v_lines;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
     MaskRow* row;
     std::uint64_t* bits;
@@ -53,6 +53,10 @@ struct TileScratch {
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
+        next_k_rows = c.take<const std::byte*>(key_block);
+        next_v_rows = c.take<const std::byte*>(key_block);
+        k_lines = c.take<const std::byte*>(key_block * (dim / 16 + 1));
+        v_lines = c.take<const std::byte*>(key_block * (dim_v / 16 + 1));
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
         q = c.take<float>(padded * dim + most_lanes);
@@ -81,16 +85,17 @@ struct RowsScratch {
 
     /// `rows`: padded rows of a head.
     RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
+        const std::int64_t bundle = std::min(heads, most_heads), width = std::max(rows, most_lanes);
         k_located = c.take<const std::byte*>(rows_block);
         v_located = c.take<const std::byte*>(rows_block);
         k_rows = c.take<const std::byte*>(rows_block);
         v_rows = c.take<const std::byte*>(rows_block);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
-        s = c.take<float>(most_heads * (rows_block * rows + most_lanes));
-        m = c.take<float>(heads * most_lanes);
-        l = c.take<float>(heads * most_lanes);
-        alpha = c.take<float>(most_heads * most_lanes);
+        s = c.take<float>(bundle * (rows_block * rows + width));
+        m = c.take<float>(heads * width);
+        l = c.take<float>(heads * width);
+        alpha = c.take<float>(bundle * width);
         edit = c.take<float>(dot_rows * rows_block);
         row = c.take<MaskRow>(heads * rows);
     }

@@ -115,32 +115,53 @@ ATTENTA_ALWAYS_INLINE void ask(const T* x) {
     unrolled<(N + per_line - 1) / per_line>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line); });
 }
 
+/// Rows that will be needed later, asked for piece by piece in their own order.
+template <class T>
+struct LaterRows {
+    const T* const* row;  ///< null: none
+    std::int64_t dim, at = 0;
+
+    /// The next N elements; the last piece of a row is a bit longer than the others.
+    template <int N>
+    ATTENTA_ALWAYS_INLINE void ask() {
+        if (!row) return;
+        if (*row) simd::ask<N>(*row + at);
+        at += N;
+        if (at + N <= dim) return;
+        if (*row && at < dim) simd::ask<N>(*row + at);
+        ++row;
+        at = 0;
+    }
+};
+
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
-/// k[u]·q[r]. Keys are read in long pieces one after the other, the way prefetchers like it.
-/// Asks for the rows `next` (or null) on the way, a few lines at a time: a burst of requests would stop the work until
-/// memory has answered.
+/// k[u]·q[r]. Queries are loaded once for all keys. Asks for the rows `next` (or null) on the way, a few lines at a
+/// time: a burst of requests would stop the work until memory has answered.
 template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* next, const float* q, std::int64_t dim) {
-    constexpr int L = static_cast<int>(lanes<Arch>);
+    constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L>([&](auto i) ATTENTA_FLATTEN { sum[i] = Batch<Arch>(0.f); });
+    LaterRows<T> later{next, dim};
     // Vectors c .. c + N - 1 of all keys.
     const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+        Batch<Arch> query[N * Rows];
+        unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN { query[i] = load<Arch>(q + c * Rows + i * L); });
         unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
-            if (next[u]) ask<N * L>(next[u] + c);
+            if constexpr (N == Long) later.template ask<N * L>();
             unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch<Arch> x = read(k[u] + c + n * L);
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-                    sum[u * Rows + r] = fma<Arch>(x, load<Arch>(q + c * Rows + (n * Rows + r) * L), sum[u * Rows + r]);
+                    sum[u * Rows + r] = fma<Arch>(x, query[n * Rows + r], sum[u * Rows + r]);
                 });
             });
         });
     };
     const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
     std::int64_t c = 0;
-    for (; c + 8 * L <= dim; c += 8 * L) vectors(std::integral_constant<int, 8>{}, c, whole);
-    for (; c + 2 * L <= dim; c += 2 * L) vectors(std::integral_constant<int, 2>{}, c, whole);
-    if (c + L <= dim) vectors(std::integral_constant<int, 1>{}, c, whole), c += L;
+    for (; c + Long * L <= dim; c += Long * L) vectors(std::integral_constant<int, Long>{}, c, whole);
+    if constexpr (Long > 1)
+        for (; c + L <= dim; c += L) vectors(std::integral_constant<int, 1>{}, c, whole);
     if (c < dim)
         vectors(std::integral_constant<int, 1>{}, c,
                 [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
