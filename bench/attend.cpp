@@ -1,5 +1,6 @@
 #include "bench/attend.hpp"
 
+#include "bench/agreement.hpp"
 #include "bench/cases.hpp"
 #include "bench/implementations.hpp"
 #include "bench/reporter.hpp"
@@ -29,6 +30,7 @@ void attend(benchmark::State& state, const AttendCase& c) try {
     const Problem problem(c);
     const Implementation& who = implementation(c.impl);
     const Run run = who.prepare(problem);
+    if (who.name != "attenta") require_agreement(problem, who.name, run);
     run(0);
 
     const auto measure = [&] { return measure_limits(c.threads, who.isa()); };

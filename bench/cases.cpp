@@ -1,5 +1,7 @@
 #include "bench/cases.hpp"
 
+#include "bench/implementations.hpp"
+
 #include <initializer_list>
 #include <thread>
 
@@ -31,41 +33,63 @@ AttendCase with_threads(AttendCase c, int threads) {
     return c;
 }
 
-AttendCase by_naive_eigen(AttendCase c) {
-    c.impl = "naive_eigen";
+AttendCase kept_in_cache(AttendCase c) {
+    c.warm = true;
     return c;
 }
 
-}  // namespace
+AttendCase with_values(AttendCase c, std::int64_t Dv) {
+    c.Dv = Dv;
+    return c;
+}
 
-std::vector<AttendCase> attend_cases() {
-    const AttendCase prefill = make(true, 8, 2, 128, 4096, 4096);
-    const AttendCase prefill_64 = make(true, 8, 8, 64, 4096, 4096);
-    const AttendCase full_64 = make(false, 8, 8, 64, 2048, 2048);
-    const AttendCase full_128 = make(false, 8, 8, 128, 2048, 2048);
-    const AttendCase prompt = make(true, 8, 2, 128, 512, 512);
-    const AttendCase chunk = make(true, 8, 2, 128, 512, 32768);
-    const AttendCase decode = make(true, 32, 8, 128, 1, 32768);
-    AttendCase decode_warm = make(true, 32, 8, 128, 1, 1024);
-    decode_warm.warm = true;
-    AttendCase narrow_values = prefill;
-    narrow_values.Dv = 96;
+const AttendCase prefill = make(true, 8, 2, 128, 4096, 4096);
+const AttendCase prefill_64 = make(true, 8, 8, 64, 4096, 4096);
+const AttendCase full_64 = make(false, 8, 8, 64, 2048, 2048);
+const AttendCase full_128 = make(false, 8, 8, 128, 2048, 2048);
+const AttendCase prompt = make(true, 8, 2, 128, 512, 512);
+const AttendCase chunk = make(true, 8, 2, 128, 512, 32768);
+const AttendCase decode = make(true, 32, 8, 128, 1, 32768);
+const AttendCase decode_warm = kept_in_cache(make(true, 32, 8, 128, 1, 1024));
 
+std::vector<AttendCase> own_cases() {
     std::vector<AttendCase> cases;
     for (const AttendCase& c : {prefill, prefill_64, full_64, decode})
         for (const Dtype dtype : dtypes)
             for (const Layout layout : layouts) cases.push_back(with_layout(with_dtype(c, dtype), layout));
     for (const std::int64_t D : {80, 96}) cases.push_back(make(true, 8, 2, D, 4096, 4096));
     for (const std::int64_t Tq : {2, 4, 8, 16}) cases.push_back(make(true, 32, 8, 128, Tq, 32768));
-    for (const AttendCase& c :
-         {full_128, narrow_values, prompt, chunk, decode_warm, with_dtype(decode_warm, Dtype::f16)})
-        cases.push_back(c);
+    for (const AttendCase& c : {full_128, with_values(prefill, 96), prompt, chunk}) cases.push_back(c);
+    for (const Layout layout : {Layout::nhd, Layout::hnd})
+        for (const Dtype dtype : {Dtype::f32, Dtype::f16})
+            cases.push_back(with_layout(with_dtype(decode_warm, dtype), layout));
     if (std::thread::hardware_concurrency() >= 2)
         for (const AttendCase& c : {prefill, decode, with_dtype(decode, Dtype::f16)})
             cases.push_back(with_threads(c, 2));
-    for (const AttendCase& c :
-         {prefill, prefill_64, full_64, full_128, prompt, decode, with_layout(decode, Layout::hnd), decode_warm})
-        cases.push_back(by_naive_eigen(c));
+    return cases;
+}
+
+/// Works for everybody who supports them, all among our own.
+std::vector<AttendCase> compared_cases() {
+    std::vector<AttendCase> cases = {prefill, prefill_64, full_64, full_128, prompt};
+    for (const AttendCase& c : {decode, decode_warm})
+        for (const Dtype dtype : {Dtype::f32, Dtype::f16})
+            for (const Layout layout : {Layout::nhd, Layout::hnd})
+                cases.push_back(with_layout(with_dtype(c, dtype), layout));
+    for (const AttendCase& c : {prefill, prefill_64, full_64}) cases.push_back(with_dtype(c, Dtype::f16));
+    return cases;
+}
+
+}  // namespace
+
+std::vector<AttendCase> attend_cases() {
+    std::vector<AttendCase> cases = own_cases();
+    for (const Implementation& other : implementations())
+        for (AttendCase c : compared_cases())
+            if (other.name != c.impl && other.supports(c)) {
+                c.impl = other.name;
+                cases.push_back(c);
+            }
     return cases;
 }
 

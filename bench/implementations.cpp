@@ -3,6 +3,7 @@
 #include "bench/naive_eigen.hpp"
 #include "bench/roofline.hpp"
 
+#include <attenta/core/config.hpp>
 #include <attenta/core/executor.hpp>
 #include <attenta/engine/backend.hpp>
 #include <attenta/softmax/softmax.hpp>
@@ -39,26 +40,32 @@ attenta::Heads<const float> dense(const attenta::KvView& kv, const attenta::KvVi
 }
 
 Run prepare_naive_eigen(const Problem& problem) {
-    const AttendCase& c = problem.shape();
-    if (c.dtype != attenta::Dtype::f32 || c.layout == Layout::paged16 || c.threads != 1)
-        throw std::invalid_argument("naive_eigen: contiguous f32 on one thread only");
     return [&problem](std::size_t copy) {
         const attenta::KvView kv = problem.kv(copy);
         naive_eigen(problem.q(copy), dense(kv, kv.k), dense(kv, kv.v), problem.o(copy), problem.shape().causal);
     };
 }
 
-constexpr Implementation all[] = {
-    {"attenta", prepare_attenta, attenta::active_isa},
-    {"naive_eigen", prepare_naive_eigen, widest_isa},
-};
+std::vector<Implementation>& list() {
+    static std::vector<Implementation> all = {
+        {"attenta", [](const AttendCase&) { return true; }, prepare_attenta, attenta::active_isa,
+         [] { return std::string("attenta " ATTENTA_VERSION); }},
+        {"naive_eigen", [](const AttendCase& c) { return is_dense_f32(c) && c.threads == 1; }, prepare_naive_eigen,
+         widest_isa, naive_eigen_version},
+    };
+    return all;
+}
 
 }  // namespace
 
+const std::vector<Implementation>& implementations() { return list(); }
+
 const Implementation& implementation(std::string_view name) {
-    for (const Implementation& i : all)
+    for (const Implementation& i : list())
         if (i.name == name) return i;
     throw std::invalid_argument("no implementation " + std::string(name));
 }
+
+AddImplementation::AddImplementation(const Implementation& added) { list().push_back(added); }
 
 }  // namespace bench

@@ -1,4 +1,5 @@
-// Who computes attention in the benchmarks.
+// Who computes attention in the benchmarks: we, the Eigen baseline, and the peers this program was built with, each of
+// which has a file in peers/ that makes it known.
 #pragma once
 
 #include "bench/problem.hpp"
@@ -7,7 +8,9 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace bench {
 
@@ -16,13 +19,26 @@ using Run = std::function<void(std::size_t copy)>;
 
 struct Implementation {
     std::string_view name;
+    /// Whether it computes this work with K and V as the case has them.
+    bool (*supports)(const AttendCase& c);
     /// Everything that is done once per shape, outside of the timing.
     Run (*prepare)(const Problem& problem);
     /// The instruction set whose peak it is measured against.
     attenta::Isa (*isa)();
+    /// The library's name and version, and what else its speed depends on.
+    std::string (*version)();
 };
+
+/// attenta comes first.
+const std::vector<Implementation>& implementations();
 
 /// Throws std::invalid_argument for an unknown name.
 const Implementation& implementation(std::string_view name);
+
+/// A static object of this class adds an implementation before main.
+class AddImplementation {
+public:
+    explicit AddImplementation(const Implementation& added);
+};
 
 }  // namespace bench

@@ -4,6 +4,7 @@
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
 #include "bench/attend.hpp"
+#include "bench/implementations.hpp"
 #include "bench/linear.hpp"
 #include "bench/reporter.hpp"
 #include "bench/roofline.hpp"
@@ -35,6 +36,8 @@ void describe_machine() {
     benchmark::AddCustomContext("fma_peak_gflops", rounded(limits.flops * 1e-9));
     benchmark::AddCustomContext("stream_gbytes", rounded(limits.bytes * 1e-9));
     benchmark::AddCustomContext("last_level_cache_mib", std::to_string(bench::last_level_cache() >> 20));
+    for (const bench::Implementation& i : bench::implementations())
+        benchmark::AddCustomContext(std::string(i.name), i.version());
 }
 
 }  // namespace

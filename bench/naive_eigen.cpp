@@ -50,4 +50,9 @@ void naive_eigen(attenta::Heads<const float> q, attenta::Heads<const float> k, a
     }
 }
 
+std::string naive_eigen_version() {
+    return "Eigen " + std::to_string(EIGEN_WORLD_VERSION) + '.' + std::to_string(EIGEN_MAJOR_VERSION) + '.' +
+           std::to_string(EIGEN_MINOR_VERSION);
+}
+
 }  // namespace bench

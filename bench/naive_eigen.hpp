@@ -4,10 +4,14 @@
 
 #include <attenta/core/view.hpp>
 
+#include <string>
+
 namespace bench {
 
 /// q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv], o [Hq, Tq, Dv]; queries stand at the end of the keys.
 void naive_eigen(attenta::Heads<const float> q, attenta::Heads<const float> k, attenta::Heads<const float> v,
                  attenta::Heads<float> o, bool causal);
+
+std::string naive_eigen_version();
 
 }  // namespace bench
