@@ -13,8 +13,11 @@
 
 #include <benchmark/benchmark.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -40,9 +43,17 @@ void describe_machine() {
         benchmark::AddCustomContext(std::string(i.name), i.version());
 }
 
+/// OpenBLAS reads it when it is loaded, and then takes other kernels than its best: start again without it.
+void restart_without(const char* variable, char** argv) {
+    if (!std::getenv(variable)) return;
+    unsetenv(variable);
+    execv("/proc/self/exe", argv);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    restart_without("OPENBLAS_CORETYPE", argv);
     std::vector<char*> arguments(argv, argv + argc);
     const bool to_file = std::any_of(arguments.begin(), arguments.end(),
                                      [](std::string_view a) { return a.starts_with("--benchmark_out="); });

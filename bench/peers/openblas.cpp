@@ -6,9 +6,7 @@
 #include <cblas.h>
 #include <Eigen/Core>
 
-#include <cstdlib>
 #include <memory>
-#include <stdexcept>
 
 namespace bench {
 namespace {
@@ -47,8 +45,6 @@ private:
 };
 
 Run prepare(const Problem& problem) {
-    if (std::getenv("OPENBLAS_CORETYPE"))
-        throw std::runtime_error("openblas: OPENBLAS_CORETYPE is set; unset it, so that OpenBLAS picks its kernels");
     openblas_set_num_threads(problem.shape().threads);
     constexpr std::int64_t rows = 128;  // fastest of 64 to 1024 on a Turin-like core
     return [attend = std::make_shared<BlockwiseAttention>(problem, rows),
