@@ -25,6 +25,8 @@ class TileLoop {
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
     static constexpr std::int64_t strips_per_tile = 8;
+    static_assert(key_block % width == 0 && TileScratch::most_rows % most_rows == 0 &&
+                  strips_per_tile * most_rows <= TileScratch::rows_per_tile);
 
     /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
     struct Strip {
