@@ -27,6 +27,7 @@ struct Output {
     std::string text;
 };
 
+/// ATTENTA_CLI: the program's path, in a cross build behind the words of the emulator's command; quotes between words.
 Output attenta_program(const std::string& arguments) {
     Output result;
     FILE* pipe = ::popen(("'" ATTENTA_CLI "' " + arguments + " 2>&1").c_str(), "r");

@@ -1,5 +1,6 @@
 # A backend object exports its table and nothing else. Weak and unique symbols count as exported, and so do COMDAT
-# groups: the linker may pick their functions, compiled for one processor, for the whole program.
+# groups: the linker may pick their functions, compiled for one processor, for the whole program. Nor does it run code
+# before main, on any processor.
 # cmake -DOBJECTS="DIR/backend_avx2.o;..." -DNM=nm -DREADELF=readelf -P backend_symbols.cmake
 cmake_minimum_required(VERSION 3.22)
 
@@ -32,6 +33,12 @@ foreach(object IN LISTS OBJECTS)
         string(REGEX REPLACE ".*\\[([^]]*)\\]$" "\\1" signature "${group}")
         list(APPEND complaints "${isa}: keeps the COMDAT group of ${signature}")
     endforeach()
+
+    execute_process(
+        COMMAND "${READELF}" --sections --wide "${object}" OUTPUT_VARIABLE sections COMMAND_ERROR_IS_FATAL ANY)
+    if(sections MATCHES "INIT_ARRAY")
+        list(APPEND complaints "${isa}: runs code before main")
+    endif()
 endforeach()
 
 if(complaints)

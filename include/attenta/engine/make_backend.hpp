@@ -66,7 +66,7 @@ void skip_and_gate(float* o, const float* x, const float* skip, std::int64_t ski
         if (skip) y = simd::fma<Arch>(skip_stride ? load(skip) : B(*skip), load(x), y);
         if (z) {
             const B g = load(z);
-            y = y * g / (B(1.f) + simd::exp<Arch>(-g));
+            y = simd::divide<Arch>(y * g, B(1.f) + simd::exp<Arch>(-g));
         }
         simd::store_part<Arch>(o + i, y, here);
     }

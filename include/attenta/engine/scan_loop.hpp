@@ -25,8 +25,9 @@ template <class Arch>
 class ScanLoop {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    /// Rows of the register tile: they divide a sub-block.
-    static constexpr int R = simd::TileShape<Arch>::rows >= 8 ? 8 : 4, vectors = 2, lanes = static_cast<int>(L);
+    /// The register tile: its rows divide a sub-block and a vector; where registers are left, vectors make up for rows.
+    static constexpr int lanes = static_cast<int>(L), R = simd::TileShape<Arch>::rows >= 8 && lanes >= 8 ? 8 : 4,
+                         vectors = simd::TileShape<Arch>::rows >= 8 ? 16 / R : 2;
     static constexpr std::int64_t W = vectors * L, half = block / 2;
 
 public:

@@ -49,7 +49,8 @@ ATTENTA_ALWAYS_INLINE void unrolled(F&& f) {
 }
 
 /// The architectures that the backends use, and what a register tile is on each: rows × vectors. The tile's
-/// accumulators, one row of its operand and a broadcast fill the register file (32 registers, 16 on AVX2 and SSE2).
+/// accumulators, one row of its operand and a broadcast fill the register file (32 registers, 16 on AVX2 and SSE2). Its
+/// width divides the tile engine's block of keys.
 
 template <class Arch>
 struct TileShape {
@@ -71,7 +72,7 @@ using NativeArch = xsimd::neon64;
 inline constexpr Isa native_isa = Isa::neon64;
 template <>
 struct TileShape<NativeArch> {
-    static constexpr int rows = 8, vectors = 3;
+    static constexpr int rows = 12, vectors = 2;
 };
 #else
 using NativeArch = xsimd::sse2;
@@ -188,7 +189,9 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_c
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
-#if XSIMD_VERSION_MAJOR > 9
+#if defined(__aarch64__)  // xsimd 8.1 calls a function through a table
+    return vreinterpretq_s32_f32(x);
+#elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<std::int32_t>(x);
 #else
     return xsimd::bitwise_cast<IntBatch<Arch> >(x);
@@ -197,7 +200,9 @@ ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
-#if XSIMD_VERSION_MAJOR > 9
+#if defined(__aarch64__)
+    return vreinterpretq_f32_s32(x);
+#elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<float>(x);
 #else
     return xsimd::bitwise_cast<Batch<Arch> >(x);
@@ -207,6 +212,9 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 /// Channels 2i and 2i + 1 exchanged.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
+#if defined(__aarch64__)
+    return vrev64q_f32(x);
+#else
     using Wide = xsimd::batch<std::uint64_t, Arch>;
 #if XSIMD_VERSION_MAJOR > 9
     const Wide u = xsimd::bitwise_cast<std::uint64_t>(x);
@@ -214,6 +222,16 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
 #else
     const Wide u = xsimd::bitwise_cast<Wide>(x);
     return xsimd::bitwise_cast<Batch<Arch> >((u << 32) | (u >> 32));
+#endif
+#endif
+}
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> divide(Batch<Arch> a, Batch<Arch> b) {
+#if defined(__aarch64__)  // xsimd 8.1 refines an estimate of 1 / b, which is not exact
+    return vdivq_f32(a, b);
+#else
+    return a / b;
 #endif
 }
 
@@ -248,6 +266,14 @@ ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #endif
 }
 
+/// Loads that follow stay behind what precedes. g++ 12 for Arm would otherwise load all scalars of a register tile's step
+/// first and spill sums.
+ATTENTA_ALWAYS_INLINE void hold_loads() {
+#if defined(__aarch64__) && defined(__GNUC__)
+    asm volatile("" ::: "memory");
+#endif
+}
+
 /// Subnormal results become zero while it lives; the caller's setting comes back.
 class FlushToZero {
 public:
@@ -260,9 +286,9 @@ private:
 #elif defined(__aarch64__)
     FlushToZero() {
         asm volatile("mrs %0, fpcr" : "=r"(old_));
-        asm volatile("msr fpcr, %0" ::"r"(old_ | (std::uint64_t{1} << 24)));
+        asm volatile("msr fpcr, %0" ::"r"(old_ | (std::uint64_t{1} << 24)) : "memory");
     }
-    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(old_)); }
+    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(old_) : "memory"); }
 
 private:
     std::uint64_t old_ = 0;

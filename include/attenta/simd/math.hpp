@@ -116,7 +116,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> tanh(Batch<Arch> x) {
     p = fma<Arch>(p, u, B(0.133308306f));
     p = fma<Arch>(p, u, B(-0.333332598f));
     const B small = fma<Arch>(p * u, x, x);
-    const B large = B(1.f) - B(2.f) / (exp<Arch>(a + a) + B(1.f));
+    const B large = B(1.f) - divide<Arch>(B(2.f), exp<Arch>(a + a) + B(1.f));
     return xsimd::select(a < B(0.65f), small, xsimd::copysign(large, x));
 }
 

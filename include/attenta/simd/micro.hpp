@@ -39,6 +39,7 @@ ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::in
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
             const B x(a[r * RowStep]);
             unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(x, row[n], sum[r][n]); });
+            hold_loads();
         });
         a += DepthStep;
         b += b_stride;
