@@ -33,7 +33,6 @@ class RowsLoop {
         const std::byte* row_or_null(std::int64_t t) const { return t < tokens ? row(t) : nullptr; }
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
-    static constexpr std::int64_t streams = 4;                           ///< of rows, see token_of
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288, most_shared = 6;
     /// Values that are added at a time.
@@ -75,12 +74,8 @@ private:
         return finish();
     }
 
-    /// Memory answers several streams faster than one: rows are read from `streams` parts of the block in turn. This is
-    /// the token of the i-th.
-    std::int64_t token_of(std::int64_t i) const {
-        const std::int64_t part = block_.count / streams;
-        return i < part * streams ? i % streams * part + i / streams : i;
-    }
+    /// Where in the block the i-th row that is read lies.
+    std::int64_t token_of(std::int64_t i) const { return simd::in_streams(i, block_.count); }
 
     void locate_rows() {
         job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);

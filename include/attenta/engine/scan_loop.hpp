@@ -825,11 +825,10 @@ private:
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
     template <int N, bool LowRank, bool Before>
     void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N], Batch (&o)[N]) const {
-        // The delta rules have read this state before: meanwhile the next head's may come.
-        const bool ask = in_place_ && r_.update != Update::additive && head_ + 1 < job_.state_heads;
-        const std::int64_t next = ask ? dim_ * stride : 0;
+        // Meanwhile the next head's state may come.
+        const float* const next = in_place_ && head_ + 1 < job_.state_heads ? state + dim_ * stride : nullptr;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            if (ask) simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { simd::prefetch(state + next + n * L); });
+            if (next) simd::ask<N * L>(next + simd::in_streams(d, dim_) * stride);
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch old = simd::load<Arch>(state + n * L);

@@ -24,13 +24,9 @@ class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
-<<<<<<< HEAD
     static constexpr std::int64_t strips_per_tile = 8, cache_line = 64, most_asking = few_rows;
-=======
-    static constexpr std::int64_t strips_per_tile = 8;
     static_assert(key_block % width == 0 && TileScratch::most_rows % most_rows == 0 &&
                   strips_per_tile * most_rows <= TileScratch::rows_per_tile);
->>>>>>> neon
 
     /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
     struct Strip {

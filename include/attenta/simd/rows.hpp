@@ -108,6 +108,12 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
         }
 }
 
+/// Memory answers several streams faster than one: the i-th of n rows when they are taken from four parts in turn.
+constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n) {
+    const std::int64_t part = n / 4;
+    return i < 4 * part ? i % 4 * part + i / 4 : i;
+}
+
 /// Asks for the lines of N elements.
 template <int N, class T>
 ATTENTA_ALWAYS_INLINE void ask(const T* x) {
