@@ -34,7 +34,7 @@ class RowsLoop {
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288, most_shared = 6;
+    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288, most_shared = 3;
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.

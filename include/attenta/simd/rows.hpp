@@ -174,8 +174,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     return reduce_rows<Arch>(sum);
 }
 
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·], asking for the rows `next` (or null) on the way, for `Rows` rows and `keys` keys; o is [Rows][o_stride], padded to whole
-/// vectors.
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` (or
+/// null) on the way; o is [Rows][o_stride], padded to whole vectors.
 template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte* const* next, std::int64_t keys,
                                       const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
