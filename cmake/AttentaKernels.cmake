@@ -17,6 +17,14 @@ set(ATTENTA_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(ATTENTA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
 set(ATTENTA_FLAGS_neon64 "")
 
+# CMake picks LLVM's linker for Clang, which cannot dissolve COMDAT groups.
+set(ATTENTA_LINKER "${CMAKE_LINKER}")
+if(ATTENTA_LINKER MATCHES "lld")
+    find_program(ATTENTA_GNU_LINKER NAMES ${CMAKE_LIBRARY_ARCHITECTURE}-ld ld REQUIRED)
+    mark_as_advanced(ATTENTA_GNU_LINKER)
+    set(ATTENTA_LINKER "${ATTENTA_GNU_LINKER}")
+endif()
+
 # Appends to ${out} the object of `source` for `isa`, in which only the symbols of `pattern` are global.
 function(attenta_kernel_object out name source isa pattern)
     set(raw ${name}_${isa}_raw)
