@@ -240,10 +240,33 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> 
     return xsimd::fma(a, b, c);
 }
 
-/// Larger lanes of `x` and `bound`; NaN in `x` stays NaN (the second operand of a maximum wins on x86).
+/// Larger lanes of `bound` and `x`; NaN in `x` stays NaN, NaN in `bound` is dropped but on NEON. (xsimd's own maximum took
+/// NaN from its second operand first, then from its first.)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> at_least(Batch<Arch> bound, Batch<Arch> x) {
-    return xsimd::max(bound, x);
+#if defined(__AVX512F__)
+    return _mm512_max_ps(bound, x);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(bound, x);
+#elif defined(__aarch64__)
+    return vmaxq_f32(bound, x);
+#else
+    return _mm_max_ps(bound, x);
+#endif
+}
+
+/// Smaller lanes of `bound` and `x`, NaN as in at_least.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> at_most(Batch<Arch> bound, Batch<Arch> x) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(bound, x);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(bound, x);
+#elif defined(__aarch64__)
+    return vminq_f32(bound, x);
+#else
+    return _mm_min_ps(bound, x);
+#endif
 }
 
 /// `bits` choose lanes of `x`; others become `otherwise`.

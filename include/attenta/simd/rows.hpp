@@ -27,11 +27,11 @@ ATTENTA_ALWAYS_INLINE float row_max(const float* s, std::int64_t n) {
     Batch<Arch> a = load<Arch>(s), b = a;
     std::int64_t i = lanes<Arch>;
     for (; i + lanes<Arch> < n; i += 2 * lanes<Arch>) {
-        a = xsimd::max(a, load<Arch>(s + i));
-        b = xsimd::max(b, load<Arch>(s + i + lanes<Arch>));
+        a = at_least<Arch>(a, load<Arch>(s + i));
+        b = at_least<Arch>(b, load<Arch>(s + i + lanes<Arch>));
     }
-    if (i < n) a = xsimd::max(a, load<Arch>(s + i));
-    return reduce_max<Arch>(xsimd::max(a, b));
+    if (i < n) a = at_least<Arch>(a, load<Arch>(s + i));
+    return reduce_max<Arch>(at_least<Arch>(a, b));
 }
 
 /// s ← 2^(s · factor − shift), returns the sum. n is a multiple of lanes.
