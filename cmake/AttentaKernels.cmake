@@ -12,9 +12,11 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
 else()
     message(FATAL_ERROR "attenta has no backend for ${CMAKE_SYSTEM_PROCESSOR}")
 endif()
-set(ATTENTA_FLAGS_sse2 "")
-set(ATTENTA_FLAGS_avx2 -mavx2 -mfma -mf16c)
-set(ATTENTA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
+# Whatever CMAKE_CXX_FLAGS say (-march=native), these come later and win.
+set(ATTENTA_FLAGS_sse2 -march=x86-64 -mno-sse3)
+set(ATTENTA_FLAGS_avx2 -march=x86-64 -mno-avx512f -mavx2 -mfma -mf16c)
+set(ATTENTA_FLAGS_avx512
+    -march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
 set(ATTENTA_FLAGS_neon64 "")
 
 # CMake picks LLVM's linker for Clang, which cannot dissolve COMDAT groups.
@@ -47,7 +49,7 @@ function(attenta_kernel_object out name source isa pattern)
         set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}_${isa}.o)
         add_custom_command(
             OUTPUT ${object}
-            COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:${raw}>
+            COMMAND ${ATTENTA_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:${raw}>
             COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=${pattern} ${object}
             DEPENDS ${raw} $<TARGET_OBJECTS:${raw}>
             COMMENT "Closing ${name}_${isa}.o"

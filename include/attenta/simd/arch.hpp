@@ -57,17 +57,17 @@ struct TileShape {
     static constexpr int rows = 6, vectors = 2;
 };
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(ATTENTA_AVX512)
 using NativeArch = xsimd::avx512bw;
 inline constexpr Isa native_isa = Isa::avx512;
 template <>
 struct TileShape<NativeArch> {
     static constexpr int rows = 12, vectors = 2;
 };
-#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#elif defined(ATTENTA_AVX2)
 using NativeArch = xsimd::fma3<xsimd::avx2>;
 inline constexpr Isa native_isa = Isa::avx2;
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
 using NativeArch = xsimd::neon64;
 inline constexpr Isa native_isa = Isa::neon64;
 template <>
@@ -87,13 +87,13 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float* p) {
 /// A vector of stored elements, widened.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-#elif defined(__AVX2__)
+#elif defined(ATTENTA_AVX2)
     const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
 #else
     const __m128i h = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
@@ -101,17 +101,10 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
 #endif
 }
 
-template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
-#if defined(__AVX512F__)
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-#elif defined(__AVX2__)
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-#elif defined(__aarch64__)
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
-#else
-    // Shift exponent and mantissa into place and let a multiplication mend the exponent, which makes subnormals right;
-    // infinities and NaN get their exponent by hand.
+#if defined(__SSE2__)
+/// Four elements without the instruction for it: shift exponent and mantissa into place and let a multiplication mend
+/// the exponent, which makes subnormals right; infinities and NaN get their exponent by hand.
+ATTENTA_ALWAYS_INLINE __m128 widen(const float16* p) {
     const __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128());
     const __m128i magnitude = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
     const __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
@@ -119,6 +112,21 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
     const __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
     const __m128i bits = _mm_or_si128(_mm_castps_si128(scaled), _mm_and_si128(special, _mm_set1_epi32(0x7f800000)));
     return _mm_castsi128_ps(_mm_or_si128(bits, sign));
+}
+#endif
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
+#if defined(ATTENTA_AVX512)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(ATTENTA_AVX2) && defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(ATTENTA_AVX2)
+    return _mm256_set_m128(widen(p + 4), widen(p));
+#elif defined(ATTENTA_NEON64)
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
+    return widen(p);
 #endif
 }
 
@@ -140,12 +148,12 @@ ATTENTA_ALWAYS_INLINE void store_part(float* p, Batch<Arch> x, std::int64_t n) {
 /// Largest lane. Where lanes are NaN: NaN or the largest of the others.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float reduce_max(Batch<Arch> x) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_reduce_max_ps(x);
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vmaxvq_f32(x);
 #else
-#if defined(__AVX2__)
+#if defined(ATTENTA_AVX2)
     const __m128 h = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 #else
     const __m128 h = x;
@@ -167,8 +175,8 @@ ATTENTA_ALWAYS_INLINE float reduce_add(Batch<Arch> x) {
 /// Lane i of the result is the sum of rows[i].
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
-#if defined(__AVX512F__)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
-    __m512 quad[4];       // quarter by quarter the sums of four rows
+#if defined(ATTENTA_AVX512)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
+    __m512 quad[4];          // quarter by quarter the sums of four rows
     unrolled<4>([&](auto g) ATTENTA_FLATTEN {
         const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
             return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
@@ -244,11 +252,11 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> 
 /// NaN from its second operand first, then from its first.)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> at_least(Batch<Arch> bound, Batch<Arch> x) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_max_ps(bound, x);
-#elif defined(__AVX2__)
+#elif defined(ATTENTA_AVX2)
     return _mm256_max_ps(bound, x);
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vmaxq_f32(bound, x);
 #else
     return _mm_max_ps(bound, x);
@@ -258,11 +266,11 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> at_least(Batch<Arch> bound, Batch<Arch> x) {
 /// Smaller lanes of `bound` and `x`, NaN as in at_least.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> at_most(Batch<Arch> bound, Batch<Arch> x) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_min_ps(bound, x);
-#elif defined(__AVX2__)
+#elif defined(ATTENTA_AVX2)
     return _mm256_min_ps(bound, x);
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vminq_f32(bound, x);
 #else
     return _mm_min_ps(bound, x);
@@ -272,7 +280,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> at_most(Batch<Arch> bound, Batch<Arch> x) {
 /// `bits` choose lanes of `x`; others become `otherwise`.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<Arch> otherwise) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_mask_mov_ps(otherwise, static_cast<__mmask16>(bits), x);
 #else
     alignas(32) static constexpr std::int32_t lane_bits[8] = {1, 2, 4, 8, 16, 32, 64, 128};
