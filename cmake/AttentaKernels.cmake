@@ -12,7 +12,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
 else()
     message(FATAL_ERROR "attenta has no backend for ${CMAKE_SYSTEM_PROCESSOR}")
 endif()
-# Whatever CMAKE_CXX_FLAGS say (-march=native), these come later and win.
+# Whatever CMAKE_CXX_FLAGS say (-march=native, -ffast-math), these come later and win.
 set(ATTENTA_FLAGS_sse2 -march=x86-64 -mno-sse3)
 set(ATTENTA_FLAGS_avx2 -march=x86-64 -mno-avx512f -mavx2 -mfma -mf16c)
 set(ATTENTA_FLAGS_avx512
@@ -35,7 +35,7 @@ function(attenta_kernel_object out name source isa pattern)
         CXX_STANDARD 20 CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF UNITY_BUILD OFF)
     target_link_libraries(${raw} PRIVATE attenta::headers_path xsimd)
     target_compile_definitions(${raw} PRIVATE ATTENTA_KERNEL_ISA=${isa})
-    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions)
+    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions -fno-fast-math)
     if(ATTENTA_SANITIZE)
         # Pointer checks on every batch and poisoned scopes of every inlined lambda would cost minutes of compile time. Reads and
         # writes out of bounds, overflow and shifts stay checked.

@@ -46,9 +46,26 @@
 #endif
 #endif
 
-#define ATTENTA_BEGIN   \
-    namespace attenta { \
+// Infinities, NaN and the order of operations mean what they say, whatever the including file's -ffast-math.
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || __FINITE_MATH_ONLY__
+#define ATTENTA_FAST_MATH
+#endif
+#if !defined(ATTENTA_FAST_MATH)
+#define ATTENTA_STRICT_BEGIN
+#define ATTENTA_STRICT_END
+#elif defined(__clang__)
+#define ATTENTA_STRICT_BEGIN _Pragma("float_control(precise, on, push)")
+#define ATTENTA_STRICT_END _Pragma("float_control(pop)")
+#else
+#define ATTENTA_STRICT_BEGIN _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\")")
+#define ATTENTA_STRICT_END _Pragma("GCC pop_options")
+#endif
+
+#define ATTENTA_BEGIN    \
+    ATTENTA_STRICT_BEGIN \
+    namespace attenta {  \
     inline namespace ATTENTA_ABI {
 #define ATTENTA_END \
     }               \
-    }
+    }               \
+    ATTENTA_STRICT_END

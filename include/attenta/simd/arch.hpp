@@ -3,17 +3,7 @@
 
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/isa.hpp>
-
-// g++ 12 warns of variables inside its own intrinsics (GCC bug 105593).
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
-
-#include <xsimd/xsimd.hpp>
+#include <attenta/simd/xsimd.hpp>
 
 #include <cstddef>
 #include <cstdint>
