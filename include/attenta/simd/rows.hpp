@@ -70,14 +70,15 @@ ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
     for (; i < n; ++i) y[i] *= a;
 }
 
-/// y ← y + a · x
+/// y ← y + a · x, fused in the last channels too, whether or not the compiler contracts.
 template <class Arch, class T>
 ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {
     const Batch<Arch> f(a);
     std::int64_t i = 0;
     for (; i + lanes<Arch> <= n; i += lanes<Arch>)
         fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
-    for (; i < n; ++i) y[i] += a * static_cast<float>(x[i]);
+    if (i < n)
+        store_part<Arch>(y + i, fma<Arch>(f, load_part<Arch>(x + i, n - i), load_part<Arch>(y + i, n - i)), n - i);
 }
 
 /// y ← a · x; returns whether all of y is finite.
