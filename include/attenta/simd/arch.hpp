@@ -187,7 +187,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_c
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
-#if defined(__aarch64__)  // xsimd 8.1 calls a function through a table
+#if defined(ATTENTA_NEON64)  // xsimd 8.1 calls a function through a table
     return vreinterpretq_s32_f32(x);
 #elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<std::int32_t>(x);
@@ -198,7 +198,7 @@ ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
-#if defined(__aarch64__)
+#if defined(ATTENTA_NEON64)
     return vreinterpretq_f32_s32(x);
 #elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<float>(x);
@@ -210,7 +210,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 /// Channels 2i and 2i + 1 exchanged.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
-#if defined(__aarch64__)
+#if defined(ATTENTA_NEON64)
     return vrev64q_f32(x);
 #else
     using Wide = xsimd::batch<std::uint64_t, Arch>;
@@ -226,7 +226,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> divide(Batch<Arch> a, Batch<Arch> b) {
-#if defined(__aarch64__)  // xsimd 8.1 refines an estimate of 1 / b, which is not exact
+#if defined(ATTENTA_NEON64)  // xsimd 8.1 refines an estimate of 1 / b, which is not exact
     return vdivq_f32(a, b);
 #else
     return a / b;
