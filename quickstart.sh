@@ -58,7 +58,7 @@ case "${1:-tour}" in
         exec build/release/bin/tour ;;
     test)
         build
-        exec ctest --preset release -LE long --output-on-failure -j2 ;;
+        exec ctest --preset release -j2 ;;
     bench)
         build
         exec build/release/bin/attenta-bench ;;

@@ -12,10 +12,20 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
 else()
     message(FATAL_ERROR "attenta has no backend for ${CMAKE_SYSTEM_PROCESSOR}")
 endif()
-set(ATTENTA_FLAGS_sse2 "")
-set(ATTENTA_FLAGS_avx2 -mavx2 -mfma -mf16c)
-set(ATTENTA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
+# Whatever CMAKE_CXX_FLAGS say (-march=native, -ffast-math), these come later and win.
+set(ATTENTA_FLAGS_sse2 -march=x86-64 -mno-sse3)
+set(ATTENTA_FLAGS_avx2 -march=x86-64 -mno-avx512f -mavx2 -mfma -mf16c)
+set(ATTENTA_FLAGS_avx512
+    -march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mfma -mf16c -mprefer-vector-width=512)
 set(ATTENTA_FLAGS_neon64 "")
+
+# CMake picks LLVM's linker for Clang, which cannot dissolve COMDAT groups.
+set(ATTENTA_LINKER "${CMAKE_LINKER}")
+if(ATTENTA_LINKER MATCHES "lld")
+    find_program(ATTENTA_GNU_LINKER NAMES ${CMAKE_LIBRARY_ARCHITECTURE}-ld ld REQUIRED)
+    mark_as_advanced(ATTENTA_GNU_LINKER)
+    set(ATTENTA_LINKER "${ATTENTA_GNU_LINKER}")
+endif()
 
 # Appends to ${out} the object of `source` for `isa`, in which only the symbols of `pattern` are global.
 function(attenta_kernel_object out name source isa pattern)
@@ -25,7 +35,7 @@ function(attenta_kernel_object out name source isa pattern)
         CXX_STANDARD 20 CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF UNITY_BUILD OFF)
     target_link_libraries(${raw} PRIVATE attenta::headers_path xsimd)
     target_compile_definitions(${raw} PRIVATE ATTENTA_KERNEL_ISA=${isa})
-    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions)
+    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions -fno-fast-math)
     if(ATTENTA_SANITIZE)
         # Pointer checks on every batch and poisoned scopes of every inlined lambda would cost minutes of compile time. Reads and
         # writes out of bounds, overflow and shifts stay checked.
@@ -39,7 +49,7 @@ function(attenta_kernel_object out name source isa pattern)
         set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}_${isa}.o)
         add_custom_command(
             OUTPUT ${object}
-            COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:${raw}>
+            COMMAND ${ATTENTA_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:${raw}>
             COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=${pattern} ${object}
             DEPENDS ${raw} $<TARGET_OBJECTS:${raw}>
             COMMENT "Closing ${name}_${isa}.o"

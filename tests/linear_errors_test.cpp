@@ -75,7 +75,7 @@ TEST_P(LinearErrors, TokensThatDiffer) {
             if (x.along == Along::nothing) continue;
             const bool first = name == "q" || name == "k" || name == "x";
             EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, "5", "6", first ? "5" : name},
-                                [&](Call& c) { c.x.at(name).tokens = 5; }))
+                                [&, &name = name](Call& c) { c.x.at(name).tokens = 5; }))
                 << describe(good.c) << ", " << name;
         }
     }
@@ -110,7 +110,7 @@ TEST_P(LinearErrors, OutputsOverInputs) {
         std::vector<float> room;
         for (const auto& [name, x] : good.c.inputs)
             EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, "o", name},
-                                [&](Call& c) { lay_over(c, name, room); }))
+                                [&, &name = name](Call& c) { lay_over(c, name, room); }))
                 << describe(good.c) << ", o over " << name;
     }
     EXPECT_TRUE(refused(Call(GetParam(), 0, true), {GetParam().name, "o", "state"},
@@ -123,7 +123,7 @@ TEST_P(LinearErrors, NullPointers) {
         for (const auto& [name, x] : good.c.inputs) {
             const bool array = x.along == Along::nothing && x.tensor.view().heads == 1 && name != "projection";
             if (array || is_optional(GetParam().name, name)) continue;
-            EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, name, "null"}, [&](Call& c) {
+            EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, name, "null"}, [&, &name = name](Call& c) {
                 c.x.at(name).data = nullptr;
             })) << describe(good.c);
         }
@@ -205,7 +205,7 @@ TEST_P(LinearErrors, NanIsRefusedWhereDataIsCheckedAndElseNotLookedAt) {
         const Call good(GetParam(), variant);
         for (const auto& [name, x] : good.c.inputs) {
             EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, name},
-                                [&](Call& c) { check_data(c), *last_of(c, name) = nan; }))
+                                [&, &name = name](Call& c) { check_data(c), *last_of(c, name) = nan; }))
                 << describe(good.c) << ", NaN in " << name;
             Call unchecked(GetParam(), variant);
             *last_of(unchecked, name) = nan;
@@ -235,7 +235,7 @@ TEST_P(LinearErrors, GrowthIsRefusedWhereDataIsCheckedAndElseNotLookedAt) {
         for (const auto& [name, x] : good.c.inputs) {
             if (name != "g" && name != "gv" && name != "A") continue;
             EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, name},
-                                [&](Call& c) { check_data(c), *last_of(c, name) = 0.25f; }))
+                                [&, &name = name](Call& c) { check_data(c), *last_of(c, name) = 0.25f; }))
                 << describe(good.c) << ", growth in " << name;
             if (name == "A") continue;  // one number a head may be looked at in every call
             Call unchecked(GetParam(), variant);

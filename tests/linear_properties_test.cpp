@@ -195,11 +195,11 @@ testing::AssertionResult equal_elsewhere(const LinearOutput& a, const LinearOutp
 void expect_nan_stays(const LinearCase& c, Context& context) {
     const LinearOutput before = attend(c, context);
     for (const auto& [name, x] : c.inputs) {
-        const std::int64_t h = x.tensor.view().heads, j = h / 2;
+        const std::int64_t h = x.tensor.view().heads, j = h / 2, dim = x.tensor.view().dim;
         if (h == 1) continue;  // shared by all
         const LinearCase spoiled = c.copy();
         spoiled.inputs.find(name)->second.tensor.each_row([&](float* row, std::int64_t head, std::int64_t) {
-            if (head == j) std::fill_n(row, x.tensor.view().dim, nan);
+            if (head == j) std::fill_n(row, dim, nan);
         });
         EXPECT_TRUE(equal_elsewhere(before, attend(spoiled, context), h, j, is_read_only(name)))
             << describe(c) << ", NaN in " << name;

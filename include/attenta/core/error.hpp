@@ -15,7 +15,7 @@ public:
     using std::invalid_argument::invalid_argument;
 };
 
-/// Throws Error("function: message"); where exceptions are switched off (headers mode) prints nothing and aborts.
+/// Throws Error("function: message"); where exceptions are switched off (headers mode) prints that and aborts.
 [[noreturn]] void fail(const char* function, const std::string& message);
 
 ATTENTA_END

@@ -2,6 +2,7 @@
 
 #include <attenta/core/error.hpp>
 
+#include <cstdio>
 #include <cstdlib>
 
 ATTENTA_BEGIN
@@ -10,8 +11,7 @@ ATTENTA_INLINE void fail(const char* function, const std::string& message) {
 #if defined(__cpp_exceptions)
     throw Error(std::string(function) + ": " + message);
 #else
-    static_cast<void>(function);
-    static_cast<void>(message);
+    std::fprintf(stderr, "%s: %s\n", function, message.c_str());
     std::abort();
 #endif
 }

@@ -261,10 +261,12 @@ private:
         Batch top[chains] = {before, before, before, before};
         std::int64_t i = 0;
         for (; i + chains <= steps; i += chains)
-            simd::unrolled<chains>(
-                [&](auto c) ATTENTA_FLATTEN { top[c] = xsimd::max(simd::load<Arch>(s + (i + c) * width), top[c]); });
-        for (; i < steps; ++i) top[0] = xsimd::max(simd::load<Arch>(s + i * width), top[0]);
-        const Batch all = xsimd::max(xsimd::max(top[0], top[1]), xsimd::max(top[2], top[3]));
+            simd::unrolled<chains>([&](auto c) ATTENTA_FLATTEN {
+                top[c] = simd::at_least<Arch>(simd::load<Arch>(s + (i + c) * width), top[c]);
+            });
+        for (; i < steps; ++i) top[0] = simd::at_least<Arch>(simd::load<Arch>(s + i * width), top[0]);
+        const Batch all =
+            simd::at_least<Arch>(simd::at_least<Arch>(top[0], top[1]), simd::at_least<Arch>(top[2], top[3]));
         if constexpr (tokens_per_vector == 1) return all;
         float lane[static_cast<std::size_t>(L)];
         all.store_unaligned(lane);

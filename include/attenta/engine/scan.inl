@@ -1,13 +1,13 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/scan.hpp>
 #include <attenta/engine/scan_scratch.hpp>
 #include <attenta/engine/tile.inl>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -124,7 +124,7 @@ inline void check_numbers(const char* f, const char* name, const Heads<const flo
         for (std::int64_t t = 0; t < x.tokens; ++t)
             for (std::int64_t d = 0; d < x.dim; ++d) {
                 const float e = x.row(h, t)[d];
-                if (std::isnan(e) || (gate && e > 0))
+                if (is_nan(e) || (gate && e > 0))
                     fail(f, std::string(name) + " is " + std::to_string(e) + " at " + shape(h, t, d) + ", needs " +
                                 (gate ? "a number <= 0" : "a number"));
             }
@@ -145,7 +145,7 @@ ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& s
     if (r.causal && r.q.tokens > r.k.tokens)
         fail(r.function,
              "q has " + checks::text(r.q.tokens) + " tokens, needs at most the " + checks::text(r.k.tokens) + " of k");
-    if (!std::isfinite(r.scale)) fail(r.function, "scale is " + std::to_string(r.scale) + ", needs a finite number");
+    if (!is_finite(r.scale)) fail(r.function, "scale is " + std::to_string(r.scale) + ", needs a finite number");
     checks::check_gates(r, sizes);
     checks::check_state(r, sizes, state);
     checks::check_output(r, sizes, o, state);

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile_scratch.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -81,7 +81,7 @@ inline void check_request(const Request& r) {
     if (r.q.tokens < 0) fail(f, "q has " + text(r.q.tokens) + " tokens, needs at least 0");
     if (r.q.token_stride < 0 || r.q.head_stride < 0)
         fail(f, "q has strides " + text(r.q.head_stride) + " and " + text(r.q.token_stride) + ", needs at least 0");
-    if (!std::isfinite(r.scale)) fail(f, "scale is " + std::to_string(r.scale) + ", needs a finite number");
+    if (!is_finite(r.scale)) fail(f, "scale is " + std::to_string(r.scale) + ", needs a finite number");
     check_cache(f, kv);
     check_batch(r);
 }

@@ -67,6 +67,11 @@ public:
     }
 
 private:
+    struct AskNext {
+        const std::byte* const* next;
+        ATTENTA_ALWAYS_INLINE void operator()() { simd::prefetch(*next++); }
+    };
+
     /// Lines of the next block's rows, asked for one by one beside the products of this block: memory works while the
     /// products do, and packing finds its rows in the cache.
     struct Ahead {
@@ -76,9 +81,9 @@ private:
         template <class F>
         void beside(std::int64_t steps, F&& f) {
             if (end - line < steps) return f(simd::Nothing{});
-            const std::byte* const* next = line;
+            const AskNext ask{line};
             line += steps;
-            f([next]() mutable ATTENTA_FLATTEN { simd::prefetch(*next++); });
+            f(ask);
         }
     };
 

@@ -2,6 +2,7 @@
 
 // What the mechanisms on the scan share.
 #include <attenta/core/error.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/scan.hpp>
 
 #include <cmath>
@@ -53,7 +54,7 @@ inline Heads<const float> tensor_of(std::span<const float> x) {
 }
 
 inline void require_not_negative(const char* function, const char* name, float x) {
-    if (!std::isfinite(x) || x < 0)
+    if (!is_finite(x) || x < 0)
         fail(function, std::string(name) + " is " + std::to_string(x) + ", needs at least 0");
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/row_maps.hpp>
 #include <attenta/linear/common.inl>
@@ -141,7 +142,7 @@ inline void check_retention(const scan::Request& r, const LinearState& state, co
     if (!options.theta.empty() && angles != r.k.dim / 2)
         fail("retention", "theta has " + text(angles) + " elements, needs " + text(r.k.dim / 2));
     if (options.offset < 0) fail("retention", "offset is " + text(options.offset) + ", needs at least 0");
-    if (options.scale && !std::isfinite(*options.scale))
+    if (options.scale && !is_finite(*options.scale))
         fail("retention", "scale is " + text(*options.scale) + ", needs a finite number");
     if (!state.empty() && options.score_norm != RetentionNorm::none &&
         static_cast<std::int64_t>(state.weight.size()) != state.heads)

@@ -3,17 +3,7 @@
 
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/isa.hpp>
-
-// g++ 12 warns of variables inside its own intrinsics (GCC bug 105593).
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#endif
-
-#include <xsimd/xsimd.hpp>
+#include <attenta/simd/xsimd.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -57,17 +47,17 @@ struct TileShape {
     static constexpr int rows = 6, vectors = 2;
 };
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(ATTENTA_AVX512)
 using NativeArch = xsimd::avx512bw;
 inline constexpr Isa native_isa = Isa::avx512;
 template <>
 struct TileShape<NativeArch> {
     static constexpr int rows = 12, vectors = 2;
 };
-#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#elif defined(ATTENTA_AVX2)
 using NativeArch = xsimd::fma3<xsimd::avx2>;
 inline constexpr Isa native_isa = Isa::avx2;
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
 using NativeArch = xsimd::neon64;
 inline constexpr Isa native_isa = Isa::neon64;
 template <>
@@ -87,13 +77,13 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float* p) {
 /// A vector of stored elements, widened.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-#elif defined(__AVX2__)
+#elif defined(ATTENTA_AVX2)
     const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
 #else
     const __m128i h = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
@@ -101,17 +91,10 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
 #endif
 }
 
-template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
-#if defined(__AVX512F__)
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-#elif defined(__AVX2__)
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-#elif defined(__aarch64__)
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
-#else
-    // Shift exponent and mantissa into place and let a multiplication mend the exponent, which makes subnormals right;
-    // infinities and NaN get their exponent by hand.
+#if defined(__SSE2__)
+/// Four elements without the instruction for it: shift exponent and mantissa into place and let a multiplication mend
+/// the exponent, which makes subnormals right; infinities and NaN get their exponent by hand.
+ATTENTA_ALWAYS_INLINE __m128 widen(const float16* p) {
     const __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128());
     const __m128i magnitude = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
     const __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
@@ -119,6 +102,21 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
     const __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
     const __m128i bits = _mm_or_si128(_mm_castps_si128(scaled), _mm_and_si128(special, _mm_set1_epi32(0x7f800000)));
     return _mm_castsi128_ps(_mm_or_si128(bits, sign));
+}
+#endif
+
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const float16* p) {
+#if defined(ATTENTA_AVX512)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(ATTENTA_AVX2) && defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(ATTENTA_AVX2)
+    return _mm256_set_m128(widen(p + 4), widen(p));
+#elif defined(ATTENTA_NEON64)
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
+    return widen(p);
 #endif
 }
 
@@ -140,12 +138,12 @@ ATTENTA_ALWAYS_INLINE void store_part(float* p, Batch<Arch> x, std::int64_t n) {
 /// Largest lane. Where lanes are NaN: NaN or the largest of the others.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float reduce_max(Batch<Arch> x) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_reduce_max_ps(x);
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
     return vmaxvq_f32(x);
 #else
-#if defined(__AVX2__)
+#if defined(ATTENTA_AVX2)
     const __m128 h = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 #else
     const __m128 h = x;
@@ -167,8 +165,8 @@ ATTENTA_ALWAYS_INLINE float reduce_add(Batch<Arch> x) {
 /// Lane i of the result is the sum of rows[i].
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
-#if defined(__AVX512F__)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
-    __m512 quad[4];       // quarter by quarter the sums of four rows
+#if defined(ATTENTA_AVX512)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
+    __m512 quad[4];          // quarter by quarter the sums of four rows
     unrolled<4>([&](auto g) ATTENTA_FLATTEN {
         const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
             return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
@@ -189,7 +187,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_c
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
-#if defined(__aarch64__)  // xsimd 8.1 calls a function through a table
+#if defined(ATTENTA_NEON64)  // xsimd 8.1 calls a function through a table
     return vreinterpretq_s32_f32(x);
 #elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<std::int32_t>(x);
@@ -200,7 +198,7 @@ ATTENTA_ALWAYS_INLINE IntBatch<Arch> bits_of(Batch<Arch> x) {
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
-#if defined(__aarch64__)
+#if defined(ATTENTA_NEON64)
     return vreinterpretq_f32_s32(x);
 #elif XSIMD_VERSION_MAJOR > 9
     return xsimd::bitwise_cast<float>(x);
@@ -212,7 +210,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 /// Channels 2i and 2i + 1 exchanged.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
-#if defined(__aarch64__)
+#if defined(ATTENTA_NEON64)
     return vrev64q_f32(x);
 #else
     using Wide = xsimd::batch<std::uint64_t, Arch>;
@@ -228,7 +226,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
 
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> divide(Batch<Arch> a, Batch<Arch> b) {
-#if defined(__aarch64__)  // xsimd 8.1 refines an estimate of 1 / b, which is not exact
+#if defined(ATTENTA_NEON64)  // xsimd 8.1 refines an estimate of 1 / b, which is not exact
     return vdivq_f32(a, b);
 #else
     return a / b;
@@ -240,16 +238,39 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> 
     return xsimd::fma(a, b, c);
 }
 
-/// Larger lanes of `x` and `bound`; NaN in `x` stays NaN (the second operand of a maximum wins on x86).
+/// Larger lanes of `bound` and `x`; NaN in `x` stays NaN, NaN in `bound` is dropped but on NEON. (xsimd's own maximum took
+/// NaN from its second operand first, then from its first.)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> at_least(Batch<Arch> bound, Batch<Arch> x) {
-    return xsimd::max(bound, x);
+#if defined(ATTENTA_AVX512)
+    return _mm512_max_ps(bound, x);
+#elif defined(ATTENTA_AVX2)
+    return _mm256_max_ps(bound, x);
+#elif defined(ATTENTA_NEON64)
+    return vmaxq_f32(bound, x);
+#else
+    return _mm_max_ps(bound, x);
+#endif
+}
+
+/// Smaller lanes of `bound` and `x`, NaN as in at_least.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> at_most(Batch<Arch> bound, Batch<Arch> x) {
+#if defined(ATTENTA_AVX512)
+    return _mm512_min_ps(bound, x);
+#elif defined(ATTENTA_AVX2)
+    return _mm256_min_ps(bound, x);
+#elif defined(ATTENTA_NEON64)
+    return vminq_f32(bound, x);
+#else
+    return _mm_min_ps(bound, x);
+#endif
 }
 
 /// `bits` choose lanes of `x`; others become `otherwise`.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<Arch> otherwise) {
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
     return _mm512_mask_mov_ps(otherwise, static_cast<__mmask16>(bits), x);
 #else
     alignas(32) static constexpr std::int32_t lane_bits[8] = {1, 2, 4, 8, 16, 32, 64, 128};

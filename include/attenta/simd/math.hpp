@@ -56,7 +56,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp_fraction(Batch<Arch> x, Batch<Arch>& with_
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     using B = Batch<Arch>;
-    const B clamped = xsimd::min(B(89.f), at_least<Arch>(B(-88.1f), x));
+    const B clamped = at_most<Arch>(B(89.f), at_least<Arch>(B(-88.1f), x));
     B t;
     const B fraction = exp_fraction<Arch>(clamped, t);
     // 2^128 is no float: above 0 the last factor 2 comes separately.
@@ -82,11 +82,12 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_exp(Batch<Arch> x, Batch<Arch> n) {
     using B = Batch<Arch>;
-    const B clamped = xsimd::min(B(1000.f), at_least<Arch>(B(-1000.f), x));
+    const B clamped = at_most<Arch>(B(1000.f), at_least<Arch>(B(-1000.f), x));
     B t;
     const B fraction = exp_fraction<Arch>(clamped, t);
     const B power = t - B(round_magic) - n;
-    const B p = fraction * power_of_two<Arch>(xsimd::min(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
+    const B p =
+        fraction * power_of_two<Arch>(at_most<Arch>(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
     const B high = xsimd::select(power > B(127.f), B(std::numeric_limits<float>::infinity()), p);
     return xsimd::select(x == x, high, x);
 }

@@ -27,11 +27,11 @@ ATTENTA_ALWAYS_INLINE float row_max(const float* s, std::int64_t n) {
     Batch<Arch> a = load<Arch>(s), b = a;
     std::int64_t i = lanes<Arch>;
     for (; i + lanes<Arch> < n; i += 2 * lanes<Arch>) {
-        a = xsimd::max(a, load<Arch>(s + i));
-        b = xsimd::max(b, load<Arch>(s + i + lanes<Arch>));
+        a = at_least<Arch>(a, load<Arch>(s + i));
+        b = at_least<Arch>(b, load<Arch>(s + i + lanes<Arch>));
     }
-    if (i < n) a = xsimd::max(a, load<Arch>(s + i));
-    return reduce_max<Arch>(xsimd::max(a, b));
+    if (i < n) a = at_least<Arch>(a, load<Arch>(s + i));
+    return reduce_max<Arch>(at_least<Arch>(a, b));
 }
 
 /// s ← 2^(s · factor − shift), returns the sum. n is a multiple of lanes.
@@ -70,14 +70,15 @@ ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
     for (; i < n; ++i) y[i] *= a;
 }
 
-/// y ← y + a · x
+/// y ← y + a · x, fused in the last channels too, whether or not the compiler contracts.
 template <class Arch, class T>
 ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {
     const Batch<Arch> f(a);
     std::int64_t i = 0;
     for (; i + lanes<Arch> <= n; i += lanes<Arch>)
         fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
-    for (; i < n; ++i) y[i] += a * static_cast<float>(x[i]);
+    if (i < n)
+        store_part<Arch>(y + i, fma<Arch>(f, load_part<Arch>(x + i, n - i), load_part<Arch>(y + i, n - i)), n - i);
 }
 
 /// y ← a · x; returns whether all of y is finite.

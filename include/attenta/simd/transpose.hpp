@@ -7,7 +7,7 @@ ATTENTA_BEGIN
 
 namespace simd {
 
-#if defined(__AVX512F__)
+#if defined(ATTENTA_AVX512)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[16]) {
     // Within groups of four rows: 4 × 4 blocks of the 128-bit quarters.
@@ -34,7 +34,7 @@ ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[16]) {
         rows[12 + c] = _mm512_shuffle_f32x4(high_ab, high_cd, 0xdd);
     });
 }
-#elif defined(__AVX2__)
+#elif defined(ATTENTA_AVX2)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[8]) {
     __m256 t[8];
@@ -53,7 +53,7 @@ ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[8]) {
         rows[4 + c] = _mm256_permute2f128_ps(t[c], t[4 + c], 0x31);
     });
 }
-#elif defined(__aarch64__)
+#elif defined(ATTENTA_NEON64)
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[4]) {
     const float32x4_t ab_low = vzip1q_f32(rows[0], rows[1]), ab_high = vzip2q_f32(rows[0], rows[1]);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 #include <cmath>
@@ -34,9 +35,9 @@ private:
     static std::string text(std::int64_t n) { return std::to_string(n); }
 
     void check_numbers() const {
-        if (o_.scale && !std::isfinite(*o_.scale))
+        if (o_.scale && !is_finite(*o_.scale))
             fail(f_, "scale is " + std::to_string(*o_.scale) + ", needs a finite number");
-        if (!std::isfinite(o_.softcap) || o_.softcap < 0)
+        if (!is_finite(o_.softcap) || o_.softcap < 0)
             fail(f_, "softcap is " + std::to_string(o_.softcap) + ", needs a number >= 0");
         if (o_.window_left < -1) fail(f_, "window_left is " + text(o_.window_left) + ", needs -1 (all) or more");
         if (o_.window_right < -1) fail(f_, "window_right is " + text(o_.window_right) + ", needs -1 (all) or more");

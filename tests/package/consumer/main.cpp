@@ -1,4 +1,4 @@
-// Causal attention with grouped heads against its definition.
+// Causal attention with grouped heads against its definition; with any argument, a bad call.
 #include <attenta/attenta.hpp>
 
 #include <algorithm>
@@ -43,10 +43,11 @@ std::vector<double> naive(const float* q, const float* k, const float* v) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char**) {
+    const int features = argc > 1 ? D + 1 : D;
     const std::vector<float> q = normal(Hq * Tq * D, 1), k = normal(Hkv * Tk * D, 2), v = normal(Hkv * Tk * Dv, 3);
     std::vector<float> o(std::size_t{Hq} * Tq * Dv);
-    attenta::softmax_attention(attenta::hnd(q.data(), Hq, Tq, D), attenta::hnd(k.data(), Hkv, Tk, D),
+    attenta::softmax_attention(attenta::hnd(q.data(), Hq, Tq, D), attenta::hnd(k.data(), Hkv, Tk, features),
                                attenta::hnd(v.data(), Hkv, Tk, Dv), attenta::hnd(o.data(), Hq, Tq, Dv),
                                {.causal = true});
 

@@ -1,4 +1,4 @@
-// The same call, compiled three ways. q [4, 7, 24], k [2, 33, 24], v [2, 33, 20], o [4, 7, 20].
+// The same call, compiled several ways. q [4, 7, 24], k [2, 33, 24], v [2, 33, 20], o [4, 7, 20].
 #pragma once
 
 struct Arrays {
@@ -7,6 +7,8 @@ struct Arrays {
 };
 
 /// Gives the name of the instruction set.
-const char* attend_library(const Arrays& a);
-const char* attend_headers(const Arrays& a);
-const char* attend_headers_native(const Arrays& a);
+using Attend = const char*(const Arrays& a);
+Attend attend_library, attend_headers, attend_native;
+#if defined(__x86_64__)
+Attend attend_v2, attend_avx2;
+#endif
