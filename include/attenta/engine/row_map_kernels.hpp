@@ -13,7 +13,10 @@ ATTENTA_BEGIN
 
 namespace row_maps {
 
-inline float largest(const float* x, std::int64_t n) { return *std::max_element(x, x + n); }
+template <class Arch>
+float squares(const float* x, std::int64_t n) {
+    return simd::sum_row<Arch>(x, n, [](simd::Batch<Arch> v) ATTENTA_FLATTEN { return v * v; });
+}
 
 template <class Arch>
 float elu1(const scan::MapRow& r, const float* x, float* y) {
@@ -50,7 +53,7 @@ float exp(const scan::MapRow& r, const float* x, float* y) {
         simd::map_row<Arch>(x, y, r.dim, [n](B v) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
         return 0;
     }
-    const float top = largest(x, r.dim);
+    const float top = simd::largest<Arch>(x, r.dim);
     simd::map_row<Arch>(x, y, r.dim, [t = B(top)](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - t); });
     return top;
 }
@@ -58,11 +61,10 @@ float exp(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float softmax(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    simd::map_row<Arch>(x, y, r.dim, [top = B(largest(x, r.dim))](B v) ATTENTA_FLATTEN {
+    simd::map_row<Arch>(x, y, r.dim, [top = B(simd::largest<Arch>(x, r.dim))](B v) ATTENTA_FLATTEN {
         return simd::exp_nonpositive<Arch>(v - top);
     });
-    float sum = 0;
-    for (std::int64_t d = 0; d < r.dim; ++d) sum += y[d];
+    const float sum = simd::sum_row<Arch>(y, r.dim, [](B v) ATTENTA_FLATTEN { return v; });
     simd::scale_row<Arch>(y, r.dim, 1.f / sum);
     return 0;
 }
@@ -85,8 +87,7 @@ float cos(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float l2_norm(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    float sum = static_cast<const L2Norm*>(r.parameters)->eps;
-    for (std::int64_t d = 0; d < r.dim; ++d) sum += x[d] * x[d];
+    const float sum = squares<Arch>(x, r.dim) + static_cast<const L2Norm*>(r.parameters)->eps;
     simd::map_row<Arch>(x, y, r.dim, [f = B(1.f / std::sqrt(sum))](B v) ATTENTA_FLATTEN { return v * f; });
     return 0;
 }
@@ -160,10 +161,8 @@ float random(const scan::MapRow& r, const float* x, float* y) {
         });
         return 0;
     }
-    float squares = 0;
-    for (std::int64_t d = 0; d < r.dim; ++d) squares += x[d] * x[d];
-    const float top = p.per_head ? p.per_head[r.head] : largest(y, r.features);
-    const float half = p.c * p.c / 2 * squares;
+    const float top = p.per_head ? p.per_head[r.head] : simd::largest<Arch>(y, r.features);
+    const float half = p.c * p.c / 2 * squares<Arch>(x, r.dim);
     simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
         return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
     });

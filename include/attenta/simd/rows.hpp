@@ -61,6 +61,29 @@ ATTENTA_ALWAYS_INLINE void map_row(const float* x, float* y, std::int64_t n, F&&
     if (i < n) store_part<Arch>(y + i, f(load_part<Arch>(x + i, n - i)), n - i);
 }
 
+/// Σ f(x[i]), with f(0) = 0.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE float sum_row(const float* x, std::int64_t n, F&& f) {
+    Batch<Arch> even(0.f), odd(0.f);
+    std::int64_t i = 0;
+    for (; i + 2 * lanes<Arch> <= n; i += 2 * lanes<Arch>) {
+        even = even + f(load<Arch>(x + i));
+        odd = odd + f(load<Arch>(x + i + lanes<Arch>));
+    }
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) even = even + f(load<Arch>(x + i));
+    if (i < n) odd = odd + f(load_part<Arch>(x + i, n - i));
+    return reduce_add<Arch>(even + odd);
+}
+
+/// The largest of x, any n >= 1; NaN anywhere may make it NaN.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float largest(const float* x, std::int64_t n) {
+    const std::int64_t whole = n / lanes<Arch> * lanes<Arch>;
+    float top = whole > 0 ? row_max<Arch>(x, whole) : x[0];
+    for (std::int64_t i = whole; i < n; ++i) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
 /// y ← y · a
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
