@@ -148,13 +148,13 @@ ATTENTA_ALWAYS_INLINE void ask(const T* x) {
 /// Rows that will be needed later, asked for piece by piece in their own order.
 template <class T>
 struct LaterRows {
-    const T* const* row;  ///< null: none
+    const T *const *row, *const *end;
     std::int64_t dim, at = 0;
 
     /// The next N elements; the last piece of a row is a bit longer than the others.
     template <int N>
     ATTENTA_ALWAYS_INLINE void ask() {
-        if (!row) return;
+        if (row == end) return;
         if (*row) simd::ask<N>(*row + at);
         at += N;
         if (at + N <= dim) return;
@@ -172,7 +172,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L>([&](auto i) ATTENTA_FLATTEN { sum[i] = Batch<Arch>(0.f); });
-    LaterRows<T> later{next, dim};
+    LaterRows<T> later{next, next ? next + L / Rows : next, dim};
     // Vectors c .. c + N - 1 of all keys.
     const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
         Batch<Arch> query[N * Rows];
