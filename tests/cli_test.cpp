@@ -38,7 +38,7 @@ Output attenta_program(const std::string& arguments) {
     return result;
 }
 
-std::string quoted(const fs::path& path) { return "'" + path.string() + "' "; }
+std::string quoted(const fs::path& path) { return std::string(1, '\'').append(path.string()).append("' "); }
 
 TEST_F(CliTest, RunExitsWithZeroOnlyIfEveryFileIsOk) {
     const auto good = golden_path("softmax", "softmax", "mha_cross");
