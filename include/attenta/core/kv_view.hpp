@@ -26,6 +26,10 @@ struct KvView {
         std::int64_t head_stride = 0, token_stride = 0;
         std::int64_t page_stride = 0;   ///< between pages of the pool, when paged
         std::int64_t layer_stride = 0;  ///< between layers, for `at`
+
+        std::int64_t row_bytes() const { return dim * size_of(dtype); }
+        /// From a row of head 0, as `locate` gives it, to that of `head`, in bytes.
+        std::int64_t head_bytes(std::int64_t head) const { return head * head_stride * size_of(dtype); }
     };
 
     Side k, v;

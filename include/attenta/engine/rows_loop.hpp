@@ -1,8 +1,8 @@
 // The rows loop of one instruction set: a handful of query rows per K/V head (decode) against unpacked K and V, each
 // row of which is read once. See tile.hpp.
 //
-// A task takes its heads through blocks of tokens, one head after the other inside a block: queries, scores and outputs
-// of a head stay in L1, and neighbours in token-major memory are still met soon. Scores of a head stand token by token,
+// A task takes its heads through blocks of tokens: one head after the other, or in turns where their rows are neighbours
+// in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
 // S[token][row], so that statistics of all rows are computed in the lanes of vectors; only dot products have a
 // horizontal step, `lanes` of them at a time. Nothing depends on the memory's layout, so results do not either.
 #pragma once
@@ -34,7 +34,8 @@ class RowsLoop {
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288, most_shared = 3;
+    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288;
+    static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
@@ -96,11 +97,10 @@ private:
 
     Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, (task_.head_begin + head) * side.head_stride * size_of(side.dtype)};
+        return {rows, block_.count, side.head_bytes(task_.head_begin + head)};
     }
     Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
-    static std::int64_t row_bytes(const KvView::Side& side) { return side.dim * size_of(side.dtype); }
 
     void load_queries() {
         std::fill_n(x_.m, heads_ * width, minus_infinity);
@@ -168,8 +168,8 @@ private:
 
     /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
     std::int64_t turns(const KvView::Side& side, std::int64_t step, std::int64_t bytes) const {
-        if (row_bytes(side) < long_row) return 0;
-        const std::int64_t heads = end_ - first_, far = bytes / (row_bytes(side) * step);
+        if (side.row_bytes() < long_row) return 0;
+        const std::int64_t heads = end_ - first_, far = bytes / (side.row_bytes() * step);
         return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
     }
 
@@ -279,7 +279,7 @@ private:
 
     template <class T>
     void values() {
-        const std::int64_t step = std::clamp<std::int64_t>(4096 / row_bytes(job_.kv.v), 4, most_values);
+        const std::int64_t step = std::clamp<std::int64_t>(4096 / job_.kv.v.row_bytes(), 4, most_values);
         Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, value_ahead)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)

@@ -24,7 +24,7 @@ class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
-    static constexpr std::int64_t strips_per_tile = 8, cache_line = 64, most_asking = few_rows;
+    static constexpr std::int64_t strips_per_tile = 8;
     static_assert(key_block % width == 0 && TileScratch::most_rows % most_rows == 0 &&
                   strips_per_tile * most_rows <= TileScratch::rows_per_tile);
 
@@ -88,11 +88,10 @@ private:
     };
 
     Ahead lines_of(const std::byte** list, const std::byte* const* rows, const KvView::Side& side) const {
-        const std::int64_t offset = head_ * side.head_stride * size_of(side.dtype),
-                           bytes = side.dim * size_of(side.dtype);
+        const std::int64_t offset = side.head_bytes(head_), bytes = side.row_bytes();
         const std::byte** line = list;
         for (std::int64_t i = 0; i < next_count_; ++i)
-            for (std::int64_t b = 0; b < bytes; b += cache_line) *line++ = rows[i] + offset + b;
+            for (std::int64_t b = 0; b < bytes; b += simd::cache_line) *line++ = rows[i] + offset + b;
         return {list, line};
     }
 
@@ -160,13 +159,12 @@ private:
         kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
         ask_ahead();
         simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
-            simd::pack_keys<Arch, vectors, T>(x_.k_rows, head_ * kv.k.head_stride * size_of(kv.k.dtype), block_.count,
-                                              dim_, x_.k);
+            simd::pack_keys<Arch, vectors, T>(x_.k_rows, kv.k.head_bytes(head_), block_.count, dim_, x_.k);
         });
         if (job_.values)
             simd::with_type(kv.v.dtype, [&]<class T>(const T*) {
-                simd::pack_values<Arch, vectors, T>(x_.v_rows, head_ * kv.v.head_stride * size_of(kv.v.dtype),
-                                                    block_.count, key_block, dim_v_, x_.v);
+                simd::pack_values<Arch, vectors, T>(x_.v_rows, kv.v.head_bytes(head_), block_.count, key_block, dim_v_,
+                                                    x_.v);
             });
         constexpr std::int64_t step = strips_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
@@ -175,7 +173,7 @@ private:
     /// With many rows packing is a small part, and requests only get in the way.
     void ask_ahead() {
         keys_ahead_ = values_ahead_ = {};
-        if (rows_ > most_asking) return;
+        if (rows_ > few_rows) return;
         job_.kv.locate(task_.sequence, block_.begin + block_.count, next_count_, x_.next_k_rows, x_.next_v_rows);
         keys_ahead_ = lines_of(x_.k_lines, x_.next_k_rows, job_.kv.k);
         if (job_.values) values_ahead_ = lines_of(x_.v_lines, x_.next_v_rows, job_.kv.v);

@@ -279,6 +279,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<
 #endif
 }
 
+inline constexpr int cache_line = 64;  ///< bytes
+
 ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p, 0, 3);
@@ -290,7 +292,7 @@ ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 /// Loads that follow stay behind what precedes. g++ 12 for Arm would otherwise load all scalars of a register tile's step
 /// first and spill sums.
 ATTENTA_ALWAYS_INLINE void hold_loads() {
-#if defined(__aarch64__) && defined(__GNUC__)
+#if defined(ATTENTA_NEON64) && defined(__GNUC__)
     asm volatile("" ::: "memory");
 #endif
 }

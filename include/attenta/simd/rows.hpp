@@ -141,7 +141,7 @@ constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n) {
 /// Asks for the lines of N elements.
 template <int N, class T>
 ATTENTA_ALWAYS_INLINE void ask(const T* x) {
-    constexpr int per_line = 64 / static_cast<int>(sizeof(T));
+    constexpr int per_line = cache_line / static_cast<int>(sizeof(T));
     unrolled<(N + per_line - 1) / per_line>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line); });
 }
 
