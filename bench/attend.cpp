@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <exception>
+#include <vector>
 
 namespace bench {
 namespace {
@@ -56,13 +57,16 @@ void attend(benchmark::State& state, const AttendCase& c) try {
     state.SkipWithError(e.what());
 }
 
-}  // namespace
-
-void register_attend() {
-    for (const AttendCase& c : attend_cases())
-        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
+void register_cases(const std::vector<AttendCase>& cases, const char* family) {
+    for (const AttendCase& c : cases)
+        benchmark::RegisterBenchmark(format_name(c, family).c_str(), [c](benchmark::State& state) {
             attend(state, c);
         })->Unit(benchmark::kMicrosecond);
 }
+
+}  // namespace
+
+void register_attend() { register_cases(attend_cases(), "attend"); }
+void register_sweep() { register_cases(sweep_cases(), "sweep"); }
 
 }  // namespace bench

@@ -12,6 +12,13 @@ namespace bench {
 /// Makes the benchmarks of attend_cases() known to Google Benchmark.
 void register_attend();
 
+/// sweep/...: the benchmarks of sweep_cases(), the same measurement under another name.
+void register_sweep();
+
+/// phases/...: where the time of phase_cases() goes. Counters, for each phase of attenta/core/phases.hpp: its share of
+/// the time, and `<phase>_of_roof`, its least possible time (phases.cpp) over what it took.
+void register_phases();
+
 /// overhead/softmax_attention and overhead/plan_run: a call with one query and one key.
 void register_overhead();
 

@@ -93,4 +93,20 @@ std::vector<AttendCase> attend_cases() {
     return cases;
 }
 
+std::vector<AttendCase> sweep_cases() {
+    std::vector<AttendCase> cases;
+    for (const std::int64_t D : {32, 64, 80, 96, 128, 192, 256})
+        for (const std::int64_t Tq : {1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 64, 128, 256, 512})
+            cases.push_back(make(true, 8, 2, D, Tq, 4096));
+    return cases;
+}
+
+std::vector<AttendCase> phase_cases() {
+    std::vector<AttendCase> cases = {prefill, prefill_64, full_64, prompt, chunk, decode_warm, decode};
+    for (const Layout layout : {Layout::hnd, Layout::paged16}) cases.push_back(with_layout(decode, layout));
+    for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) cases.push_back(with_dtype(decode, dtype));
+    for (const std::int64_t Tq : {2, 4, 8, 16}) cases.push_back(make(true, 32, 8, 128, Tq, 32768));
+    return cases;
+}
+
 }  // namespace bench

@@ -64,6 +64,8 @@ int main(int argc, char** argv) {
     if (benchmark::ReportUnrecognizedArguments(argc, arguments.data())) return 1;
     describe_machine();
     bench::register_attend();
+    bench::register_sweep();
+    bench::register_phases();
     bench::register_linear();
     bench::register_overhead();
 

@@ -40,8 +40,9 @@ struct AttendCase {
 /// What users of matrix libraries have: f32 in rows with one stride.
 inline bool is_dense_f32(const AttendCase& c) { return c.dtype == attenta::Dtype::f32 && c.layout != Layout::paged16; }
 
-inline std::string format_name(const AttendCase& c) {
-    std::string s = "attend/" + c.impl + '/' + attenta::name(c.dtype) + '/';
+/// `family`: another measurement of the same works.
+inline std::string format_name(const AttendCase& c, const char* family = "attend") {
+    std::string s = std::string(family) + '/' + c.impl + '/' + attenta::name(c.dtype) + '/';
     s += layout_names[static_cast<std::size_t>(c.layout)];
     s += c.causal ? "/causal" : "/full";
     const auto add = [&](const char* key, std::int64_t value) {

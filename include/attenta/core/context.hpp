@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/core/executor.hpp>
+#include <attenta/core/phases.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -50,9 +51,14 @@ public:
     Executor& executor() { return *executor_; }
     Workspace& workspace() { return workspace_; }
 
+    /// Where its plans add what their phases take; null: nowhere. Borrowed.
+    void observe(PhaseTimes* phases) { phases_ = phases; }
+    PhaseTimes* phases() const { return phases_; }
+
 private:
     Executor* executor_;
     Workspace workspace_;
+    PhaseTimes* phases_ = nullptr;
 };
 
 /// The calling thread's own serial context.

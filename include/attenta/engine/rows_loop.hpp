@@ -53,7 +53,8 @@ public:
           dim_v_(job.kv.v.dim),
           q_stride_(round_up(dim_, L)),
           o_stride_(round_up(dim_v_, L)),
-          adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1) {}
+          adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
+          watch_(job.phases) {}
 
     void run() {
         if (pass()) return;
@@ -69,10 +70,13 @@ private:
             block_ = {j, std::min(rows_block, task_.key_end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
             locate_rows();
+            watch_.lap(Phase::pack);
             const std::int64_t bundle = adjacent_ ? most_heads : 1;
             for (first_ = 0; first_ < heads_; first_ += bundle) bundle_pass(std::min(first_ + bundle, heads_));
         }
-        return finish();
+        const bool finite = finish();
+        watch_.lap(Phase::merge);
+        return finite;
     }
 
     /// Where in the block the i-th row that is read lies.
@@ -133,12 +137,16 @@ private:
         });
         if (!any) return;
         simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
+        watch_.lap(Phase::scores);
         for_heads([&] {
             const Cover covered = covered_[head_ - first_];
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
             weights();
         });
-        if (job_.values) simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
+        watch_.lap(Phase::softmax);
+        if (!job_.values) return;
+        simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
+        watch_.lap(Phase::values);
     }
 
     template <class F>
@@ -357,6 +365,7 @@ private:
     std::int64_t first_ = 0, end_ = 0, head_ = 0;
     Cover covered_[most_heads] = {};
     bool careful_ = false;
+    Stopwatch watch_;
 };
 
 }  // namespace tile

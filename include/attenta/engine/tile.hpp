@@ -85,6 +85,7 @@ struct Job {
     const float* sink = nullptr;
     bool values = true;
     float *part_o = nullptr, *part_lse = nullptr;  ///< results of parts
+    PhaseTimes* phases = nullptr;
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).

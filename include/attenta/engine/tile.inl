@@ -295,6 +295,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     job.known_lse = known_lse;
     job.part_o = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(executor.concurrency()) * slot_bytes_);
     job.part_lse = job.part_o + part_rows_ * kv.v.dim;
+    job.phases = context_->phases();
 
     executor.parallel_for(static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         const Task& t = tasks_[static_cast<std::size_t>(i)];
@@ -304,12 +305,14 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
     executor.parallel_for((merges + chunk - 1) / chunk, [&](std::int64_t i, int) {
+        Stopwatch watch(job.phases);
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
             backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, job.part_lse + m.first, m.step,
                                 m.parts, job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr,
                                 lse ? lse + m.head * q.tokens + m.token : nullptr);
         }
+        watch.lap(Phase::merge);
     });
 }
 

@@ -49,7 +49,8 @@ public:
              std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
-          o_stride_(round_up(dim_v_, L)) {}
+          o_stride_(round_up(dim_v_, L)),
+          watch_(job.phases) {}
 
     void run() {
         const std::int64_t step = rows_per_task(dim_, dim_v_);
@@ -105,7 +106,9 @@ private:
             next_count_ = std::max<std::int64_t>(0, std::min(key_block, seen.end - j - key_block));
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
-        return finish();
+        const bool finite = finish();
+        watch_.lap(Phase::merge);
+        return finite;
     }
 
     Strip strip_at(std::int64_t begin) const {
@@ -166,6 +169,7 @@ private:
                 simd::pack_values<Arch, vectors, T>(x_.v_rows, kv.v.head_bytes(head_), block_.count, key_block, dim_v_,
                                                     x_.v);
             });
+        watch_.lap(Phase::pack);
         constexpr std::int64_t step = strips_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
     }
@@ -191,10 +195,13 @@ private:
         for (std::int64_t p = 0; p < block_.count; p += width)
             for (std::int64_t i = 0; i < n; ++i)
                 if (p < strips[i].key_end && p + width > strips[i].key_begin) scores(strips[i], p, begin);
+        watch_.lap(Phase::scores);
         for (std::int64_t i = 0; i < n; ++i) weights(strips[i], begin);
+        watch_.lap(Phase::softmax);
         if (!job_.values) return;
         for (std::int64_t c = 0; c < dim_v_; c += width)
             for (std::int64_t i = 0; i < n; ++i) values(strips[i], c, begin);
+        watch_.lap(Phase::values);
     }
 
     float* scores_of(const Strip& s, std::int64_t tile_begin) const {
@@ -335,6 +342,7 @@ private:
     std::int64_t next_count_ = 0;
     Ahead keys_ahead_, values_ahead_;
     bool careful_ = false;
+    Stopwatch watch_;
 };
 
 }  // namespace tile
