@@ -125,47 +125,75 @@ float complement(const scan::MapRow& r, const float* x, float* y) {
     return 0;
 }
 
-/// y_m = c w_m·x, `lanes` rows of the weights at a time.
-template <class Arch>
-void random_products(const Random& p, const float* x, std::int64_t dim, float* y, std::int64_t features) {
+/// y_m = c w_m·x of `Rows` rows, `lanes` products at a time.
+template <class Arch, int Rows>
+void random_products(const scan::MapRows& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
-    for (std::int64_t m = 0; m < features; m += L) {
-        const std::int64_t here = std::min(L, features - m);
+    constexpr int Features = static_cast<int>(L) / Rows;
+    const Random& p = *static_cast<const Random*>(r.first.parameters);
+    const std::int64_t dim = r.first.dim, features = r.first.features;
+    for (std::int64_t m = 0; m < features; m += Features) {
+        const std::int64_t here = std::min<std::int64_t>(Features, features - m);
         B sum[static_cast<std::size_t>(L)];
-        simd::unrolled<static_cast<int>(L)>([&](auto u) ATTENTA_FLATTEN { sum[u] = B(0.f); });
-        const auto add = [&](std::int64_t d, std::int64_t n) ATTENTA_FLATTEN {
-            const B v = n == L ? simd::load<Arch>(x + d) : simd::load_part<Arch>(x + d, n);
-            simd::unrolled<static_cast<int>(L)>([&](auto u) ATTENTA_FLATTEN {
-                const float* const w = p.weights + (m + std::min<std::int64_t>(u, here - 1)) * dim + d;
-                sum[u] = simd::fma<Arch>(n == L ? simd::load<Arch>(w) : simd::load_part<Arch>(w, n), v, sum[u]);
+        simd::unrolled<static_cast<int>(L)>([&](auto i) ATTENTA_FLATTEN { sum[i] = B(0.f); });
+        const auto add = [&](std::int64_t d, auto&& read) ATTENTA_FLATTEN {
+            B v[Rows];
+            simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN { v[i] = read(x + i * r.x_stride + d); });
+            simd::unrolled<Features>([&](auto u) ATTENTA_FLATTEN {
+                const B w = read(p.weights + (m + std::min<std::int64_t>(u, here - 1)) * dim + d);
+                simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN {
+                    sum[i * Features + u] = simd::fma<Arch>(w, v[i], sum[i * Features + u]);
+                });
             });
         };
         std::int64_t d = 0;
-        for (; d + L <= dim; d += L) add(d, L);
-        if (d < dim) add(d, dim - d);
-        const B products = simd::reduce_rows<Arch>(sum) * B(p.c);
-        simd::store_part<Arch>(y + m, products, here);
+        for (; d + L <= dim; d += L) add(d, [](const float* z) ATTENTA_FLATTEN { return simd::load<Arch>(z); });
+        if (d < dim) add(d, [n = dim - d](const float* z) ATTENTA_FLATTEN { return simd::load_part<Arch>(z, n); });
+        float product[static_cast<std::size_t>(L)];
+        (simd::reduce_rows<Arch>(sum) * B(p.c)).store_unaligned(product);
+        for (std::int64_t i = 0; i < Rows; ++i) std::copy_n(product + i * Features, here, y + i * r.y_stride + m);
     }
 }
 
+/// Features from products, in place.
 template <class Arch>
-float random(const scan::MapRow& r, const float* x, float* y) {
+void random_features(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     const Random& p = *static_cast<const Random*>(r.parameters);
-    random_products<Arch>(p, x, r.dim, y, r.features);
-    if (p.kind == Random::products) return 0;
+    if (p.kind == Random::products) return;
     if (p.kind == Random::relu) {
         simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
             return simd::at_least<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps);
         });
-        return 0;
+        return;
     }
     const float top = p.per_head ? p.per_head[r.head] : simd::largest<Arch>(y, r.features);
     const float half = p.c * p.c / 2 * squares<Arch>(x, r.dim);
     simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
         return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
     });
+}
+
+/// Several rows at a time: the weights, which fill more than L1, are loaded once for all.
+template <class Arch>
+void random_rows(const scan::MapRows& r, const float* x, float* y) {
+    constexpr int together = simd::lanes<Arch> / 4;
+    const simd::FlushToZero flush;
+    std::int64_t i = 0;
+    for (; i + together <= r.count; i += together)
+        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride);
+    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride);
+    scan::MapRow row = r.first;
+    for (i = 0; i < r.count; ++i) {
+        random_features<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);
+        ++(r.heads ? row.head : row.position);
+    }
+}
+
+template <class Arch>
+float random(const scan::MapRow& r, const float* x, float* y) {
+    random_rows<Arch>({.first = r, .count = 1}, x, y);
     return 0;
 }
 

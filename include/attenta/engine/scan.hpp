@@ -45,9 +45,17 @@ struct MapRow {
 };
 /// y[features] from x[dim]; returns the logarithm of the factor that was taken out of y, usually 0.
 using RowFunction = float (*)(const MapRow& row, const float* x, float* y);
+/// `count` rows, `x_stride` and `y_stride` apart: tokens of a head, or with `heads` the heads of a token.
+struct MapRows {
+    MapRow first;
+    std::int64_t count = 0, x_stride = 0, y_stride = 0;
+    bool heads = false;
+};
+using RowsFunction = void (*)(const MapRows& rows, const float* x, float* y);
 struct RowMap {
     RowFunction function = nullptr;  ///< null: y = x
     const void* parameters = nullptr;
+    RowsFunction together = nullptr;  ///< for maps that take no factor out and are cheaper for several rows
     explicit operator bool() const { return function != nullptr; }
 };
 

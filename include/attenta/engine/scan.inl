@@ -161,6 +161,20 @@ ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& s
                               false);
 }
 
+/// A map that takes rows together gets the heads of a token: tasks, which have a head each, would give it single rows.
+inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features, float* to, Executor& executor) {
+    constexpr std::int64_t together = 16;
+    const std::int64_t stride = x.tokens * features, parts = (x.heads + together - 1) / together;
+    executor.parallel_for(x.tokens * parts, [&](std::int64_t i, int) {
+        const std::int64_t token = i / parts, head = i % parts * together;
+        const MapRow first{map.parameters, x.dim, features, head, token};
+        map.together({first, std::min(together, x.heads - head), x.head_stride, stride, true}, x.row(head, token),
+                     to + head * stride + token * features);
+    });
+    x = {to, x.heads, x.tokens, features, stride, features};
+    map = {};
+}
+
 ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
     const checks::Sizes sizes(r);
     if (state.empty()) {
@@ -181,9 +195,16 @@ ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Co
     Scratch(sizing, job, std::min(per_cut, job.dim_v));
     const auto slot = static_cast<std::size_t>(tile::round_up(sizing.used(), 64));
     const std::size_t normalizers = r.normalizer ? state.normalizer.size() : 0;
-    std::byte* const scratch =
-        context.workspace().reserve(slot * static_cast<std::size_t>(threads) + normalizers * sizeof(float));
+    const bool few = r.k.tokens <= few_tokens && r.q.tokens <= few_tokens;
+    const auto mapped = [&](const Heads<const float>& x, const RowMap& map) {
+        return few && map.together ? static_cast<std::size_t>(x.heads * x.tokens * job.dim) : 0;
+    };
+    const std::size_t keys = mapped(r.k, r.k_map), queries = mapped(r.q, r.q_map);
+    std::byte* const scratch = context.workspace().reserve(slot * static_cast<std::size_t>(threads) +
+                                                           (normalizers + keys + queries) * sizeof(float));
     job.normalizers = reinterpret_cast<float*>(scratch + slot * static_cast<std::size_t>(threads));
+    if (keys > 0) map_heads(job.r.k, job.r.k_map, job.dim, job.normalizers + normalizers, context.executor());
+    if (queries > 0) map_heads(job.r.q, job.r.q_map, job.dim, job.normalizers + normalizers + keys, context.executor());
 
     const Backend& backend = active_backend();
     context.executor().parallel_for(job.state_heads * cuts, [&](std::int64_t i, int thread) {

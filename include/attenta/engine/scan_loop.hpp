@@ -213,6 +213,13 @@ private:
     Rows load_rows(const RowMap& map, const Heads<const float>& x, std::int64_t head, std::int64_t begin, float* to,
                    float* logs) const {
         if (!map && dim_ % L == 0) return {x.row(head, begin), x.token_stride};
+        if (map.together) {
+            map.together({{map.parameters, x.dim, dim_, head, begin}, n_, x.token_stride, d_stride_},
+                         x.row(head, begin), to);
+            for (std::int64_t t = 0; t < n_; ++t) std::fill(to + t * d_stride_ + dim_, to + (t + 1) * d_stride_, 0.f);
+            if (logs) std::fill_n(logs, n_, 0.f);
+            return {to, d_stride_};
+        }
         for (std::int64_t t = 0; t < n_; ++t) {
             const float log = load_row(map, x.row(head, begin + t), x.dim, head, begin + t, to + t * d_stride_);
             if (logs) logs[t] = log;

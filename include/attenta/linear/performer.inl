@@ -28,12 +28,14 @@ inline void find_key_max(Heads<const float> k, row_maps::Random features, std::i
                          std::vector<float>& key_max) {
     features.kind = row_maps::Random::products;
     key_max.assign(static_cast<std::size_t>(k.heads), -std::numeric_limits<float>::infinity());
-    std::vector<float> y(static_cast<std::size_t>(count));
+    std::vector<float> y(static_cast<std::size_t>(scan::chunk * count));
     for (std::int64_t h = 0; h < k.heads; ++h)
-        for (std::int64_t t = 0; t < k.tokens; ++t) {
-            active_backend().random_features({&features, k.dim, count, h, t}, k.row(h, t), y.data());
+        for (std::int64_t t = 0; t < k.tokens; t += scan::chunk) {
+            const std::int64_t rows = std::min(scan::chunk, k.tokens - t);
+            active_backend().random_features_of_rows({{&features, k.dim, count, h, t}, rows, k.token_stride, count},
+                                                     k.row(h, t), y.data());
             float& top = key_max[static_cast<std::size_t>(h)];
-            top = std::max(top, *std::max_element(y.begin(), y.end()));
+            top = std::max(top, *std::max_element(y.begin(), y.begin() + rows * count));
         }
 }
 
@@ -86,8 +88,9 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     }
     row_maps::Random key_map = map;
     key_map.per_head = top;
-    r.q_map = {active_backend().random_features, &map};
-    r.k_map = {active_backend().random_features, &key_map};
+    const Backend& backend = active_backend();
+    r.q_map = {backend.random_features, &map, backend.random_features_of_rows};
+    r.k_map = {backend.random_features, &key_map, backend.random_features_of_rows};
     const detail::PerformerDenominators denominators{options.denominator_stabilizer};
     r.finish = {&detail::PerformerDenominators::factor, &denominators};
     scan::run(r, o, state, context);
