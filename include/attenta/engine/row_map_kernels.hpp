@@ -127,7 +127,7 @@ float complement(const scan::MapRow& r, const float* x, float* y) {
 
 /// y_m = c w_m·x of `Rows` rows, `lanes` products at a time.
 template <class Arch, int Rows>
-void random_products(const scan::MapRows& r, const float* x, float* y) {
+void random_products(const scan::MapRows& r, const float* x, float* y, simd::LinesAhead& ahead) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     constexpr int Features = static_cast<int>(L) / Rows;
@@ -135,13 +135,16 @@ void random_products(const scan::MapRows& r, const float* x, float* y) {
     const std::int64_t dim = r.first.dim, features = r.first.features;
     for (std::int64_t m = 0; m < features; m += Features) {
         const std::int64_t here = std::min<std::int64_t>(Features, features - m);
+        const float* weights[Features];
+        for (std::int64_t u = 0; u < Features; ++u) weights[u] = p.weights + (m + std::min(u, here - 1)) * dim;
         B sum[static_cast<std::size_t>(L)];
         simd::unrolled<static_cast<int>(L)>([&](auto i) ATTENTA_FLATTEN { sum[i] = B(0.f); });
         const auto add = [&](std::int64_t d, auto&& read) ATTENTA_FLATTEN {
+            ahead.ask();
             B v[Rows];
             simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN { v[i] = read(x + i * r.x_stride + d); });
             simd::unrolled<Features>([&](auto u) ATTENTA_FLATTEN {
-                const B w = read(p.weights + (m + std::min<std::int64_t>(u, here - 1)) * dim + d);
+                const B w = read(weights[u] + d);
                 simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN {
                     sum[i * Features + u] = simd::fma<Arch>(w, v[i], sum[i * Features + u]);
                 });
@@ -152,7 +155,12 @@ void random_products(const scan::MapRows& r, const float* x, float* y) {
         if (d < dim) add(d, [n = dim - d](const float* z) ATTENTA_FLATTEN { return simd::load_part<Arch>(z, n); });
         float product[static_cast<std::size_t>(L)];
         (simd::reduce_rows<Arch>(sum) * B(p.c)).store_unaligned(product);
-        for (std::int64_t i = 0; i < Rows; ++i) std::copy_n(product + i * Features, here, y + i * r.y_stride + m);
+        for (std::int64_t i = 0; i < Rows; ++i) {
+            if (here == Features)  // a copy of known size is no call
+                std::copy_n(product + i * Features, Features, y + i * r.y_stride + m);
+            else
+                std::copy_n(product + i * Features, here, y + i * r.y_stride + m);
+        }
     }
 }
 
@@ -180,10 +188,11 @@ template <class Arch>
 void random_rows(const scan::MapRows& r, const float* x, float* y) {
     constexpr int together = simd::lanes<Arch> / 4;
     const simd::FlushToZero flush;
+    simd::LinesAhead ahead(r.ahead);
     std::int64_t i = 0;
     for (; i + together <= r.count; i += together)
-        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride);
-    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride);
+        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride, ahead);
+    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride, ahead);
     scan::MapRow row = r.first;
     for (i = 0; i < r.count; ++i) {
         random_features<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);

@@ -50,6 +50,7 @@ struct MapRows {
     MapRow first;
     std::int64_t count = 0, x_stride = 0, y_stride = 0;
     bool heads = false;
+    std::span<const float> ahead = {};  ///< needed next: memory may be asked for it beside the work
 };
 using RowsFunction = void (*)(const MapRows& rows, const float* x, float* y);
 struct RowMap {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 
 ATTENTA_BEGIN
@@ -162,14 +163,20 @@ ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& s
 }
 
 /// A map that takes rows together gets the heads of a token: tasks, which have a head each, would give it single rows.
-inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features, float* to, Executor& executor) {
+inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features, float* to,
+                      std::span<const float> ahead, Executor& executor) {
     constexpr std::int64_t together = 16;
     const std::int64_t stride = x.tokens * features, parts = (x.heads + together - 1) / together;
+    const std::size_t asked = ahead.size() / static_cast<std::size_t>(x.tokens * parts);
     executor.parallel_for(x.tokens * parts, [&](std::int64_t i, int) {
         const std::int64_t token = i / parts, head = i % parts * together;
-        const MapRow first{map.parameters, x.dim, features, head, token};
-        map.together({first, std::min(together, x.heads - head), x.head_stride, stride, true}, x.row(head, token),
-                     to + head * stride + token * features);
+        map.together({.first = {map.parameters, x.dim, features, head, token},
+                      .count = std::min(together, x.heads - head),
+                      .x_stride = x.head_stride,
+                      .y_stride = stride,
+                      .heads = true,
+                      .ahead = ahead.subspan(static_cast<std::size_t>(i) * asked, asked)},
+                     x.row(head, token), to + head * stride + token * features);
     });
     x = {to, x.heads, x.tokens, features, stride, features};
     map = {};
@@ -203,8 +210,12 @@ ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Co
     std::byte* const scratch = context.workspace().reserve(slot * static_cast<std::size_t>(threads) +
                                                            (normalizers + keys + queries) * sizeof(float));
     job.normalizers = reinterpret_cast<float*>(scratch + slot * static_cast<std::size_t>(threads));
-    if (keys > 0) map_heads(job.r.k, job.r.k_map, job.dim, job.normalizers + normalizers, context.executor());
-    if (queries > 0) map_heads(job.r.q, job.r.q_map, job.dim, job.normalizers + normalizers + keys, context.executor());
+    // Memory would be idle while they are mapped: the first states may come.
+    const std::span<const float> states(state.matrix.data(), std::min<std::size_t>(state.matrix.size(), 128 << 10));
+    float* const maps = job.normalizers + normalizers;
+    if (keys > 0) map_heads(job.r.k, job.r.k_map, job.dim, maps, states.first(states.size() / 2), context.executor());
+    if (queries > 0)
+        map_heads(job.r.q, job.r.q_map, job.dim, maps + keys, states.subspan(states.size() / 2), context.executor());
 
     const Backend& backend = active_backend();
     context.executor().parallel_for(job.state_heads * cuts, [&](std::int64_t i, int thread) {

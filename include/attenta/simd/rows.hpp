@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 ATTENTA_BEGIN
 
@@ -144,6 +145,22 @@ ATTENTA_ALWAYS_INLINE void ask(const T* x) {
     constexpr int per_line = cache_line / static_cast<int>(sizeof(T));
     unrolled<(N + per_line - 1) / per_line>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line); });
 }
+
+/// A block of memory that will be needed later, asked for line by line.
+class LinesAhead {
+    static constexpr std::int64_t line = cache_line / sizeof(float);
+
+public:
+    explicit LinesAhead(std::span<const float> block)
+        : begin_(block.data()), lines_(static_cast<std::int64_t>(block.size()) / line) {}
+    ATTENTA_ALWAYS_INLINE void ask() {
+        if (at_ < lines_) prefetch(begin_ + in_streams(at_++, lines_) * line);
+    }
+
+private:
+    const float* begin_;
+    std::int64_t lines_, at_ = 0;
+};
 
 /// Rows that will be needed later, asked for piece by piece in their own order.
 template <class T>
