@@ -13,39 +13,61 @@ ATTENTA_BEGIN
 
 namespace detail {
 
+/// Cosines and sines of a few angles, which are turned side by side.
+struct Turning {
+    static constexpr int most = 16;
+    double c[most], s[most], step_c[most], step_s[most];
+
+    void step() {
+        for (int i = 0; i < most; ++i) {
+            const double turned = c[i] * step_c[i] - s[i] * step_s[i];
+            s[i] = s[i] * step_c[i] + c[i] * step_s[i];
+            c[i] = turned;
+        }
+    }
+};
+
 /// Cosines and signed sines of positions first .. first + count - 1, [count, D] each: exact in double every 64 rows,
 /// turned on from there.
 inline void fill_rotations(std::span<const float> theta, std::int64_t first, std::int64_t count, float* cosines,
                            float* sines) {
     const auto pairs = static_cast<std::int64_t>(theta.size());
-    for (std::int64_t i = 0; i < pairs; ++i) {
-        const double angle = theta[static_cast<std::size_t>(i)], step_c = std::cos(angle), step_s = std::sin(angle);
-        double c = 1, s = 0;
+    for (std::int64_t i = 0; i < pairs; i += Turning::most) {
+        const std::int64_t here = std::min<std::int64_t>(Turning::most, pairs - i);
+        Turning angles{};
         for (std::int64_t t = 0; t < count; ++t) {
-            if (t % 64 == 0) {
-                c = std::cos(angle * static_cast<double>(first + t));
-                s = std::sin(angle * static_cast<double>(first + t));
-            } else {
-                const double turned = c * step_c - s * step_s;
-                s = s * step_c + c * step_s;
-                c = turned;
+            for (std::int64_t j = 0; j < here && t % 64 == 0; ++j) {
+                const double angle = theta[static_cast<std::size_t>(i + j)];
+                angles.step_c[j] = std::cos(angle);
+                angles.step_s[j] = std::sin(angle);
+                angles.c[j] = std::cos(angle * static_cast<double>(first + t));
+                angles.s[j] = std::sin(angle * static_cast<double>(first + t));
             }
-            float *const cos = cosines + t * 2 * pairs + 2 * i, *const sin = sines + t * 2 * pairs + 2 * i;
-            cos[0] = cos[1] = static_cast<float>(c);
-            sin[1] = static_cast<float>(s);
-            sin[0] = -sin[1];
+            float *const cos = cosines + 2 * (t * pairs + i), *const sin = sines + 2 * (t * pairs + i);
+            for (std::int64_t j = 0; j < here; ++j) {
+                cos[2 * j] = cos[2 * j + 1] = static_cast<float>(angles.c[j]);
+                sin[2 * j + 1] = static_cast<float>(angles.s[j]);
+                sin[2 * j] = -sin[2 * j + 1];
+            }
+            angles.step();
         }
     }
 }
 
-/// One head's sum of decays, n_t = γ n_{t-1} + 1, in closed form.
-struct DecaySum {
-    double g = 0, start = 0;
+/// One head's sum of decays, n_t = γ n_{t-1} + 1, in closed form: γ^n n_0 + (γ^n − 1) / (γ − 1).
+class DecaySum {
+public:
+    DecaySum() = default;
+    DecaySum(double g, double start) : g_(g), start_(start), inverse_(1 / std::expm1(g)) {}
     double at(std::int64_t t) const {
         const auto n = static_cast<double>(t + 1);
-        if (g == 0) return start + n;
-        return std::exp(g * n) * start + std::expm1(g * n) / std::expm1(g);
+        if (g_ == 0) return start_ + n;
+        const double lost = std::expm1(g_ * n);
+        return (1 + lost) * start_ + lost * inverse_;
     }
+
+private:
+    double g_ = 0, start_ = 0, inverse_ = 0;
 };
 
 /// What a row of retention is divided by, d_t of retention.hpp.
@@ -112,8 +134,9 @@ private:
     void prepare_weights() {
         if (options_.score_norm == RetentionNorm::none) return;
         for (std::int64_t h = 0; h < r_.state_heads; ++h)
-            sums_.data()[h] = {static_cast<double>(r_.g.row(h, 0)[0]),
-                               state_.empty() ? 0. : static_cast<double>(state_.weight[static_cast<std::size_t>(h)])};
+            sums_.data()[h] =
+                DecaySum(static_cast<double>(r_.g.row(h, 0)[0]),
+                         state_.empty() ? 0. : static_cast<double>(state_.weight[static_cast<std::size_t>(h)]));
         scores_ = {options_.score_norm, sums_.data(), o_.heads / r_.state_heads, 0};
         r_.finish = {&RetentionScores::factor, &scores_};
     }
