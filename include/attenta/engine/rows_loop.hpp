@@ -35,6 +35,9 @@ class RowsLoop {
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288;
+    /// Bytes of a head's values that are added at a time, and of the request before: with few rows and K and V of more
+    /// than `cached` bytes memory binds, and more turns keep it busier; otherwise outputs stay in registers for longer.
+    static constexpr std::int64_t value_bytes = 4096, cached = 16 << 20, streamed_bytes = 2048, streamed_ahead = 8192;
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
@@ -285,10 +288,16 @@ private:
         return simd::load<Arch>(lane);
     }
 
+    std::int64_t kv_bytes() const {
+        return job_.kv.length(task_.sequence) * job_.kv.heads * (job_.kv.k.row_bytes() + job_.kv.v.row_bytes());
+    }
+
     template <class T>
     void values() {
-        const std::int64_t step = std::clamp<std::int64_t>(4096 / job_.kv.v.row_bytes(), 4, most_values);
-        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, value_ahead)};
+        const bool streamed = Rows <= 4 && kv_bytes() > cached;
+        const std::int64_t step =
+            std::clamp<std::int64_t>((streamed ? streamed_bytes : value_bytes) / job_.kv.v.row_bytes(), 4, most_values);
+        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, streamed ? streamed_ahead : value_ahead)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
                 if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
