@@ -12,7 +12,10 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <string>
+#include <vector>
 
 namespace bench {
 namespace {
@@ -20,9 +23,11 @@ namespace {
 using attenta::Phase;
 using attenta::PhaseTimes;
 
+std::size_t index(Phase p) { return static_cast<std::size_t>(p); }
+
 const char* name(Phase p) {
     constexpr const char* names[] = {"pack", "scores", "softmax", "values", "merge"};
-    return names[static_cast<std::size_t>(p)];
+    return names[index(p)];
 }
 
 /// Vector operations of a score on its way to a weight, on the units that do FMA: maximum, shift, exponential (clamp,
@@ -66,21 +71,26 @@ void phases(benchmark::State& state, const AttendCase& c) {
 
     const auto measure = [&] { return measure_limits(c.threads, attenta::active_isa()); };
     Limits limits = measure();
-    PhaseTimes times;
-    context.observe(&times);
+    std::array<std::vector<double>, PhaseTimes::phases.size()> seconds;
     Sample s;
-    for (auto _ : state) s = sample([&](std::size_t i) { run((i + 1) % problem.copies()); });
+    for (auto _ : state)
+        s = sample([&](std::size_t i) {
+            PhaseTimes times;
+            context.observe(&times);
+            run((i + 1) % problem.copies());
+            for (const Phase p : PhaseTimes::phases) seconds[index(p)].push_back(times.seconds(p));
+        });
     context.observe(nullptr);
     limits = around(limits, measure());
 
     hand_over(s, state);
     double total = 0;
-    for (const Phase p : PhaseTimes::phases) total += times.seconds(p);
+    for (auto& t : seconds) total += median(t);
     for (const Phase p : PhaseTimes::phases) {
-        const double seconds = times.seconds(p) / static_cast<double>(s.runs);
-        state.counters[name(p)] = times.seconds(p) / total;
+        const double took = median(seconds[index(p)]);
+        state.counters[name(p)] = took / total;
         state.counters[name(p) + std::string("_of_roof")] =
-            least_seconds(p, problem, limits) * c.threads / std::max(seconds, 1e-12);
+            least_seconds(p, problem, limits) * c.threads / std::max(took, 1e-12);
     }
 }
 

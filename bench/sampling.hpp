@@ -18,6 +18,12 @@ struct Sample {
     std::size_t runs = 0;
 };
 
+inline double median(std::vector<double>& values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+}
+
 /// Calls run(0), run(1), ... for 0.3 s and at least five times.
 template <class F>
 Sample sample(const F& run) {
@@ -34,9 +40,7 @@ Sample sample(const F& run) {
         total += seconds.back();
     }
     const double cpu = static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
-    const auto median = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-    std::nth_element(seconds.begin(), median, seconds.end());
-    return {*median, cpu / static_cast<double>(seconds.size()), seconds.size()};
+    return {median(seconds), cpu / static_cast<double>(seconds.size()), seconds.size()};
 }
 
 /// Names of the counters in which a sample travels; the Reporter turns them into times and iterations.
