@@ -22,8 +22,10 @@ namespace tile {
 /// s[0 .. n-1] are scores of the block, -inf where not visible, n a multiple of the lanes; s · to_log2 is an exponent of 2.
 template <class N>
 concept Normalizer = requires(float* s, std::int64_t n, float to_log2, float& m, float& l) {
-    /// Scores become weights. Returns the factor that what the row has accumulated so far takes.
-    { N::weigh(s, n, to_log2, m, l) } -> std::same_as<float>;
+    /// What the block does to m. On its own, so that the rows of a strip do not wait for each other's maxima.
+    { N::next(s, n, m) } -> std::same_as<float>;
+    /// Scores become weights, m the `next` one. Returns the factor that what the row has accumulated so far takes.
+    { N::weigh(s, n, to_log2, m, m, l) } -> std::same_as<float>;
     /// In the end: what the accumulated output takes, and the row's log-sum-exp.
     { N::output_factor(l) } -> std::same_as<float>;
     { N::log_sum(to_log2, m, l) } -> std::same_as<float>;
@@ -31,8 +33,8 @@ concept Normalizer = requires(float* s, std::int64_t n, float to_log2, float& m,
 
 template <class Arch>
 struct OnlineSoftmax {
-    static float weigh(float* s, std::int64_t n, float to_log2, float& m, float& l) {
-        const float top = std::max(m, simd::row_max<Arch>(s, n));
+    static float next(const float* s, std::int64_t n, float m) { return std::max(m, simd::row_max<Arch>(s, n)); }
+    static float weigh(float* s, std::int64_t n, float to_log2, float top, float& m, float& l) {
         const float shift = top == minus_infinity ? 0.f : top * to_log2;
         const float sum = simd::row_exp2<Arch>(s, n, to_log2, shift);
         const float alpha = top == m ? 1.f : simd::exp2_nonpositive<Arch>(m * to_log2 - shift);
@@ -48,7 +50,8 @@ struct OnlineSoftmax {
 
 template <class Arch>
 struct KnownStatistics {
-    static float weigh(float* s, std::int64_t n, float to_log2, float& m, float&) {
+    static float next(const float*, std::int64_t, float m) { return m; }
+    static float weigh(float* s, std::int64_t n, float to_log2, float, float& m, float&) {
         simd::row_exp2<Arch>(s, n, to_log2, m == minus_infinity ? 0.f : m * to_log2);
         return 1.f;
     }
