@@ -38,6 +38,7 @@ class RowsLoop {
     /// Bytes of a head's values that are added at a time, and of the request before: with few rows and K and V of more
     /// than `cached` bytes memory binds, and more turns keep it busier; otherwise outputs stay in registers for longer.
     static constexpr std::int64_t value_bytes = 4096, cached = 16 << 20, streamed_bytes = 2048, streamed_ahead = 8192;
+    static constexpr int asked_bytes = 256;         ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
@@ -244,8 +245,17 @@ private:
         }
     }
 
+    /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
     void weights() {
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
+        const std::byte* rows[most_values];
+        std::int64_t asked = 0;
+        if (job_.values && streamed()) {
+            const Stream values = values_of(head_);
+            std::int64_t t = streamed_ahead / job_.kv.v.row_bytes();
+            while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);
+        }
+        simd::LaterRows<std::byte> soon{rows, rows + asked, job_.kv.v.row_bytes()};
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t v = 0; v < vectors_per_token; ++v) {
             float* const s = scores_of_head() + v * L;
@@ -254,6 +264,7 @@ private:
             const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
             Batch sum[2] = {Batch(0.f), Batch(0.f)};
             for (std::int64_t i = 0; i < steps; ++i) {
+                soon.template ask<asked_bytes>();
                 const Batch x = simd::fma<Arch>(simd::load<Arch>(s + i * width), factor, -shift);
                 const Batch p = simd::exp2_nonpositive<Arch>(x);
                 p.store_unaligned(s + i * width);
@@ -288,16 +299,21 @@ private:
         return simd::load<Arch>(lane);
     }
 
-    std::int64_t kv_bytes() const {
-        return job_.kv.length(task_.sequence) * job_.kv.heads * (job_.kv.k.row_bytes() + job_.kv.v.row_bytes());
+    /// Few rows, and K and V that come from memory.
+    bool streamed() const {
+        const std::int64_t bytes = job_.kv.k.row_bytes() + job_.kv.v.row_bytes();
+        return Rows <= 4 && job_.kv.length(task_.sequence) * job_.kv.heads * bytes > cached;
     }
+    struct Bytes {
+        std::int64_t at_a_time, ahead;
+    };
 
     template <class T>
     void values() {
-        const bool streamed = Rows <= 4 && kv_bytes() > cached;
-        const std::int64_t step =
-            std::clamp<std::int64_t>((streamed ? streamed_bytes : value_bytes) / job_.kv.v.row_bytes(), 4, most_values);
-        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, streamed ? streamed_ahead : value_ahead)};
+        const auto [bytes, ahead] =
+            streamed() ? Bytes{streamed_bytes, streamed_ahead} : Bytes{value_bytes, value_ahead};
+        const std::int64_t step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
+        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, ahead)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
                 if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
@@ -322,7 +338,8 @@ private:
         const Later after = later(pass, head_ - first_, t);
         for (std::int64_t i = 0; i < n; ++i) {
             v[i] = now.row(t + i);
-            next[i] = after.row(i);
+            const std::byte* asked = after.row(i);
+            next[i] = asked ? asked : v[i];
         }
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
             simd::add_values<Arch, R, T>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,

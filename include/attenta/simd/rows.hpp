@@ -215,8 +215,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     return reduce_rows<Arch>(sum);
 }
 
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` (or
-/// null) on the way; o is [Rows][o_stride], padded to whole vectors.
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` on
+/// the way; o is [Rows][o_stride], padded to whole vectors.
 template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte* const* next, std::int64_t keys,
                                       const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
@@ -231,7 +231,7 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte
         });
         for (std::int64_t i = 0; i < keys; ++i) {
             const T* row = reinterpret_cast<const T*>(v[i]) + c;
-            if (next[i]) ask<N * L>(reinterpret_cast<const T*>(next[i]) + c);
+            ask<N * L>(reinterpret_cast<const T*>(next[i]) + c);
             Batch<Arch> x[N];
             unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
