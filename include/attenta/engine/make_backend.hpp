@@ -40,8 +40,12 @@ void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) 
             return tile::RowsLoop<Arch, 4>(job, task, scratch).run();
         case 8:
             return tile::RowsLoop<Arch, 8>(job, task, scratch).run();
+        case 16:
+            return tile::RowsLoop<Arch, 16>(job, task, scratch).run();
+        case 32:
+            return tile::RowsLoop<Arch, 32>(job, task, scratch).run();
         default:
-            return tile::RowsLoop<Arch, tile::dot_rows>(job, task, scratch).run();
+            return tile::RowsLoop<Arch, tile::few_rows>(job, task, scratch).run();
     }
 }
 

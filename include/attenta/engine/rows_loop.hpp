@@ -1,10 +1,11 @@
-// The rows loop of one instruction set: a handful of query rows per K/V head (decode) against unpacked K and V, each
+// The rows loop of one instruction set: few query rows per K/V head (decode, speculation) against unpacked K and V, each
 // row of which is read once. See tile.hpp.
 //
 // A task takes its heads through blocks of tokens: one head after the other, or in turns where their rows are neighbours
 // in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
-// S[token][row], so that statistics of all rows are computed in the lanes of vectors; only dot products have a
-// horizontal step, `lanes` of them at a time. Nothing depends on the memory's layout, so results do not either.
+// S[token][row], so that statistics of all rows are computed in the lanes of vectors. Up to 8 rows take dot products,
+// `lanes` of them at a time; more rows fill vectors themselves and meet the channels of several keys one by one, without
+// any horizontal step. Nothing depends on the memory's layout, so results do not either.
 #pragma once
 
 #include <attenta/engine/tile_loop.hpp>
@@ -18,12 +19,14 @@ template <class Arch, int Rows>
 class RowsLoop {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr std::int64_t tokens_per_vector = Rows < L ? L / Rows : 1,
-                                  vectors_per_token = Rows < L ? 1 : Rows / L;
+    static constexpr std::int64_t tokens_per_vector = Rows < L ? L / Rows : 1;
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
+    /// More rows than that fill vectors themselves: no horizontal step.
+    static constexpr bool dots = Rows <= 8;
     /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
     static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
-    static constexpr std::int64_t dot_tokens = L / dot_part;
+    static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
+    static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
 
     /// Rows of K or V of a head.
     struct Stream {
@@ -34,12 +37,19 @@ class RowsLoop {
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t key_ahead = 8192, value_ahead = 12288;
-    /// Bytes of a head's values that are added at a time, and of the request before: with few rows and K and V of more
-    /// than `cached` bytes memory binds, and more turns keep it busier; otherwise outputs stay in registers for longer.
-    static constexpr std::int64_t value_bytes = 4096, cached = 16 << 20, streamed_bytes = 2048, streamed_ahead = 8192;
-    static constexpr int asked_bytes = 256;         ///< with each vector of weights
-    static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
+    static constexpr std::int64_t key_ahead = 8192;
+    /// Bytes of a head's values that are added at a time, and of the request before. Few rows at a time keep memory
+    /// busier, many keep outputs in registers for longer.
+    struct Turn {
+        std::int64_t bytes, ahead;
+    };
+    static constexpr Turn cached{dots ? 4096 : 32768, 12288}, streamed{Rows <= 4 ? 2048
+                                                                       : dots    ? 4096
+                                                                                 : 8192,
+                                                                       Rows <= 4 ? 8192 : 12288};
+    static constexpr std::int64_t cache_bytes = 16 << 20;  ///< K and V of more bytes come from memory
+    static constexpr int asked_bytes = 256;                ///< with each vector of weights
+    static constexpr std::int64_t most_shared = 3;         ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
@@ -84,7 +94,7 @@ private:
     }
 
     /// Where in the block the i-th row that is read lies.
-    std::int64_t token_of(std::int64_t i) const { return simd::in_streams(i, block_.count); }
+    std::int64_t token_of(std::int64_t i) const { return dots ? simd::in_streams(i, block_.count) : i; }
 
     void locate_rows() {
         job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);
@@ -96,6 +106,7 @@ private:
     }
 
     const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
+    /// For dot products [part][vector][row][lane], else [channel][row].
     float* queries() const { return x_.q + head_ * Rows * q_stride_; }
     float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
 
@@ -125,8 +136,16 @@ private:
                 x_.m[head_ * width + r] = job_.sink[row.head] * (log2e / job_.to_log2);
                 x_.l[head_ * width + r] = 1.f;
             }
-            for (int first = 0; first < Rows; first += dot_part)
-                simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.q_factor, queries() + first * q_stride_);
+            if constexpr (dots) {
+                for (int first = 0; first < Rows; first += dot_part)
+                    simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.q_factor,
+                                                          queries() + first * q_stride_);
+            } else {
+                std::fill(q + rows_, q + Rows, q[0]);  // nobody looks at their results
+                for (int first = 0; first < rows_; first += static_cast<int>(L))
+                    simd::pack_queries<Arch, static_cast<int>(L), Rows>(q + first, dim_, job_.q_factor,
+                                                                        queries() + first);
+            }
         }
     }
 
@@ -188,38 +207,59 @@ private:
     /// S[token][row] for the block, `lanes` dot products at a time.
     template <class T>
     void scores() {
-        Pass pass{{}, {}, end_ - first_, dot_tokens, turns(job_.kv.k, dot_tokens, key_ahead)};
+        Pass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens, key_ahead)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
         });
         const std::int64_t last = block_.count - 1;
-        for (std::int64_t t = 0; t <= last; t += dot_tokens) {
+        for (std::int64_t t = 0; t <= last; t += score_tokens) {
             for_heads([&] {
                 const Stream& now = pass.now[head_ - first_];
                 const Later after = later(pass, head_ - first_, t);
-                const T *k[dot_tokens], *next[dot_tokens];
-                for (std::int64_t u = 0; u < dot_tokens; ++u) {
+                const T *k[score_tokens], *next[score_tokens];
+                for (std::int64_t u = 0; u < score_tokens; ++u) {
                     k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
                     next[u] = reinterpret_cast<const T*>(after.row(u));
                 }
-                dot_products<T>(k, next, scores_of_head() + t * Rows);
+                if constexpr (dots)
+                    dot_products<T>(k, next, scores_of_head() + t * Rows);
+                else
+                    tile_of_scores<T>(k, next, scores_of_head() + t * Rows);
             });
         }
+    }
+
+    template <class T>
+    [[gnu::noinline]] void tile_of_scores(const T* const* k, const T* const* next, float* out) const {
+        const float* keys[tile_keys];
+        for (int u = 0; u < tile_keys; ++u) {
+            if constexpr (std::is_same_v<T, float>) {
+                keys[u] = k[u];
+            } else {
+                keys[u] = x_.widened + u * q_stride_;
+                simd::widen_row<Arch>(k[u], x_.widened + u * q_stride_, dim_);
+            }
+        }
+        simd::LaterRows<T> later{next, next + tile_keys, dim_};
+        std::int64_t r = 0;
+        for (; r + L < rows_; r += 2 * L)
+            simd::score_keys<Arch, tile_keys, 2>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
+        if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
     }
 
     /// Not inlined: on its own it keeps everything in registers.
     template <class T>
     [[gnu::noinline]] void dot_products(const T* const* k, const T* const* next, float* out) const {
         for (int first = 0; first < Rows; first += dot_part) {
-            const Batch dots =
+            const Batch products =
                 simd::dot_rows<Arch, dot_part, T>(k, first == 0 ? next : nullptr, queries() + first * q_stride_, dim_);
             if constexpr (Rows == dot_part) {
-                dots.store_unaligned(out);
+                products.store_unaligned(out);
             } else {
                 float lane[static_cast<std::size_t>(L)];
-                dots.store_unaligned(lane);
-                for (std::int64_t u = 0; u < dot_tokens; ++u)
+                products.store_unaligned(lane);
+                for (std::int64_t u = 0; u < score_tokens; ++u)
                     std::copy_n(lane + u * dot_part, dot_part, out + u * Rows + first);
             }
         }
@@ -228,8 +268,11 @@ private:
     /// Edits and masks work on row-major tiles: there and back.
     void edit(Cover covered) {
         float* const s = scores_of_head();
-        for (std::int64_t r = 0; r < rows_; ++r)
-            for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
+        if constexpr (dots)
+            for (std::int64_t r = 0; r < rows_; ++r)
+                for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
+        else
+            transpose(s, Rows, block_.count, x_.edit, rows_block, rows_);
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -238,11 +281,25 @@ private:
             std::uint64_t words[rows_block / 64];
             std::fill_n(words, rows_block / 64, ~std::uint64_t{0});
             if (covered != Cover::all) job_.mask.bits(row_of(r), block_, words);
-            for (std::int64_t i = 0; i < block_.count; ++i) {
-                const std::int64_t t = token_of(i);
-                s[i * Rows + r] = (words[t / 64] >> (t % 64)) & 1 ? x_.edit[r * rows_block + t] : minus_infinity;
-            }
+            simd::mask_row<Arch>(x_.edit + r * rows_block, 0, round_up(block_.count, L), words);
+            if constexpr (dots)
+                for (std::int64_t i = 0; i < block_.count; ++i) s[i * Rows + r] = x_.edit[r * rows_block + token_of(i)];
         }
+        if constexpr (!dots) transpose(x_.edit, rows_block, rows_, s, Rows, block_.count);
+    }
+
+    /// y[j][i] = x[i][j] for whole vectors of both.
+    static void transpose(const float* x, std::int64_t x_stride, std::int64_t rows, float* y, std::int64_t y_stride,
+                          std::int64_t columns) {
+        for (std::int64_t i = 0; i < rows; i += L)
+            for (std::int64_t j = 0; j < columns; j += L) {
+                Batch block[static_cast<std::size_t>(L)];
+                simd::unrolled<static_cast<int>(L)>(
+                    [&](auto u) ATTENTA_FLATTEN { block[u] = simd::load<Arch>(x + (i + u) * x_stride + j); });
+                simd::transpose<Arch>(block);
+                simd::unrolled<static_cast<int>(L)>(
+                    [&](auto u) ATTENTA_FLATTEN { block[u].store_unaligned(y + (j + u) * y_stride + i); });
+            }
     }
 
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
@@ -250,14 +307,14 @@ private:
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
         const std::byte* rows[most_values];
         std::int64_t asked = 0;
-        if (job_.values && streamed()) {
+        if (job_.values && Rows <= 4) {
             const Stream values = values_of(head_);
-            std::int64_t t = streamed_ahead / job_.kv.v.row_bytes();
+            std::int64_t t = turn().ahead / job_.kv.v.row_bytes();
             while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);
         }
         simd::LaterRows<std::byte> soon{rows, rows + asked, job_.kv.v.row_bytes()};
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
-        for (std::int64_t v = 0; v < vectors_per_token; ++v) {
+        for (std::int64_t v = 0; v * L < rows_; ++v) {
             float* const s = scores_of_head() + v * L;
             float *const m = x_.m + head_ * width + v * L, *const l = x_.l + head_ * width + v * L;
             const Batch factor(job_.to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
@@ -299,19 +356,14 @@ private:
         return simd::load<Arch>(lane);
     }
 
-    /// Few rows, and K and V that come from memory.
-    bool streamed() const {
+    Turn turn() const {
         const std::int64_t bytes = job_.kv.k.row_bytes() + job_.kv.v.row_bytes();
-        return Rows <= 4 && job_.kv.length(task_.sequence) * job_.kv.heads * bytes > cached;
+        return job_.kv.length(task_.sequence) * job_.kv.heads * bytes > cache_bytes ? streamed : cached;
     }
-    struct Bytes {
-        std::int64_t at_a_time, ahead;
-    };
 
     template <class T>
     void values() {
-        const auto [bytes, ahead] =
-            streamed() ? Bytes{streamed_bytes, streamed_ahead} : Bytes{value_bytes, value_ahead};
+        const auto [bytes, ahead] = turn();
         const std::int64_t step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
         Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, ahead)};
         for_heads([&] {
@@ -342,10 +394,16 @@ private:
             next[i] = asked ? asked : v[i];
         }
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
-            simd::add_values<Arch, R, T>(v, next, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
+            simd::add_values<Arch, R, T>(v, r == 0 ? next : v, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
                                          outputs() + r * o_stride_, o_stride_);
         };
         std::int64_t r = 0;
+        if constexpr (!dots) {
+            constexpr int many = simd::TileShape<Arch>::rows;
+            for (; r + many <= rows_; r += many) add(std::integral_constant<int, many>{}, r);
+            if constexpr (many > 8)
+                for (; r + 8 <= rows_; r += 8) add(std::integral_constant<int, 8>{}, r);
+        }
         for (; r + 4 <= rows_; r += 4) add(std::integral_constant<int, 4>{}, r);
         for (; r + 2 <= rows_; r += 2) add(std::integral_constant<int, 2>{}, r);
         for (; r < rows_; ++r) add(std::integral_constant<int, 1>{}, r);

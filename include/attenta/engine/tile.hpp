@@ -5,9 +5,9 @@
 //         S = Q Kᵀ;  edits;  mask;  m, P = exp(S − m);  O = O · exp(m_old − m) + P V
 //
 // Row regimes, chosen by the number of rows R = Tq · Hq/Hkv of a sequence and K/V head:
-//   R > few_rows     tiles of query rows × blocks of keys (tile_loop.hpp)
-//   R <= few_rows    the same tiles, but K is cut into parts so that there is parallel work; parts merge by (o, lse)
-//   R <= dot_rows    unpacked rows of K and V, each read once, in the order of memory (rows_loop.hpp); parts as above
+//   R > few_rows     tiles of query rows × packed blocks of keys (tile_loop.hpp)
+//   R <= few_rows    unpacked rows of K and V, each read from memory once, in its order (rows_loop.hpp); K is cut into
+//                    parts so that there is parallel work, and parts merge by (o, lse)
 // The parts depend on the sequence alone: results are the same to the bit for any threads and any batch.
 //
 // Where the rest of DESIGN §4's table attaches:
@@ -43,7 +43,6 @@ namespace tile {
 inline constexpr std::int64_t key_block = 128;   ///< keys of a tile; a multiple of every panel width
 inline constexpr std::int64_t rows_block = 256;  ///< keys of a block of the rows loop: long streams, few turns
 inline constexpr std::int64_t few_rows = 64;
-inline constexpr std::int64_t dot_rows = 16;
 
 /// What a mechanism asks of the engine. Everything is borrowed.
 struct Request {
@@ -94,7 +93,7 @@ struct Task {
     std::int64_t sequence = 0, q_begin = 0;  ///< token of q where the sequence starts
     std::int64_t q_offset = 0;               ///< position of its query 0
     std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
-    bool dots = false;  ///< runs in the rows loop
+    bool few = false;  ///< rows: runs in the rows loop
     std::int64_t part =
         -1;  ///< -1: the whole result, written to o; otherwise row `part` of part_o / part_lse, counted in rows
     bool sink = true;  ///< this task counts the sink
@@ -120,7 +119,7 @@ public:
 
 private:
     void schedule(Task sequence, bool exact_weights);
-    void split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys, bool dots);
+    void split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys);
     Interval visible_keys(const Task& sequence) const;
     void reserve_scratch();
 

@@ -228,17 +228,15 @@ ATTENTA_INLINE void Plan::schedule(Task t, bool exact_weights) {
                 t.row_end = std::min(t.row_begin + step, rows);
                 tasks_.push_back(t);
             }
-    } else if (rows > dot_rows) {
-        split(t, 1, 512, false);
     } else {
         // As many heads as keep queries and outputs in or near L1; parts of at least a quarter of a megabyte.
         const std::int64_t per_task = std::clamp<std::int64_t>((64 << 10) / (4 * padded_rows(rows) * dim), 1, heads);
-        split(t, per_task, std::max<std::int64_t>(256, round_up((256 << 10) / (4 * heads * dim), key_block)), true);
+        split(t, per_task, std::max<std::int64_t>(256, round_up((256 << 10) / (4 * heads * dim), key_block)));
     }
 }
 
 /// Cuts the keys of a sequence with few rows into at most 32 parts of whole blocks.
-ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys, bool dots) {
+ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys) {
     const Interval seen = visible_keys(sequence);
     const std::int64_t begin = seen.begin / key_block * key_block, rows = sequence.row_end;
     const std::int64_t length = std::max(least_keys, round_up((seen.end - begin + 31) / 32, key_block));
@@ -246,7 +244,7 @@ ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_tas
     for (std::int64_t p = 0; p < parts; ++p)
         for (std::int64_t h = 0; h < sequence.head_end; h += heads_per_task) {
             Task t = sequence;
-            t.dots = dots;
+            t.few = true;
             t.head_begin = h;
             t.head_end = std::min(h + heads_per_task, sequence.head_end);
             t.key_begin = std::max(seen.begin, begin + p * length);
@@ -271,7 +269,7 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     for (const Task& t : tasks_) {
         Carver c(nullptr);
         const std::int64_t rows = t.row_end - t.row_begin;
-        if (t.dots)
+        if (t.few)
             RowsScratch(c, dim, dim_v, t.head_end - t.head_begin, padded_rows(rows));
         else
             TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(dim, dim_v)));
@@ -299,8 +297,8 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
 
     executor.parallel_for(static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         const Task& t = tasks_[static_cast<std::size_t>(i)];
-        (t.dots ? backend_->rows_task : backend_->tile_task)(job, t,
-                                                             scratch + static_cast<std::size_t>(slot) * slot_bytes_);
+        (t.few ? backend_->rows_task : backend_->tile_task)(job, t,
+                                                            scratch + static_cast<std::size_t>(slot) * slot_bytes_);
     });
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());

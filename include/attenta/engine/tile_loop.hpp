@@ -68,34 +68,6 @@ public:
     }
 
 private:
-    struct AskNext {
-        const std::byte* const* next;
-        ATTENTA_ALWAYS_INLINE void operator()() { simd::prefetch(*next++); }
-    };
-
-    /// Lines of the next block's rows, asked for one by one beside the products of this block: memory works while the
-    /// products do, and packing finds its rows in the cache.
-    struct Ahead {
-        const std::byte *const *line = nullptr, *const *end = nullptr;
-
-        /// f with what to do at each of `steps` steps: ask for a line, or nothing where fewer are left.
-        template <class F>
-        void beside(std::int64_t steps, F&& f) {
-            if (end - line < steps) return f(simd::Nothing{});
-            const AskNext ask{line};
-            line += steps;
-            f(ask);
-        }
-    };
-
-    Ahead lines_of(const std::byte** list, const std::byte* const* rows, const KvView::Side& side) const {
-        const std::int64_t offset = side.head_bytes(head_), bytes = side.row_bytes();
-        const std::byte** line = list;
-        for (std::int64_t i = 0; i < next_count_; ++i)
-            for (std::int64_t b = 0; b < bytes; b += simd::cache_line) *line++ = rows[i] + offset + b;
-        return {list, line};
-    }
-
     /// All keys for rows [first_, first_ + rows_). Returns whether every output is finite.
     bool pass() {
         load_queries();
@@ -103,7 +75,6 @@ private:
         for (std::int64_t j = seen.begin / key_block * key_block; j < seen.end; j += key_block) {
             block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
-            next_count_ = std::max<std::int64_t>(0, std::min(key_block, seen.end - j - key_block));
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         const bool finite = finish();
@@ -160,7 +131,6 @@ private:
     void key_block_pass() {
         const KvView& kv = job_.kv;
         kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
-        ask_ahead();
         simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
             simd::pack_keys<Arch, vectors, T>(x_.k_rows, kv.k.head_bytes(head_), block_.count, dim_, x_.k);
         });
@@ -172,15 +142,6 @@ private:
         watch_.lap(Phase::pack);
         constexpr std::int64_t step = strips_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
-    }
-
-    /// With many rows packing is a small part, and requests only get in the way.
-    void ask_ahead() {
-        keys_ahead_ = values_ahead_ = {};
-        if (rows_ > few_rows) return;
-        job_.kv.locate(task_.sequence, block_.begin + block_.count, next_count_, x_.next_k_rows, x_.next_v_rows);
-        keys_ahead_ = lines_of(x_.k_lines, x_.next_k_rows, job_.kv.k);
-        if (job_.values) values_ahead_ = lines_of(x_.v_lines, x_.next_v_rows, job_.kv.v);
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {
@@ -247,11 +208,9 @@ private:
 
     void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            keys_ahead_.beside(dim_, [&](auto beside) {
-                simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
-                    x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel,
-                    key_block, nullptr, beside);
-            });
+            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
+                x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel, key_block,
+                nullptr);
         });
     }
 
@@ -297,10 +256,8 @@ private:
             if (here != width)
                 return simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
                                                                                          alpha);
-            values_ahead_.beside(keys, [&](auto beside) {
-                simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
-                                                                                        alpha, beside);
-            });
+            simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
+                                                                                    alpha);
         });
     }
 
@@ -342,8 +299,6 @@ private:
     std::int64_t dim_, dim_v_, o_stride_;
     std::int64_t head_ = 0, first_ = 0, rows_ = 0;
     KeyBlock block_;
-    std::int64_t next_count_ = 0;
-    Ahead keys_ahead_, values_ahead_;
     bool careful_ = false;
     Stopwatch watch_;
 };

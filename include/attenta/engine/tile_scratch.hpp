@@ -44,7 +44,7 @@ private:
 /// Scratch of a task, sized for the widest instruction set.
 struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
-    const std::byte **k_rows, **v_rows, **next_k_rows, **next_v_rows, **k_lines, **v_lines;
+    const std::byte **k_rows, **v_rows;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
     MaskRow* row;
     std::uint64_t* bits;
@@ -53,10 +53,6 @@ struct TileScratch {
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
-        next_k_rows = c.take<const std::byte*>(key_block);
-        next_v_rows = c.take<const std::byte*>(key_block);
-        k_lines = c.take<const std::byte*>(key_block * (dim / 16 + 1));
-        v_lines = c.take<const std::byte*>(key_block * (dim_v / 16 + 1));
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
         q = c.take<float>(padded * dim + most_lanes);
@@ -80,7 +76,7 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 struct RowsScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8;
     const std::byte **k_located, **v_located, **k_rows, **v_rows;
-    float *q, *o, *s, *m, *l, *alpha, *edit;
+    float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     MaskRow* row;
 
     /// `rows`: padded rows of a head.
@@ -96,7 +92,8 @@ struct RowsScratch {
         m = c.take<float>(heads * width);
         l = c.take<float>(heads * width);
         alpha = c.take<float>(bundle * width);
-        edit = c.take<float>(dot_rows * rows_block);
+        edit = c.take<float>(std::max(rows, most_lanes) * rows_block);
+        widened = c.take<float>(8 * round_up(dim, most_lanes));
         row = c.take<MaskRow>(heads * rows);
     }
 };

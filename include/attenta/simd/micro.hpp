@@ -11,17 +11,11 @@ namespace simd {
 /// What stands in C before the product is added.
 enum class Start : std::uint8_t { zero, keep, scale };
 
-/// For register_tile: nothing to do beside the product.
-struct Nothing {
-    void operator()() const {}
-};
-
 /// C[r][n] = start + Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. With Start::scale,
 /// row r of C is multiplied by factor[r] first. Strides of A are compile-time so that its addresses are displacements.
-/// `beside()` is called at every step: a place to ask memory for what comes next.
-template <class Arch, int Rows, int Vectors, int RowStep, int DepthStep, Start start, class Beside = Nothing>
+template <class Arch, int Rows, int Vectors, int RowStep, int DepthStep, Start start>
 ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::int64_t b_stride, std::int64_t depth,
-                                         float* c, std::int64_t c_stride, const float* factor, Beside beside = {}) {
+                                         float* c, std::int64_t c_stride, const float* factor) {
     using B = Batch<Arch>;
     B sum[Rows][Vectors];
     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
@@ -43,7 +37,6 @@ ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::in
         });
         a += DepthStep;
         b += b_stride;
-        beside();
     }
     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
         unrolled<Vectors>([&](auto n)

@@ -26,9 +26,8 @@ ATTENTA_ALWAYS_INLINE void with_type(Dtype t, F&& f) {
     }
 }
 
-/// Query rows interleaved for broadcasting: packed[c][Rows], row r from rows[r], times `factor`. Writes up to `lanes`
-/// floats past the end.
-template <class Arch, int Rows>
+/// Query rows side by side: packed[c · Stride + r] from row r, times `factor`. Writes up to `lanes` floats past the end.
+template <class Arch, int Rows, int Stride = Rows>
 void pack_queries(const float* const* rows, std::int64_t dim, float factor, float* packed) {
     constexpr int L = static_cast<int>(lanes<Arch>), groups = (Rows + L - 1) / L;
     for (std::int64_t c = 0; c < dim; c += L) {
@@ -44,8 +43,8 @@ void pack_queries(const float* const* rows, std::int64_t dim, float factor, floa
         // Lanes behind the last row are overwritten by the next channel.
         unrolled<L>([&](auto i) ATTENTA_FLATTEN {
             if (i < channels)
-                unrolled<groups>([&](auto g)
-                                     ATTENTA_FLATTEN { block[g][i].store_unaligned(packed + (c + i) * Rows + g * L); });
+                unrolled<groups>(
+                    [&](auto g) ATTENTA_FLATTEN { block[g][i].store_unaligned(packed + (c + i) * Stride + g * L); });
         });
     }
 }

@@ -62,6 +62,14 @@ ATTENTA_ALWAYS_INLINE void map_row(const float* x, float* y, std::int64_t n, F&&
     if (i < n) store_part<Arch>(y + i, f(load_part<Arch>(x + i, n - i)), n - i);
 }
 
+/// y[i] = x[i], any type that is loaded as float.
+template <class Arch, class T>
+ATTENTA_ALWAYS_INLINE void widen_row(const T* x, float* y, std::int64_t n) {
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) load<Arch>(x + i).store_unaligned(y + i);
+    if (i < n) store_part<Arch>(y + i, load_part<Arch>(x + i, n - i), n - i);
+}
+
 /// Σ f(x[i]), with f(0) = 0.
 template <class Arch, class F>
 ATTENTA_ALWAYS_INLINE float sum_row(const float* x, std::int64_t n, F&& f) {
@@ -215,6 +223,40 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
     return reduce_rows<Arch>(sum);
 }
 
+/// Scores of `Keys` keys with `Vectors` vectors of query rows: s[u · s_stride + row] = Σ_c k[u][c] q[c · q_stride + row].
+/// Asks for rows that are needed later on the way.
+template <class Arch, int Keys, int Vectors, class T>
+ATTENTA_ALWAYS_INLINE void score_keys(const float* const* k, const float* q, std::int64_t q_stride, std::int64_t dim,
+                                      float* s, std::int64_t s_stride, LaterRows<T>& later) {
+    using B = Batch<Arch>;
+    constexpr int line = cache_line / static_cast<int>(sizeof(T)), steps = 16 / Keys;
+    B sum[Keys][Vectors];
+    const float* key[Keys];
+    unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
+        key[u] = k[u];
+        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[u][n] = B(0.f); });
+    });
+    const auto channel = [&](std::int64_t c) ATTENTA_FLATTEN {
+        B x[Vectors];
+        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { x[n] = load<Arch>(q + c * q_stride + n * lanes<Arch>); });
+        unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
+            const B y(key[u][c]);
+            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[u][n] = fma<Arch>(y, x[n], sum[u][n]); });
+            hold_loads();
+        });
+    };
+    std::int64_t c = 0;
+    for (; c + steps <= dim; c += steps) {
+        later.template ask<line>();
+        unrolled<steps>([&](auto i) ATTENTA_FLATTEN { channel(c + i); });
+    }
+    for (; c < dim; ++c) channel(c);
+    unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
+        unrolled<Vectors>([&](auto n)
+                              ATTENTA_FLATTEN { sum[u][n].store_unaligned(s + u * s_stride + n * lanes<Arch>); });
+    });
+}
+
 /// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` on
 /// the way; o is [Rows][o_stride], padded to whole vectors.
 template <class Arch, int Rows, class T>
@@ -222,8 +264,8 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte
                                       const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
                                       std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
-                  Wide = TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 / Rows : 8 / Rows;
-    constexpr int Vectors = Wide < 1 ? 1 : Wide > 8 ? 8 : Wide;
+                  Wide = (TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 : 8) / Rows;
+    constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
     const auto columns = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
         Batch<Arch> sum[Rows][N];
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
