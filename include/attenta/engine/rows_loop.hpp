@@ -43,10 +43,7 @@ class RowsLoop {
     struct Turn {
         std::int64_t bytes, ahead;
     };
-    static constexpr Turn cached{dots ? 4096 : 32768, 12288}, streamed{Rows <= 4 ? 2048
-                                                                       : dots    ? 4096
-                                                                                 : 8192,
-                                                                       Rows <= 4 ? 8192 : 12288};
+    static constexpr Turn cached{dots ? 4096 : 32768, 12288}, streamed{dots ? 2048 : 8192, dots ? 8192 : 12288};
     static constexpr std::int64_t cache_bytes = 16 << 20;  ///< K and V of more bytes come from memory
     static constexpr int asked_bytes = 256;                ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;         ///< rows of a head asked for, where they share sets of L1
@@ -307,7 +304,7 @@ private:
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
         const std::byte* rows[most_values];
         std::int64_t asked = 0;
-        if (job_.values && Rows <= 4) {
+        if (job_.values && dots) {
             const Stream values = values_of(head_);
             std::int64_t t = turn().ahead / job_.kv.v.row_bytes();
             while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);

@@ -229,7 +229,7 @@ template <class Arch, int Keys, int Vectors, class T>
 ATTENTA_ALWAYS_INLINE void score_keys(const float* const* k, const float* q, std::int64_t q_stride, std::int64_t dim,
                                       float* s, std::int64_t s_stride, LaterRows<T>& later) {
     using B = Batch<Arch>;
-    constexpr int line = cache_line / static_cast<int>(sizeof(T)), steps = 16 / Keys;
+    constexpr int line = cache_line / static_cast<int>(sizeof(T)), steps = 32 / Keys;
     B sum[Keys][Vectors];
     const float* key[Keys];
     unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
@@ -247,7 +247,7 @@ ATTENTA_ALWAYS_INLINE void score_keys(const float* const* k, const float* q, std
     };
     std::int64_t c = 0;
     for (; c + steps <= dim; c += steps) {
-        later.template ask<line>();
+        later.template ask<2 * line>();
         unrolled<steps>([&](auto i) ATTENTA_FLATTEN { channel(c + i); });
     }
     for (; c < dim; ++c) channel(c);
