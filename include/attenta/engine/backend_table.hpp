@@ -27,8 +27,8 @@ struct Backend {
 
     // Maps of rows.
     scan::RowFunction elu1, relu, squared_relu, exp_features, softmax_features, cos_features, l2_norm, rotate,
-        complement, random_features;
-    scan::RowsFunction random_features_of_rows;
+        complement;
+    scan::RowsFunction random_features;
 
     // Element maps: y[i] = f(x[i]).
     void (*exp)(const float* x, float* y, std::int64_t n);

@@ -96,7 +96,6 @@ constexpr Backend make_backend(Isa isa) {
     b.rotate = &row_maps::rotate<Arch>;
     b.complement = &row_maps::complement<Arch>;
     b.random_features = &row_maps::random<Arch>;
-    b.random_features_of_rows = &row_maps::random_rows<Arch>;
     b.soft_cap = &edits::run<Arch, edits::SoftCap>;
     b.alibi = &edits::run<Arch, edits::Alibi>;
     b.bias = &edits::run<Arch, edits::Bias>;

@@ -166,7 +166,7 @@ void random_products(const scan::MapRows& r, const float* x, float* y, simd::Lin
 
 /// Features from products, in place.
 template <class Arch>
-void random_features(const scan::MapRow& r, const float* x, float* y) {
+void random_nonlinearity(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     const Random& p = *static_cast<const Random*>(r.parameters);
     if (p.kind == Random::products) return;
@@ -185,7 +185,7 @@ void random_features(const scan::MapRow& r, const float* x, float* y) {
 
 /// Several rows at a time: the weights, which fill more than L1, are loaded once for all.
 template <class Arch>
-void random_rows(const scan::MapRows& r, const float* x, float* y) {
+void random(const scan::MapRows& r, const float* x, float* y) {
     constexpr int together = simd::lanes<Arch> / 4;
     const simd::FlushToZero flush;
     simd::LinesAhead ahead(r.ahead);
@@ -195,15 +195,9 @@ void random_rows(const scan::MapRows& r, const float* x, float* y) {
     for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride, ahead);
     scan::MapRow row = r.first;
     for (i = 0; i < r.count; ++i) {
-        random_features<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);
+        random_nonlinearity<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);
         ++(r.heads ? row.head : row.position);
     }
-}
-
-template <class Arch>
-float random(const scan::MapRow& r, const float* x, float* y) {
-    random_rows<Arch>({.first = r, .count = 1}, x, y);
-    return 0;
 }
 
 }  // namespace row_maps

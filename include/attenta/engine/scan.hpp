@@ -54,10 +54,10 @@ struct MapRows {
 };
 using RowsFunction = void (*)(const MapRows& rows, const float* x, float* y);
 struct RowMap {
-    RowFunction function = nullptr;  ///< null: y = x
+    RowFunction function = nullptr;  ///< null, and no `together`: y = x
     const void* parameters = nullptr;
-    RowsFunction together = nullptr;  ///< for maps that take no factor out and are cheaper for several rows
-    explicit operator bool() const { return function != nullptr; }
+    RowsFunction together = nullptr;  ///< instead, for maps that are cheaper for several rows; takes no factor out
+    explicit operator bool() const { return function || together; }
 };
 
 /// The factor of an output row, from the sum of its weights (without `scale`) and the logarithm that the query's map

@@ -32,8 +32,8 @@ inline void find_key_max(Heads<const float> k, row_maps::Random features, std::i
     for (std::int64_t h = 0; h < k.heads; ++h)
         for (std::int64_t t = 0; t < k.tokens; t += scan::chunk) {
             const std::int64_t rows = std::min(scan::chunk, k.tokens - t);
-            active_backend().random_features_of_rows({{&features, k.dim, count, h, t}, rows, k.token_stride, count},
-                                                     k.row(h, t), y.data());
+            active_backend().random_features({{&features, k.dim, count, h, t}, rows, k.token_stride, count},
+                                             k.row(h, t), y.data());
             float& top = key_max[static_cast<std::size_t>(h)];
             top = std::max(top, *std::max_element(y.begin(), y.begin() + rows * count));
         }
@@ -89,8 +89,8 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     row_maps::Random key_map = map;
     key_map.per_head = top;
     const Backend& backend = active_backend();
-    r.q_map = {backend.random_features, &map, backend.random_features_of_rows};
-    r.k_map = {backend.random_features, &key_map, backend.random_features_of_rows};
+    r.q_map = {.parameters = &map, .together = backend.random_features};
+    r.k_map = {.parameters = &key_map, .together = backend.random_features};
     const detail::PerformerDenominators denominators{options.denominator_stabilizer};
     r.finish = {&detail::PerformerDenominators::factor, &denominators};
     scan::run(r, o, state, context);

@@ -1,0 +1,192 @@
+// Products of a chunk's rows where decays differ by channel. See scan_loop.hpp.
+#pragma once
+
+#include <attenta/engine/scan_chunk.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace scan {
+
+/// P_ts = Σ_d x_td y_sd exp(sum of g over s+1 .. t). Blocks of tokens meet earlier ones as matrices, queries decayed from
+/// the block's start, keys to it; halves of a block likewise; what is left goes pair by pair.
+template <class Base>
+class ChannelProducts : public Base {
+protected:
+    using Base::Base;
+    using Base::L, Base::R, Base::half, Base::pack_strips, Base::strip_row, Base::pack_panels, Base::strip_products,
+        Base::dim_, Base::d_stride_, Base::x_, Base::n_;
+    using typename Base::Arch, typename Base::Batch, typename Base::Rows;
+
+    struct Query {
+        Rows rows;
+        bool before;       ///< the sum ends at t - 1, and s < t
+        float* strips;     ///< rows decayed from the chunk's start, packed for products with the state
+        float* p[2] = {};  ///< products with each side
+    };
+    struct Side {
+        Rows rows;
+        float* decayed;  ///< rows decayed to the block that is being worked on, at last to the chunk's end
+    };
+
+    template <int Queries, int Sides>
+    void channel_products(const Query (&queries)[Queries], const Side (&sides)[Sides]) {
+        std::fill_n(x_.since_start, d_stride_, 1.f);
+        for (std::int64_t r = 0; r < n_; r += block) {
+            const std::int64_t count = std::min(block, n_ - r);
+            for (const Query& q : queries) {
+                prefix(q.rows, r, count, q.before, x_.block_rows);
+                pack_strips({x_.block_rows, d_stride_}, count, r == 0 ? q.strips : x_.block_strips);
+                if (r == 0) continue;
+                for (int side = 0; side < Sides; ++side) {
+                    if (Sides > 1 || &q == queries) pack_panels({sides[side].decayed, d_stride_}, r);
+                    for (std::int64_t i = 0; i < count; i += R)
+                        strip_products(strip_row(x_.block_strips, i), r, q.p[side] + (r + i) * chunk);
+                }
+                decay_strips(x_.block_strips, x_.since_start, count, q.strips + r * dim_);
+            }
+            multiply(x_.since_start, x_.block_decay);
+            for (const Side& y : sides) {
+                for (std::int64_t s = 0; s < r; ++s) multiply(y.decayed + s * d_stride_, x_.block_decay);
+                suffix(y.rows, r, count, y.decayed + r * d_stride_);
+            }
+            for (const Query& q : queries)
+                for (int side = 0; side < Sides; ++side)
+                    for (std::int64_t t = r; t < r + count; ++t) std::fill_n(q.p[side] + t * chunk + r, block, 0.f);
+            pair_products(queries, sides, r, std::min(half, count));
+            if (count > half) {
+                half_products(queries, sides, r, count - half);
+                pair_products(queries, sides, r + half, count - half);
+            }
+        }
+    }
+
+    /// Packed strips, each channel times its decay.
+    void decay_strips(const float* strips, const float* decay, std::int64_t count, float* to) const {
+        for (std::int64_t i = 0; i < count; i += L)
+            for (std::int64_t d = 0; d < dim_; ++d)
+                (simd::load<Arch>(strips + i * dim_ + d * L) * Batch(decay[d])).store_unaligned(to + i * dim_ + d * L);
+    }
+
+    void multiply(float* row, const float* by) const {
+        for (std::int64_t d = 0; d < d_stride_; d += L)
+            (simd::load<Arch>(row + d) * simd::load<Arch>(by + d)).store_unaligned(row + d);
+    }
+
+    /// Rows first .. first + count - 1 times the decay from `first` on; block_decay is that of all of them.
+    void prefix(Rows x, std::int64_t first, std::int64_t count, bool before, float* to) {
+        for (std::int64_t d = 0; d < d_stride_; d += L) {
+            Batch w(1.f);
+            for (std::int64_t t = 0; t < count; ++t) {
+                const Batch now = w * simd::load<Arch>(x_.e + (first + t) * d_stride_ + d);
+                (simd::load<Arch>(x[first + t] + d) * (before ? w : now)).store_unaligned(to + t * d_stride_ + d);
+                w = now;
+            }
+            w.store_unaligned(x_.block_decay + d);
+        }
+    }
+
+    /// Rows first .. first + count - 1 times the decay from behind them to the last one.
+    void suffix(Rows y, std::int64_t first, std::int64_t count, float* to) const {
+        for (std::int64_t d = 0; d < d_stride_; d += L) {
+            Batch w(1.f);
+            for (std::int64_t s = count - 1; s >= 0; --s) {
+                (simd::load<Arch>(y[first + s] + d) * w).store_unaligned(to + s * d_stride_ + d);
+                w = w * simd::load<Arch>(x_.e + (first + s) * d_stride_ + d);
+            }
+        }
+    }
+
+    /// The second half of the block at r, of `count` rows, with the first.
+    template <int Queries, int Sides>
+    void half_products(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t r,
+                       std::int64_t count) {
+        for (int side = 0; side < Sides; ++side) {
+            suffix(sides[side].rows, r, half, x_.block_rows);
+            pack_panels({x_.block_rows, d_stride_}, half);
+            for (const Query& q : queries) {
+                prefix(q.rows, r + half, count, q.before, x_.block_rows);
+                pack_strips({x_.block_rows, d_stride_}, count, x_.block_strips);
+                float p[static_cast<std::size_t>(half * chunk)];
+                for (std::int64_t i = 0; i < count; i += R)
+                    strip_products(strip_row(x_.block_strips, i), half, p + i * chunk);
+                for (std::int64_t t = 0; t < count; ++t)
+                    std::copy_n(p + t * chunk, half, q.p[side] + (r + half + t) * chunk + r);
+            }
+        }
+    }
+
+    /// `count` rows from `first` on, pair by pair, the key decaying on its way down.
+    template <int Queries, int Sides>
+    void pair_products(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t first,
+                       std::int64_t count) {
+        constexpr int wide = Queries * Sides > 1 ? 4 : 8;
+        constexpr std::int64_t pairs = half * half;
+        std::fill_n(x_.pairs, Queries * Sides * pairs * L, 0.f);
+        for (std::int64_t s = 0; s < count; ++s) {
+            std::int64_t d = 0;
+            for (; d + wide * L <= d_stride_; d += wide * L) pair_column<wide>(queries, sides, d, first, s, count);
+            for (; d < d_stride_; d += L) pair_column<1>(queries, sides, d, first, s, count);
+        }
+        for (int i = 0; i < Queries * Sides; ++i) {
+            float sum[static_cast<std::size_t>(pairs)];
+            for (std::int64_t j = 0; j < pairs; j += L) {
+                Batch rows[static_cast<std::size_t>(L)];
+                simd::unrolled<static_cast<int>(L)>(
+                    [&](auto u) ATTENTA_FLATTEN { rows[u] = simd::load<Arch>(x_.pairs + (i * pairs + j + u) * L); });
+                simd::reduce_rows<Arch>(rows).store_unaligned(sum + j);
+            }
+            float* const p = queries[i / Sides].p[i % Sides] + first * chunk + first;
+            for (std::int64_t s = 0; s < count; ++s)
+                for (std::int64_t t = s; t < count; ++t) p[t * chunk + s] = sum[s * half + t];
+        }
+    }
+
+    /// pairs[query, side][s][t] += vectors d .. d + N - 1 of the products of key s with rows s .. count - 1.
+    template <int N, int Queries, int Sides>
+    void pair_column(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t d, std::int64_t first,
+                     std::int64_t s, std::int64_t count) {
+        Batch w[Sides][N];
+        simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN {
+            const float* const from = sides[y].rows[first + s] + d;
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[y][n] = simd::load<Arch>(from + n * L); });
+        });
+        const auto add = [&](std::int64_t t, auto query) ATTENTA_FLATTEN {
+            const float* const x = queries[query].rows[first + t] + d;
+            Batch sum[Sides];
+            simd::unrolled<Sides>([&](auto y)
+                                      ATTENTA_FLATTEN { sum[y] = simd::load<Arch>(pair(query * Sides + y, s, t)); });
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                const Batch v = simd::load<Arch>(x + n * L);
+                simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN { sum[y] = simd::fma<Arch>(v, w[y][n], sum[y]); });
+            });
+            simd::unrolled<Sides>([&](auto y)
+                                      ATTENTA_FLATTEN { sum[y].store_unaligned(pair(query * Sides + y, s, t)); });
+        };
+        for (std::int64_t t = s; t < count; ++t) {
+            if (t > s) {
+                simd::unrolled<Queries>([&](auto q) ATTENTA_FLATTEN {
+                    if (queries[q].before) add(t, q);
+                });
+                const float* const e = x_.e + (first + t) * d_stride_ + d;
+                simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                    const Batch decay = simd::load<Arch>(e + n * L);
+                    simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN { w[y][n] = w[y][n] * decay; });
+                });
+            }
+            simd::unrolled<Queries>([&](auto q) ATTENTA_FLATTEN {
+                if (!queries[q].before) add(t, q);
+            });
+        }
+    }
+
+    float* pair(int product, std::int64_t s, std::int64_t t) const {
+        return x_.pairs + ((product * half + s) * half + t) * L;
+    }
+};
+
+}  // namespace scan
+
+ATTENTA_END
