@@ -3,6 +3,7 @@
 #include "bench/agreement.hpp"
 #include "bench/cases.hpp"
 #include "bench/implementations.hpp"
+#include "bench/registration.hpp"
 #include "bench/reporter.hpp"
 #include "bench/roofline.hpp"
 #include "bench/sampling.hpp"
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <exception>
 #include <vector>
 
 namespace bench {
@@ -27,7 +27,7 @@ Fractions fractions(const Problem& work, double seconds, Limits limits) {
     return {compute / seconds, memory / seconds, roof / seconds};
 }
 
-void attend(benchmark::State& state, const AttendCase& c) try {
+void attend(benchmark::State& state, const AttendCase& c) {
     const Problem problem(c);
     const Implementation& who = implementation(c.impl);
     const Run run = who.prepare(problem);
@@ -53,15 +53,11 @@ void attend(benchmark::State& state, const AttendCase& c) try {
     state.counters["of_roof"] = f.roof;
     state.counters["gflops"] = problem.flops() / s.seconds * 1e-9;
     state.counters["gbytes"] = problem.bytes() / s.seconds * 1e-9;
-} catch (const std::exception& e) {
-    state.SkipWithError(e.what());
 }
 
 void register_cases(const std::vector<AttendCase>& cases, const char* family) {
     for (const AttendCase& c : cases)
-        benchmark::RegisterBenchmark(format_name(c, family).c_str(), [c](benchmark::State& state) {
-            attend(state, c);
-        })->Unit(benchmark::kMicrosecond);
+        register_benchmark(format_name(c, family), [c](benchmark::State& state) { attend(state, c); });
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
 #include "bench/attend.hpp"
 #include "bench/implementations.hpp"
-#include "bench/linear.hpp"
+#include "bench/linear/linear.hpp"
 #include "bench/reporter.hpp"
 #include "bench/roofline.hpp"
 

@@ -1,6 +1,7 @@
 #include "bench/attend.hpp"
 #include "bench/cases.hpp"
 #include "bench/problem.hpp"
+#include "bench/registration.hpp"
 #include "bench/roofline.hpp"
 #include "bench/sampling.hpp"
 
@@ -98,9 +99,7 @@ void phases(benchmark::State& state, const AttendCase& c) {
 
 void register_phases() {
     for (const AttendCase& c : phase_cases())
-        benchmark::RegisterBenchmark(format_name(c, "phases").c_str(), [c](benchmark::State& state) {
-            phases(state, c);
-        })->Unit(benchmark::kMicrosecond);
+        register_benchmark(format_name(c, "phases"), [c](benchmark::State& state) { phases(state, c); });
 }
 
 }  // namespace bench

@@ -1,5 +1,6 @@
 #include "bench/roofline.hpp"
 
+#include "bench/median.hpp"
 #include "bench/memory.hpp"
 
 #include <unistd.h>
@@ -225,8 +226,7 @@ double stream_bandwidth(int threads) {
             });
             next = (next + static_cast<std::size_t>(threads)) % slices;
         }
-        std::nth_element(seconds, seconds + rounds / 2, seconds + rounds);
-        bandwidth = std::max(bandwidth, static_cast<double>(slice) * threads / seconds[rounds / 2]);
+        bandwidth = std::max(bandwidth, static_cast<double>(slice) * threads / median(seconds));
     }
     return bandwidth;
 }

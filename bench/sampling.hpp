@@ -2,9 +2,10 @@
 // benchmarks time themselves inside a single iteration and hand their result to the Reporter.
 #pragma once
 
+#include "bench/median.hpp"
+
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <ctime>
@@ -17,12 +18,6 @@ struct Sample {
     double cpu_seconds = 0;  ///< mean, of all threads
     std::size_t runs = 0;
 };
-
-inline double median(std::vector<double>& values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
 
 /// Calls run(0), run(1), ... for 0.3 s and at least five times.
 template <class F>

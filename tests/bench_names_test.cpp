@@ -1,5 +1,5 @@
 // The names of the benchmarks, which scripts take apart.
-#include "bench/linear_names.hpp"
+#include "bench/linear/names.hpp"
 #include "bench/names.hpp"
 
 #include <gtest/gtest.h>

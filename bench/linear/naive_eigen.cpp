@@ -1,4 +1,4 @@
-#include "bench/naive_linear.hpp"
+#include "bench/linear/naive_eigen.hpp"
 
 #include <Eigen/Core>
 

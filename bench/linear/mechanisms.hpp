@@ -1,8 +1,8 @@
 // The mechanisms of the benchmarks of linear attention, by name.
 #pragma once
 
-#include "bench/linear_inputs.hpp"
-#include "bench/naive_linear.hpp"
+#include "bench/linear/inputs.hpp"
+#include "bench/linear/naive_eigen.hpp"
 
 #include <attenta/core/context.hpp>
 #include <attenta/core/linear_state.hpp>

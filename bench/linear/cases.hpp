@@ -1,7 +1,7 @@
 // Which benchmarks of linear attention there are.
 #pragma once
 
-#include "bench/linear_names.hpp"
+#include "bench/linear/names.hpp"
 
 #include <vector>
 

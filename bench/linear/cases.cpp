@@ -1,6 +1,6 @@
-#include "bench/linear_cases.hpp"
+#include "bench/linear/cases.hpp"
 
-#include "bench/linear_mechanisms.hpp"
+#include "bench/linear/mechanisms.hpp"
 
 #include <string>
 

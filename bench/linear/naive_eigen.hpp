@@ -2,7 +2,7 @@
 // updates and products of a matrix and a vector. The baseline of the benchmarks.
 #pragma once
 
-#include "bench/linear_inputs.hpp"
+#include "bench/linear/inputs.hpp"
 
 #include <attenta/core/linear_state.hpp>
 

@@ -1,8 +1,9 @@
-#include "bench/linear.hpp"
+#include "bench/linear/linear.hpp"
 
 #include "bench/implementations.hpp"
-#include "bench/linear_cases.hpp"
-#include "bench/linear_mechanisms.hpp"
+#include "bench/linear/cases.hpp"
+#include "bench/linear/mechanisms.hpp"
+#include "bench/registration.hpp"
 #include "bench/roofline.hpp"
 #include "bench/sampling.hpp"
 
@@ -15,7 +16,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <exception>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -179,29 +179,17 @@ void growth(benchmark::State& state, const GrowthCase& c) {
     state.counters["ns_per_token"] = s.seconds / static_cast<double>(c.T) * 1e9;
 }
 
-template <class Run>
-void guarded(benchmark::State& state, const Run& run) {
-    try {
-        run();
-    } catch (const std::exception& e) {
-        state.SkipWithError(e.what());
-    }
-}
-
 }  // namespace
 
 void register_linear() {
     for (const LinearCase& c : linear_cases())
-        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
-            guarded(state, [&] {
-                check(linear_mechanism(c.mechanism), c.D);
-                c.decode ? decode(state, c) : prefill(state, c);
-            });
-        })->Unit(benchmark::kMicrosecond);
+        register_benchmark(format_name(c), [c](benchmark::State& state) {
+            check(linear_mechanism(c.mechanism), c.D);
+            c.decode ? decode(state, c) : prefill(state, c);
+        });
     for (const GrowthCase& c : growth_cases())
-        benchmark::RegisterBenchmark(format_name(c).c_str(), [c](benchmark::State& state) {
-            guarded(state, [&] { growth(state, c); });
-        })->Unit(benchmark::kMillisecond);
+        register_benchmark(
+            format_name(c), [c](benchmark::State& state) { growth(state, c); }, benchmark::kMillisecond);
 }
 
 }  // namespace bench

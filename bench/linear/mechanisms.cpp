@@ -1,4 +1,4 @@
-#include "bench/linear_mechanisms.hpp"
+#include "bench/linear/mechanisms.hpp"
 
 #include <attenta/linear/delta_rule.hpp>
 #include <attenta/linear/gated_delta_rule.hpp>

@@ -1,4 +1,4 @@
-#include "bench/linear_inputs.hpp"
+#include "bench/linear/inputs.hpp"
 
 #include <attenta/linear/retention.hpp>
 
