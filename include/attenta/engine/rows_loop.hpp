@@ -37,16 +37,13 @@ class RowsLoop {
     };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t key_ahead = 8192;
-    /// Bytes of a head's values that are added at a time, and of the request before. Few rows at a time keep memory
-    /// busier, many keep outputs in registers for longer.
-    struct Turn {
-        std::int64_t bytes, ahead;
-    };
-    static constexpr Turn cached{dots ? 4096 : 32768, 12288}, streamed{dots ? 2048 : 8192, dots ? 8192 : 12288};
-    static constexpr std::int64_t cache_bytes = 16 << 20;  ///< K and V of more bytes come from memory
-    static constexpr int asked_bytes = 256;                ///< with each vector of weights
-    static constexpr std::int64_t most_shared = 3;         ///< rows of a head asked for, where they share sets of L1
+    static constexpr std::int64_t ahead = 8192;
+    /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
+    /// busier where K and V are more than a cache holds.
+    static constexpr std::int64_t cached_step = dots ? 4096 : 32768, streamed_step = dots ? 2048 : 8192,
+                                  cache_bytes = 16 << 20;
+    static constexpr int asked_bytes = 256;         ///< with each vector of weights
+    static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
@@ -65,6 +62,9 @@ public:
           q_stride_(round_up(dim_, L)),
           o_stride_(round_up(dim_v_, L)),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
+          from_memory_(job.kv.length(task.sequence) * job.kv.heads * (job.kv.k.row_bytes() + job.kv.v.row_bytes()) >
+                       cache_bytes),
+          streams_(dots && from_memory_),
           watch_(job.phases) {}
 
     void run() {
@@ -91,7 +91,7 @@ private:
     }
 
     /// Where in the block the i-th row that is read lies.
-    std::int64_t token_of(std::int64_t i) const { return dots ? simd::in_streams(i, block_.count) : i; }
+    std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams(i, block_.count) : i; }
 
     void locate_rows() {
         job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);
@@ -195,16 +195,16 @@ private:
     }
 
     /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
-    std::int64_t turns(const KvView::Side& side, std::int64_t step, std::int64_t bytes) const {
+    std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
         if (side.row_bytes() < long_row) return 0;
-        const std::int64_t heads = end_ - first_, far = bytes / (side.row_bytes() * step);
+        const std::int64_t heads = end_ - first_, far = ahead / (side.row_bytes() * step);
         return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
     }
 
     /// S[token][row] for the block, `lanes` dot products at a time.
     template <class T>
     void scores() {
-        Pass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens, key_ahead)};
+        Pass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
@@ -304,9 +304,9 @@ private:
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
         const std::byte* rows[most_values];
         std::int64_t asked = 0;
-        if (job_.values && dots) {
+        if (job_.values && dots && from_memory_) {
             const Stream values = values_of(head_);
-            std::int64_t t = turn().ahead / job_.kv.v.row_bytes();
+            std::int64_t t = ahead / job_.kv.v.row_bytes();
             while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);
         }
         simd::LaterRows<std::byte> soon{rows, rows + asked, job_.kv.v.row_bytes()};
@@ -353,16 +353,11 @@ private:
         return simd::load<Arch>(lane);
     }
 
-    Turn turn() const {
-        const std::int64_t bytes = job_.kv.k.row_bytes() + job_.kv.v.row_bytes();
-        return job_.kv.length(task_.sequence) * job_.kv.heads * bytes > cache_bytes ? streamed : cached;
-    }
-
     template <class T>
     void values() {
-        const auto [bytes, ahead] = turn();
-        const std::int64_t step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
-        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step, ahead)};
+        const std::int64_t bytes = from_memory_ ? streamed_step : cached_step,
+                           step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
+        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
                 if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
@@ -442,7 +437,9 @@ private:
     RowsScratch x_;
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
-    const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
+    const bool adjacent_;     ///< rows of neighbouring heads lie side by side in memory
+    const bool from_memory_;  ///< K and V do not fit in a cache
+    const bool streams_;      ///< their rows are taken from several places in turn, which only memory likes
     std::int64_t first_ = 0, end_ = 0, head_ = 0;
     Cover covered_[most_heads] = {};
     bool careful_ = false;
