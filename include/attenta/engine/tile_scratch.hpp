@@ -81,7 +81,7 @@ struct RowsScratch {
 
     /// `rows`: padded rows of a head.
     RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
-        const std::int64_t bundle = std::min(heads, most_heads), width = std::max(rows, most_lanes);
+        const std::int64_t bundle = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
         k_located = c.take<const std::byte*>(rows_block);
         v_located = c.take<const std::byte*>(rows_block);
         k_rows = c.take<const std::byte*>(rows_block);
@@ -92,7 +92,7 @@ struct RowsScratch {
         m = c.take<float>(heads * width);
         l = c.take<float>(heads * width);
         alpha = c.take<float>(bundle * width);
-        edit = c.take<float>(std::max(rows, most_lanes) * rows_block);
+        edit = c.take<float>(width * rows_block);
         widened = c.take<float>(8 * round_up(dim, most_lanes));
         row = c.take<MaskRow>(heads * rows);
     }
