@@ -1,3 +1,4 @@
+// The middle of a list of timings.
 #pragma once
 
 #include <algorithm>

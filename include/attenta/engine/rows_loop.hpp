@@ -8,7 +8,11 @@
 // any horizontal step. Nothing depends on the memory's layout, so results do not either.
 #pragma once
 
+#include <attenta/engine/row_streams.hpp>
 #include <attenta/engine/tile_loop.hpp>
+#include <attenta/simd/transpose.hpp>
+
+#include <type_traits>
 
 ATTENTA_BEGIN
 
@@ -26,15 +30,9 @@ class RowsLoop {
     /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
     static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
     static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
+    static_assert(tile_keys <= RowsScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
 
-    /// Rows of K or V of a head.
-    struct Stream {
-        const std::byte* const* rows = nullptr;
-        std::int64_t tokens = 0, offset = 0;
-        const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
-        const std::byte* row_or_null(std::int64_t t) const { return t < tokens ? row(t) : nullptr; }
-    };
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t ahead = 8192;
@@ -94,6 +92,7 @@ private:
     std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams(i, block_.count) : i; }
 
     void locate_rows() {
+        if (!streams_) return job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
         job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);
         for (std::int64_t i = 0; i < block_.count; ++i) {
             const std::int64_t token = token_of(i);
@@ -111,12 +110,12 @@ private:
     float* scores_of_head() const { return x_.s + (head_ - first_) * (rows_block * Rows + RowsScratch::most_lanes); }
     float* alphas() const { return x_.alpha + (head_ - first_) * width; }
 
-    Stream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
+    RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
         return {rows, block_.count, side.head_bytes(task_.head_begin + head)};
     }
-    Stream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
-    Stream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
+    RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
+    RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
 
     void load_queries() {
         std::fill_n(x_.m, heads_ * width, minus_infinity);
@@ -174,26 +173,6 @@ private:
         for (head_ = first_; head_ < end_; ++head_) f();
     }
 
-    /// A pass over the rows of the bundle's heads, which take turns of `step` tokens. Memory is asked for a row some
-    /// turns before its own: behind the end of the pass for rows of the next one (the values after the keys, the next
-    /// heads' keys after the values).
-    struct Pass {
-        Stream now[most_heads], after[most_heads];
-        std::int64_t heads, step, turns;
-    };
-    struct Later {
-        const Stream* stream;
-        std::int64_t token;
-        const std::byte* row(std::int64_t u) const { return stream ? stream->row_or_null(token + u) : nullptr; }
-    };
-    ATTENTA_ALWAYS_INLINE static Later later(const Pass& pass, std::int64_t head, std::int64_t t) {
-        if (pass.turns == 0) return {nullptr, 0};
-        head += pass.turns;
-        for (; head >= pass.heads; head -= pass.heads) t += pass.step;
-        const std::int64_t count = pass.now[0].tokens;
-        return t < count ? Later{&pass.now[head], t} : Later{&pass.after[head], t - count};
-    }
-
     /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
     std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
         if (side.row_bytes() < long_row) return 0;
@@ -201,19 +180,19 @@ private:
         return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
     }
 
-    /// S[token][row] for the block, `lanes` dot products at a time.
+    /// S[token][row] for the block.
     template <class T>
     void scores() {
-        Pass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens)};
+        RowPass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
-            pass.after[head_ - first_] = job_.values ? values_of(head_) : Stream{};
+            pass.after[head_ - first_] = job_.values ? values_of(head_) : RowStream{};
         });
         const std::int64_t last = block_.count - 1;
         for (std::int64_t t = 0; t <= last; t += score_tokens) {
             for_heads([&] {
-                const Stream& now = pass.now[head_ - first_];
-                const Later after = later(pass, head_ - first_, t);
+                const RowStream& now = pass.now[head_ - first_];
+                const RowPass::Later after = pass.later(head_ - first_, t);
                 const T *k[score_tokens], *next[score_tokens];
                 for (std::int64_t u = 0; u < score_tokens; ++u) {
                     k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
@@ -226,6 +205,8 @@ private:
             });
         }
     }
+
+    // The kernels' callers are not inlined: on their own they keep everything in registers.
 
     template <class T>
     [[gnu::noinline]] void tile_of_scores(const T* const* k, const T* const* next, float* out) const {
@@ -245,7 +226,6 @@ private:
         if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
     }
 
-    /// Not inlined: on its own it keeps everything in registers.
     template <class T>
     [[gnu::noinline]] void dot_products(const T* const* k, const T* const* next, float* out) const {
         for (int first = 0; first < Rows; first += dot_part) {
@@ -269,7 +249,7 @@ private:
             for (std::int64_t r = 0; r < rows_; ++r)
                 for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
         else
-            transpose(s, Rows, block_.count, x_.edit, rows_block, rows_);
+            simd::transpose_rows<Arch>(s, Rows, block_.count, rows_, x_.edit, rows_block);
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -282,21 +262,7 @@ private:
             if constexpr (dots)
                 for (std::int64_t i = 0; i < block_.count; ++i) s[i * Rows + r] = x_.edit[r * rows_block + token_of(i)];
         }
-        if constexpr (!dots) transpose(x_.edit, rows_block, rows_, s, Rows, block_.count);
-    }
-
-    /// y[j][i] = x[i][j] for whole vectors of both.
-    static void transpose(const float* x, std::int64_t x_stride, std::int64_t rows, float* y, std::int64_t y_stride,
-                          std::int64_t columns) {
-        for (std::int64_t i = 0; i < rows; i += L)
-            for (std::int64_t j = 0; j < columns; j += L) {
-                Batch block[static_cast<std::size_t>(L)];
-                simd::unrolled<static_cast<int>(L)>(
-                    [&](auto u) ATTENTA_FLATTEN { block[u] = simd::load<Arch>(x + (i + u) * x_stride + j); });
-                simd::transpose<Arch>(block);
-                simd::unrolled<static_cast<int>(L)>(
-                    [&](auto u) ATTENTA_FLATTEN { block[u].store_unaligned(y + (j + u) * y_stride + i); });
-            }
+        if constexpr (!dots) simd::transpose_rows<Arch>(x_.edit, rows_block, rows_, block_.count, s, Rows);
     }
 
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
@@ -305,7 +271,7 @@ private:
         const std::byte* rows[most_values];
         std::int64_t asked = 0;
         if (job_.values && dots && from_memory_) {
-            const Stream values = values_of(head_);
+            const RowStream values = values_of(head_);
             std::int64_t t = ahead / job_.kv.v.row_bytes();
             while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);
         }
@@ -357,7 +323,7 @@ private:
     void values() {
         const std::int64_t bytes = from_memory_ ? streamed_step : cached_step,
                            step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
-        Pass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
+        RowPass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {
             for (std::int64_t r = 0; r < rows_; ++r)
                 if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
@@ -376,10 +342,10 @@ private:
     }
 
     template <class T>
-    [[gnu::noinline]] void add_values(const Pass& pass, std::int64_t t, std::int64_t n) const {
+    [[gnu::noinline]] void add_values(const RowPass& pass, std::int64_t t, std::int64_t n) const {
         const std::byte *v[most_values], *next[most_values];
-        const Stream& now = pass.now[head_ - first_];
-        const Later after = later(pass, head_ - first_, t);
+        const RowStream& now = pass.now[head_ - first_];
+        const RowPass::Later after = pass.later(head_ - first_, t);
         for (std::int64_t i = 0; i < n; ++i) {
             v[i] = now.row(t + i);
             const std::byte* asked = after.row(i);
@@ -402,7 +368,7 @@ private:
     }
 
     template <class T>
-    void careful_values(const Stream& values, std::int64_t t, std::int64_t n) const {
+    void careful_values(const RowStream& values, std::int64_t t, std::int64_t n) const {
         for (std::int64_t r = 0; r < rows_; ++r)
             for (std::int64_t i = t; i < t + n; ++i)
                 if (scores_of_head()[i * Rows + r] != 0.f)

@@ -74,7 +74,7 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 }
 
 struct RowsScratch {
-    static constexpr std::int64_t most_lanes = 16, most_heads = 8;
+    static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8;
     const std::byte **k_located, **v_located, **k_rows, **v_rows;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     MaskRow* row;
@@ -93,7 +93,7 @@ struct RowsScratch {
         l = c.take<float>(heads * width);
         alpha = c.take<float>(bundle * width);
         edit = c.take<float>(width * rows_block);
-        widened = c.take<float>(8 * round_up(dim, most_lanes));
+        widened = c.take<float>(most_keys * round_up(dim, most_lanes));
         row = c.take<MaskRow>(heads * rows);
     }
 };

@@ -1,4 +1,4 @@
-// lanes × lanes transposition in registers.
+// lanes × lanes transposition in registers, and of rows in memory by it.
 #pragma once
 
 #include <attenta/simd/arch.hpp>
@@ -74,6 +74,20 @@ ATTENTA_ALWAYS_INLINE void transpose(Batch<Arch> (&rows)[4]) {
     rows[3] = _mm_movehl_ps(cd_high, ab_high);
 }
 #endif
+
+/// y[j][i] = x[i][j] in blocks of whole vectors: both are read and written up to the next multiple of lanes.
+template <class Arch>
+void transpose_rows(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t columns, float* y,
+                    std::int64_t y_stride) {
+    constexpr int L = static_cast<int>(lanes<Arch>);
+    for (std::int64_t i = 0; i < rows; i += L)
+        for (std::int64_t j = 0; j < columns; j += L) {
+            Batch<Arch> block[static_cast<std::size_t>(L)];
+            unrolled<L>([&](auto u) ATTENTA_FLATTEN { block[u] = load<Arch>(x + (i + u) * x_stride + j); });
+            transpose<Arch>(block);
+            unrolled<L>([&](auto u) ATTENTA_FLATTEN { block[u].store_unaligned(y + (j + u) * y_stride + i); });
+        }
+}
 
 }  // namespace simd
 
