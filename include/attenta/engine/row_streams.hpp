@@ -2,7 +2,9 @@
 #pragma once
 
 #include <attenta/engine/tile_scratch.hpp>
+#include <attenta/simd/rows.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -10,12 +12,17 @@ ATTENTA_BEGIN
 
 namespace tile {
 
-/// Rows of K or V of a head.
+/// Rows of K or V of a head. Kernels get the table of rows and the offset: addresses that were stored a moment ago would
+/// have to wait for everything before them, and the next loads with them.
 struct RowStream {
     const std::byte* const* rows = nullptr;
     std::int64_t tokens = 0, offset = 0;
     const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
-    const std::byte* row_or_null(std::int64_t t) const { return t < tokens ? row(t) : nullptr; }
+    /// Up to n rows of `dim` elements of type T from token t on.
+    template <class T>
+    simd::LaterRows<T> later(std::int64_t t, std::int64_t n, std::int64_t dim) const {
+        return {rows + t, rows + t + std::clamp<std::int64_t>(tokens - t, 0, n), offset, dim};
+    }
 };
 
 /// A pass over the rows of a bundle's heads, which take turns of `step` tokens. Memory is asked for a row some turns
@@ -25,18 +32,15 @@ struct RowPass {
     RowStream now[RowsScratch::most_heads], after[RowsScratch::most_heads];
     std::int64_t heads, step, turns;
 
-    struct Later {
-        const RowStream* stream;
-        std::int64_t token;
-        const std::byte* row(std::int64_t u) const { return stream ? stream->row_or_null(token + u) : nullptr; }
-    };
-    /// What to ask for while `head` takes its turn at token t.
-    ATTENTA_ALWAYS_INLINE Later later(std::int64_t head, std::int64_t t) const {
-        if (turns == 0) return {nullptr, 0};
+    /// What to ask for while `head` takes its turn of n tokens at t.
+    template <class T>
+    ATTENTA_ALWAYS_INLINE simd::LaterRows<T> later(std::int64_t head, std::int64_t t, std::int64_t n,
+                                                   std::int64_t dim) const {
+        if (turns == 0) return {};
         head += turns;
         for (; head >= heads; head -= heads) t += step;
         const std::int64_t count = now[0].tokens;
-        return t < count ? Later{&now[head], t} : Later{&after[head], t - count};
+        return t < count ? now[head].later<T>(t, n, dim) : after[head].later<T>(t - count, n, dim);
     }
 };
 

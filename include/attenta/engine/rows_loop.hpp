@@ -40,7 +40,7 @@ class RowsLoop {
     /// busier where K and V are more than a cache holds.
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768, streamed_step = dots ? 2048 : 8192,
                                   cache_bytes = 16 << 20;
-    static constexpr int asked_bytes = 256;         ///< with each vector of weights
+    static constexpr int asked_bytes = 128;         ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
@@ -92,13 +92,15 @@ private:
     std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams(i, block_.count) : i; }
 
     void locate_rows() {
-        if (!streams_) return job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
-        job_.kv.locate(task_.sequence, block_.begin, block_.count, x_.k_located, x_.v_located);
-        for (std::int64_t i = 0; i < block_.count; ++i) {
-            const std::int64_t token = token_of(i);
-            x_.k_rows[i] = x_.k_located[token];
-            x_.v_rows[i] = x_.v_located[token];
+        const std::byte** const k = streams_ ? x_.k_located : x_.k_rows;
+        const std::byte** const v = streams_ ? x_.v_located : x_.v_rows;
+        job_.kv.locate(task_.sequence, block_.begin, block_.count, k, v);
+        for (std::int64_t i = 0; streams_ && i < block_.count; ++i) {
+            x_.k_rows[i] = k[token_of(i)];
+            x_.v_rows[i] = v[token_of(i)];
         }
+        // The last scores are computed in whole groups, too.
+        std::fill_n(x_.k_rows + block_.count, score_tokens, x_.k_rows[block_.count - 1]);
     }
 
     const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
@@ -188,20 +190,14 @@ private:
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : RowStream{};
         });
-        const std::int64_t last = block_.count - 1;
-        for (std::int64_t t = 0; t <= last; t += score_tokens) {
+        for (std::int64_t t = 0; t < block_.count; t += score_tokens) {
             for_heads([&] {
                 const RowStream& now = pass.now[head_ - first_];
-                const RowPass::Later after = pass.later(head_ - first_, t);
-                const T *k[score_tokens], *next[score_tokens];
-                for (std::int64_t u = 0; u < score_tokens; ++u) {
-                    k[u] = reinterpret_cast<const T*>(now.row(std::min(t + u, last)));
-                    next[u] = reinterpret_cast<const T*>(after.row(u));
-                }
+                const auto later = pass.later<T>(head_ - first_, t, score_tokens, dim_);
                 if constexpr (dots)
-                    dot_products<T>(k, next, scores_of_head() + t * Rows);
+                    dot_products<T>(now.rows + t, now.offset, later, scores_of_head() + t * Rows);
                 else
-                    tile_of_scores<T>(k, next, scores_of_head() + t * Rows);
+                    tile_of_scores<T>(now.rows + t, now.offset, later, scores_of_head() + t * Rows);
             });
         }
     }
@@ -209,17 +205,18 @@ private:
     // The kernels' callers are not inlined: on their own they keep everything in registers.
 
     template <class T>
-    [[gnu::noinline]] void tile_of_scores(const T* const* k, const T* const* next, float* out) const {
+    [[gnu::noinline]] void tile_of_scores(const std::byte* const* k, std::int64_t offset, simd::LaterRows<T> later,
+                                          float* out) const {
         const float* keys[tile_keys];
         for (int u = 0; u < tile_keys; ++u) {
+            const T* const row = reinterpret_cast<const T*>(k[u] + offset);
             if constexpr (std::is_same_v<T, float>) {
-                keys[u] = k[u];
+                keys[u] = row;
             } else {
                 keys[u] = x_.widened + u * q_stride_;
-                simd::widen_row<Arch>(k[u], x_.widened + u * q_stride_, dim_);
+                simd::widen_row<Arch>(row, x_.widened + u * q_stride_, dim_);
             }
         }
-        simd::LaterRows<T> later{next, next + tile_keys, dim_};
         std::int64_t r = 0;
         for (; r + L < rows_; r += 2 * L)
             simd::score_keys<Arch, tile_keys, 2>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
@@ -227,10 +224,11 @@ private:
     }
 
     template <class T>
-    [[gnu::noinline]] void dot_products(const T* const* k, const T* const* next, float* out) const {
+    [[gnu::noinline]] void dot_products(const std::byte* const* k, std::int64_t offset, const simd::LaterRows<T>& later,
+                                        float* out) const {
         for (int first = 0; first < Rows; first += dot_part) {
-            const Batch products =
-                simd::dot_rows<Arch, dot_part, T>(k, first == 0 ? next : nullptr, queries() + first * q_stride_, dim_);
+            const Batch products = simd::dot_rows<Arch, dot_part, T>(
+                k, offset, first == 0 ? later : simd::LaterRows<T>{}, queries() + first * q_stride_, dim_);
             if constexpr (Rows == dot_part) {
                 products.store_unaligned(out);
             } else {
@@ -268,14 +266,10 @@ private:
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
     void weights() {
         const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
-        const std::byte* rows[most_values];
-        std::int64_t asked = 0;
-        if (job_.values && dots && from_memory_) {
-            const RowStream values = values_of(head_);
-            std::int64_t t = ahead / job_.kv.v.row_bytes();
-            while (t < values.tokens && asked < most_values) rows[asked++] = values.row(t++);
-        }
-        simd::LaterRows<std::byte> soon{rows, rows + asked, job_.kv.v.row_bytes()};
+        const RowStream values = values_of(head_);
+        const std::int64_t bytes = job_.kv.v.row_bytes();
+        simd::LaterRows<std::byte> soon;
+        if (job_.values && dots && from_memory_) soon = values.later<std::byte>(ahead / bytes, most_values, bytes);
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t v = 0; v * L < rows_; ++v) {
             float* const s = scores_of_head() + v * L;
@@ -343,17 +337,15 @@ private:
 
     template <class T>
     [[gnu::noinline]] void add_values(const RowPass& pass, std::int64_t t, std::int64_t n) const {
-        const std::byte *v[most_values], *next[most_values];
         const RowStream& now = pass.now[head_ - first_];
-        const RowPass::Later after = pass.later(head_ - first_, t);
-        for (std::int64_t i = 0; i < n; ++i) {
-            v[i] = now.row(t + i);
-            const std::byte* asked = after.row(i);
-            next[i] = asked ? asked : v[i];
-        }
+        const std::byte* const* const v = now.rows + t;
+        const auto later = pass.later<T>(head_ - first_, t, n, dim_v_);
+        const bool whole = later.end - later.row == n;  // else the rows themselves, again
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
-            simd::add_values<Arch, R, T>(v, r == 0 ? next : v, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
-                                         outputs() + r * o_stride_, o_stride_);
+            const bool asks = whole && r == 0;
+            simd::add_values<Arch, R, T>(v, now.offset, asks ? later.row : v, asks ? later.offset : now.offset, n,
+                                         scores_of_head() + t * Rows + r, Rows, dim_v_, outputs() + r * o_stride_,
+                                         o_stride_);
         };
         std::int64_t r = 0;
         if constexpr (!dots) {

@@ -84,7 +84,7 @@ struct RowsScratch {
         const std::int64_t bundle = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
         k_located = c.take<const std::byte*>(rows_block);
         v_located = c.take<const std::byte*>(rows_block);
-        k_rows = c.take<const std::byte*>(rows_block);
+        k_rows = c.take<const std::byte*>(rows_block + most_lanes);
         v_rows = c.take<const std::byte*>(rows_block);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));

@@ -141,10 +141,10 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
         }
 }
 
-/// Memory answers several streams faster than one: the i-th of n rows when they are taken from four parts in turn.
+/// Memory answers two streams faster than one: the i-th of n rows when they are taken from two halves in turn.
 constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n) {
-    const std::int64_t part = n / 4;
-    return i < 4 * part ? i % 4 * part + i / 4 : i;
+    const std::int64_t half = n / 2;
+    return i < 2 * half ? i % 2 * half + i / 2 : i;
 }
 
 /// Asks for the lines of N elements.
@@ -173,31 +173,34 @@ private:
 /// Rows that will be needed later, asked for piece by piece in their own order.
 template <class T>
 struct LaterRows {
-    const T *const *row, *const *end;
-    std::int64_t dim, at = 0;
+    const std::byte *const *row = nullptr, *const *end = nullptr;
+    std::int64_t offset = 0, dim = 0, at = 0;
 
     /// The next N elements; the last piece of a row is a bit longer than the others.
     template <int N>
     ATTENTA_ALWAYS_INLINE void ask() {
         if (row == end) return;
-        if (*row) simd::ask<N>(*row + at);
+        const T* const x = reinterpret_cast<const T*>(*row + offset);
+        simd::ask<N>(x + at);
         at += N;
         if (at + N <= dim) return;
-        if (*row && at < dim) simd::ask<N>(*row + at);
+        if (at < dim) simd::ask<N>(x + at);
         ++row;
         at = 0;
     }
 };
 
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
-/// k[u]·q[r]. Queries are loaded once for all keys. Asks for the rows `next` (or null) on the way, a few lines at a
-/// time: a burst of requests would stop the work until memory has answered.
+/// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Asks for later rows on the
+/// way, a few lines at a time: a burst of requests would stop the work until memory has answered.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* next, const float* q, std::int64_t dim) {
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows<T> later,
+                                           const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L>([&](auto i) ATTENTA_FLATTEN { sum[i] = Batch<Arch>(0.f); });
-    LaterRows<T> later{next, next ? next + L / Rows : next, dim};
+    const T* key[L / Rows];
+    unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN { key[u] = reinterpret_cast<const T*>(k[u] + offset); });
     // Vectors c .. c + N - 1 of all keys.
     const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
         Batch<Arch> query[N * Rows];
@@ -205,7 +208,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const T* const* k, const T* const* ne
         unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
             if constexpr (N == Long) later.template ask<N * L>();
             unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                const Batch<Arch> x = read(k[u] + c + n * L);
+                const Batch<Arch> x = read(key[u] + c + n * L);
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                     sum[u * Rows + r] = fma<Arch>(x, query[n * Rows + r], sum[u * Rows + r]);
                 });
@@ -258,11 +261,11 @@ ATTENTA_ALWAYS_INLINE void score_keys(const float* const* k, const float* q, std
 }
 
 /// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` on
-/// the way; o is [Rows][o_stride], padded to whole vectors.
+/// the way; all rows lie behind their addresses by an offset of bytes; o is [Rows][o_stride], padded to whole vectors.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte* const* next, std::int64_t keys,
-                                      const float* p, std::int64_t p_stride, std::int64_t dim, float* o,
-                                      std::int64_t o_stride) {
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, const std::byte* const* next,
+                                      std::int64_t next_offset, std::int64_t keys, const float* p,
+                                      std::int64_t p_stride, std::int64_t dim, float* o, std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
                   Wide = (TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 : 8) / Rows;
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
@@ -272,8 +275,8 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, const std::byte
             unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
         });
         for (std::int64_t i = 0; i < keys; ++i) {
-            const T* row = reinterpret_cast<const T*>(v[i]) + c;
-            ask<N * L>(reinterpret_cast<const T*>(next[i]) + c);
+            const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
+            ask<N * L>(reinterpret_cast<const T*>(next[i] + next_offset) + c);
             Batch<Arch> x[N];
             unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
