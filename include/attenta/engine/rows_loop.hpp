@@ -89,7 +89,7 @@ private:
     }
 
     /// Where in the block the i-th row that is read lies.
-    std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams(i, block_.count) : i; }
+    std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams<2>(i, block_.count) : i; }
 
     void locate_rows() {
         const std::byte** const k = streams_ ? x_.k_located : x_.k_rows;
@@ -192,12 +192,10 @@ private:
         });
         for (std::int64_t t = 0; t < block_.count; t += score_tokens) {
             for_heads([&] {
-                const RowStream& now = pass.now[head_ - first_];
-                const auto later = pass.later<T>(head_ - first_, t, score_tokens, dim_);
                 if constexpr (dots)
-                    dot_products<T>(now.rows + t, now.offset, later, scores_of_head() + t * Rows);
+                    dot_products<T>(pass, t);
                 else
-                    tile_of_scores<T>(now.rows + t, now.offset, later, scores_of_head() + t * Rows);
+                    tile_of_scores<T>(pass, t);
             });
         }
     }
@@ -205,11 +203,13 @@ private:
     // The kernels' callers are not inlined: on their own they keep everything in registers.
 
     template <class T>
-    [[gnu::noinline]] void tile_of_scores(const std::byte* const* k, std::int64_t offset, simd::LaterRows<T> later,
-                                          float* out) const {
+    [[gnu::noinline]] void tile_of_scores(const RowPass& pass, std::int64_t t) const {
+        const RowStream& now = pass.now[head_ - first_];
+        auto later = pass.later<T>(head_ - first_, t, tile_keys, dim_);
+        float* const out = scores_of_head() + t * Rows;
         const float* keys[tile_keys];
         for (int u = 0; u < tile_keys; ++u) {
-            const T* const row = reinterpret_cast<const T*>(k[u] + offset);
+            const T* const row = reinterpret_cast<const T*>(now.row(t + u));
             if constexpr (std::is_same_v<T, float>) {
                 keys[u] = row;
             } else {
@@ -224,11 +224,14 @@ private:
     }
 
     template <class T>
-    [[gnu::noinline]] void dot_products(const std::byte* const* k, std::int64_t offset, const simd::LaterRows<T>& later,
-                                        float* out) const {
+    [[gnu::noinline]] void dot_products(const RowPass& pass, std::int64_t t) const {
+        const RowStream& now = pass.now[head_ - first_];
+        const auto later = pass.later<T>(head_ - first_, t, score_tokens, dim_);
+        float* const out = scores_of_head() + t * Rows;
         for (int first = 0; first < Rows; first += dot_part) {
-            const Batch products = simd::dot_rows<Arch, dot_part, T>(
-                k, offset, first == 0 ? later : simd::LaterRows<T>{}, queries() + first * q_stride_, dim_);
+            const Batch products =
+                simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, first == 0 ? later : simd::LaterRows<T>{},
+                                                  queries() + first * q_stride_, dim_);
             if constexpr (Rows == dot_part) {
                 products.store_unaligned(out);
             } else {

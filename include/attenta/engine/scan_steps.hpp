@@ -130,7 +130,7 @@ protected:
         // Meanwhile the next head's state may come.
         const float* const next = in_place_ && head_ + 1 < job_.state_heads ? state + dim_ * stride : nullptr;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            if (next) simd::ask<N * L>(next + simd::in_streams(d, dim_) * stride);
+            if (next) simd::ask<N * L>(next + simd::in_streams<4>(d, dim_) * stride);
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch old = simd::load<Arch>(state + n * L);
