@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 ATTENTA_BEGIN
 
@@ -36,15 +37,16 @@ protected:
         std::fill_n(x_.since_start, d_stride_, 1.f);
         for (std::int64_t r = 0; r < n_; r += block) {
             const std::int64_t count = std::min(block, n_ - r);
+            if (r > 0) {
+                Rows decayed[Sides];
+                for (int side = 0; side < Sides; ++side) decayed[side] = {sides[side].decayed, d_stride_};
+                pack_sides(decayed, r, block);
+            }
             for (const Query& q : queries) {
                 prefix(q.rows, r, count, q.before, x_.block_rows);
                 pack_strips({x_.block_rows, d_stride_}, count, r == 0 ? q.strips : x_.block_strips);
                 if (r == 0) continue;
-                for (int side = 0; side < Sides; ++side) {
-                    if (Sides > 1 || &q == queries) pack_panels({sides[side].decayed, d_stride_}, r);
-                    for (std::int64_t i = 0; i < count; i += R)
-                        strip_products(strip_row(x_.block_strips, i), r, q.p[side] + (r + i) * chunk);
-                }
+                for (std::int64_t i = 0; i < count; i += R) side_products<Sides>(i, R, r, block, q, r + i, 0);
                 decay_strips(x_.block_strips, x_.since_start, count, q.strips + r * dim_);
             }
             multiply(x_.since_start, x_.block_decay);
@@ -75,27 +77,73 @@ protected:
             (simd::load<Arch>(row + d) * simd::load<Arch>(by + d)).store_unaligned(row + d);
     }
 
+    /// f<N>(d) for vectors d .. d + N - 1 of all channels: several at a time keep to the order of memory.
+    template <class F>
+    ATTENTA_ALWAYS_INLINE void for_vectors(F&& f) const {
+        constexpr int wide = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
+        std::int64_t d = 0;
+        for (; d + wide * L <= d_stride_; d += wide * L) f(std::integral_constant<int, wide>{}, d);
+        for (; d < d_stride_; d += L) f(std::integral_constant<int, 1>{}, d);
+    }
+
     /// Rows first .. first + count - 1 times the decay from `first` on; block_decay is that of all of them.
     void prefix(Rows x, std::int64_t first, std::int64_t count, bool before, float* to) {
-        for (std::int64_t d = 0; d < d_stride_; d += L) {
-            Batch w(1.f);
+        for_vectors([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
+            Batch w[N];
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[n] = Batch(1.f); });
             for (std::int64_t t = 0; t < count; ++t) {
-                const Batch now = w * simd::load<Arch>(x_.e + (first + t) * d_stride_ + d);
-                (simd::load<Arch>(x[first + t] + d) * (before ? w : now)).store_unaligned(to + t * d_stride_ + d);
-                w = now;
+                const float *const row = x[first + t] + d, *const e = x_.e + (first + t) * d_stride_ + d;
+                float* const out = to + t * d_stride_ + d;
+                simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                    const Batch now = w[n] * simd::load<Arch>(e + n * L);
+                    (simd::load<Arch>(row + n * L) * (before ? w[n] : now)).store_unaligned(out + n * L);
+                    w[n] = now;
+                });
             }
-            w.store_unaligned(x_.block_decay + d);
-        }
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[n].store_unaligned(x_.block_decay + d + n * L); });
+        });
     }
 
     /// Rows first .. first + count - 1 times the decay from behind them to the last one.
     void suffix(Rows y, std::int64_t first, std::int64_t count, float* to) const {
-        for (std::int64_t d = 0; d < d_stride_; d += L) {
-            Batch w(1.f);
+        for_vectors([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
+            Batch w[N];
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[n] = Batch(1.f); });
             for (std::int64_t s = count - 1; s >= 0; --s) {
-                (simd::load<Arch>(y[first + s] + d) * w).store_unaligned(to + s * d_stride_ + d);
-                w = w * simd::load<Arch>(x_.e + (first + s) * d_stride_ + d);
+                const float *const row = y[first + s] + d, *const e = x_.e + (first + s) * d_stride_ + d;
+                float* const out = to + s * d_stride_ + d;
+                simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                    (simd::load<Arch>(row + n * L) * w[n]).store_unaligned(out + n * L);
+                    w[n] = w[n] * simd::load<Arch>(e + n * L);
+                });
             }
+        });
+    }
+
+    /// Keys of all sides in common panels: `group` of the first side, as many of the next.
+    template <int Sides>
+    void pack_sides(const Rows (&sides)[Sides], std::int64_t count, std::int64_t group) {
+        const std::byte** row = x_.rows;
+        for (std::int64_t s = 0; s < count; s += group)
+            for (const Rows& side : sides)
+                for (std::int64_t u = 0; u < group; ++u) *row++ = reinterpret_cast<const std::byte*>(side[s + u]);
+        simd::pack_keys<Arch, Base::vectors, float>(x_.rows, 0, count * Sides, dim_, x_.panels);
+    }
+
+    /// Row i of block_strips and the R - 1 behind it with `keys` packed keys of each side. The first `rows` are P's rows
+    /// from t on, of keys from s on.
+    template <int Sides>
+    void side_products(std::int64_t i, std::int64_t rows, std::int64_t keys, std::int64_t group, const Query& q,
+                       std::int64_t t, std::int64_t s) const {
+        const float* const strip = strip_row(x_.block_strips, i);
+        if (Sides == 1 && group % L == 0) return strip_products(strip, keys, q.p[0] + t * chunk + s, chunk);
+        float p[static_cast<std::size_t>(R * 2 * chunk)];
+        strip_products(strip, keys * Sides, p, 2 * chunk);
+        for (std::int64_t u = 0; u < rows; ++u) {
+            const float* from = p + u * 2 * chunk;
+            for (std::int64_t g = 0; g < keys; g += group)
+                for (int side = 0; side < Sides; ++side, from += group)
+                    std::copy_n(from, group, q.p[side] + (t + u) * chunk + s + g);
         }
     }
 
@@ -103,19 +151,19 @@ protected:
     template <int Queries, int Sides>
     void half_products(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t r,
                        std::int64_t count) {
+        Rows decayed[Sides];
         for (int side = 0; side < Sides; ++side) {
-            suffix(sides[side].rows, r, half, x_.block_rows);
-            pack_panels({x_.block_rows, d_stride_}, half);
-            for (const Query& q : queries) {
-                prefix(q.rows, r + half, count, q.before, x_.block_rows);
-                pack_strips({x_.block_rows, d_stride_}, count, x_.block_strips);
-                float p[static_cast<std::size_t>(half * chunk)];
-                for (std::int64_t i = 0; i < count; i += R)
-                    strip_products(strip_row(x_.block_strips, i), half, p + i * chunk);
-                for (std::int64_t t = 0; t < count; ++t)
-                    std::copy_n(p + t * chunk, half, q.p[side] + (r + half + t) * chunk + r);
-            }
+            decayed[side] = {x_.block_rows + side * half * d_stride_, d_stride_};
+            suffix(sides[side].rows, r, half, x_.block_rows + side * half * d_stride_);
         }
+        pack_sides(decayed, half, half);
+        for (int i = 0; i < Queries; ++i)
+            prefix(queries[i].rows, r + half, count, queries[i].before, x_.block_rows + i * half * d_stride_);
+        pack_strips({x_.block_rows, d_stride_}, (Queries - 1) * half + count, x_.block_strips);
+        for (int i = 0; i < Queries; ++i)
+            for (std::int64_t t = 0; t < count; t += R)
+                side_products<Sides>(i * half + t, std::min<std::int64_t>(R, count - t), half, half, queries[i],
+                                     r + half + t, r);
     }
 
     /// `count` rows from `first` on, pair by pair, the key decaying on its way down.
@@ -124,7 +172,6 @@ protected:
                        std::int64_t count) {
         constexpr int wide = Queries * Sides > 1 ? 4 : 8;
         constexpr std::int64_t pairs = half * half;
-        std::fill_n(x_.pairs, Queries * Sides * pairs * L, 0.f);
         for (std::int64_t s = 0; s < count; ++s) {
             std::int64_t d = 0;
             for (; d + wide * L <= d_stride_; d += wide * L) pair_column<wide>(queries, sides, d, first, s, count);
@@ -144,7 +191,8 @@ protected:
         }
     }
 
-    /// pairs[query, side][s][t] += vectors d .. d + N - 1 of the products of key s with rows s .. count - 1.
+    /// pairs[query, side][s][t] += vectors d .. d + N - 1 of the products of key s with rows s .. count - 1, which start
+    /// at d = 0.
     template <int N, int Queries, int Sides>
     void pair_column(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t d, std::int64_t first,
                      std::int64_t s, std::int64_t count) {
@@ -156,8 +204,9 @@ protected:
         const auto add = [&](std::int64_t t, auto query) ATTENTA_FLATTEN {
             const float* const x = queries[query].rows[first + t] + d;
             Batch sum[Sides];
-            simd::unrolled<Sides>([&](auto y)
-                                      ATTENTA_FLATTEN { sum[y] = simd::load<Arch>(pair(query * Sides + y, s, t)); });
+            simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN {
+                sum[y] = d == 0 ? Batch(0.f) : simd::load<Arch>(pair(query * Sides + y, s, t));
+            });
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch v = simd::load<Arch>(x + n * L);
                 simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN { sum[y] = simd::fma<Arch>(v, w[y][n], sum[y]); });

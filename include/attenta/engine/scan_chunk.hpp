@@ -214,15 +214,18 @@ protected:
     }
 
     /// P[row][key] of one strip for keys below `keys`.
-    void strip_products(const float* strip, std::int64_t keys, float* p) const {
+    void strip_products(const float* strip, std::int64_t keys, float* p, std::int64_t p_stride) const {
         for (std::int64_t key = 0; key < keys; key += W) {
-            const float* const panel = x_.panels + key * dim_;
+            const auto multiply = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
+                simd::RegisterTile<Arch, R, N> tile;
+                tile.zero();
+                tile.template add<1>(strip, lanes, x_.panels + key * dim_, W, dim_);
+                tile.store(p + key, p_stride);
+            };
             if (keys - key > L)
-                simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::zero>(strip, panel, W, dim_, p + key,
-                                                                                   chunk, nullptr);
+                multiply(std::integral_constant<int, vectors>{});
             else
-                simd::register_tile<Arch, R, 1, 1, lanes, simd::Start::zero>(strip, panel, W, dim_, p + key, chunk,
-                                                                             nullptr);
+                multiply(std::integral_constant<int, 1>{});
         }
     }
 

@@ -120,7 +120,7 @@ private:
     /// Products with one decay for all channels: P = (X Kᵀ) ⊙ decays, zero above the diagonal, with `strict` on it too.
     void plain_products(const float* strips, bool strict, float* p) const {
         for (std::int64_t i = 0; i < n_; i += R) {
-            strip_products(strip_row(strips, i), std::min(i + R, n_), p + i * chunk);
+            strip_products(strip_row(strips, i), std::min(i + R, n_), p + i * chunk, chunk);
             for (std::int64_t t = i; t < std::min(i + R, n_); ++t) {
                 const std::int64_t seen = t + (strict ? 0 : 1);
                 for (std::int64_t s = 0; s < round_up(i + R, L); s += L) {
@@ -174,20 +174,23 @@ private:
         const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
         float* const n = x_.n + (panel * chunk + i) * W;
         const float *const all = x_.n + panel * chunk * W, *const v = x_.v + panel * chunk * W;
-        simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::zero>(strip_row(x_.strips, i), state_panel(panel),
-                                                                           W, dim_, n, W, nullptr);
-        if (r_.update == Update::low_rank)
-            simd::register_tile<Arch, R, vectors, chunk, 1, simd::Start::keep>(x_.inner + i * chunk, v, W, i, n, W,
-                                                                               nullptr);
-        else
+        simd::RegisterTile<Arch, R, vectors> tile;
+        tile.zero();
+        tile.template add<1>(strip_row(x_.strips, i), lanes, state_panel(panel), W, dim_);
+        if (r_.update == Update::low_rank) {
+            tile.template add<chunk>(x_.inner + i * chunk, 1, v, W, i);
+        } else {
+            tile.store(n, W);
             for (std::int64_t t = 0; t < rows; ++t) {
                 const Batch b(beta(span_.begin + i + t)), e(by_channel_ ? 1.f : x_.from_start[i + t]);
                 for (std::int64_t c = 0; c < W; c += L)
                     (b * (simd::load<Arch>(v + (i + t) * W + c) - e * simd::load<Arch>(n + t * W + c)))
                         .store_unaligned(n + t * W + c);
             }
-        simd::register_tile<Arch, R, vectors, chunk, 1, simd::Start::keep>(x_.solve + i * chunk, all, W, i, n, W,
-                                                                           nullptr);
+            tile.load(n, W);
+        }
+        tile.template add<chunk>(x_.solve + i * chunk, 1, all, W, i);
+        tile.store(n, W);
         for (std::int64_t t = 1; t < rows; ++t)
             for (std::int64_t s = 0; s < t; ++s) {
                 const std::int64_t pair = (i + t) * chunk + i + s;
@@ -255,21 +258,17 @@ private:
     /// Sums of rows i .. i + Rows - 1 of a panel over the state and tokens below `depth`.
     template <int Rows>
     void read_rows(std::int64_t panel, std::int64_t i, std::int64_t depth) const {
-        const float *const strip = strip_row(x_.query_strips, i), *const weights = x_.p + i * chunk;
-        float* const o = x_.o;
-        simd::register_tile<Arch, Rows, vectors, 1, lanes, simd::Start::zero>(strip, state_panel(panel), W, dim_, o, W,
-                                                                              nullptr);
-        if (!span_.keys) return;
-        const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
-        if (by_channel_)
-            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(
-                weights, r_.update == Update::low_rank ? v : added, W, depth, o, W, nullptr);
-        else
-            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::scale>(weights, added, W, depth, o, W,
-                                                                                   x_.from_start + i);
-        if (r_.update == Update::low_rank)
-            simd::register_tile<Arch, Rows, vectors, chunk, 1, simd::Start::keep>(x_.p2 + i * chunk, added, W, depth, o,
-                                                                                  W, nullptr);
+        simd::RegisterTile<Arch, Rows, vectors> tile;
+        tile.zero();
+        tile.template add<1>(strip_row(x_.query_strips, i), lanes, state_panel(panel), W, dim_);
+        if (span_.keys) {
+            const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
+            const bool low_rank = r_.update == Update::low_rank;
+            if (!by_channel_) tile.scale(x_.from_start + i);
+            tile.template add<chunk>(x_.p + i * chunk, 1, low_rank ? v : added, W, depth);
+            if (low_rank) tile.template add<chunk>(x_.p2 + i * chunk, 1, added, W, depth);
+        }
+        tile.store(x_.o, W);
     }
 
     /// Writes a panel's columns of rows i .. i + rows - 1 and returns whether they are finite.
@@ -299,36 +298,44 @@ private:
     // The state behind the chunk.
 
     void update() {
-        if (r_.update == Update::low_rank) {
-            add_outer({x_.decayed_k, d_stride_}, x_.v, true);
-            add_outer({x_.decayed_b, d_stride_}, x_.n, false);
-            return;
-        }
         if (by_channel_) {
             if (!span_.queries && r_.update == Update::additive) suffix(k_, 0, n_, x_.decayed_k);
-            add_outer({x_.decayed_k, d_stride_}, x_.added, true);
-        } else {
-            add_outer(k_, x_.added, true);
-            if (r_.normalizer) add_normalizer();
+            if (r_.update == Update::low_rank)
+                add_outer<false>({{x_.decayed_k, x_.v}, {x_.decayed_b, x_.n}});
+            else
+                add_outer<false>({{x_.decayed_k, x_.added}});
+            return;
         }
+        for (std::int64_t s = 0; s < n_; ++s) {
+            const Batch f(to_end(s));
+            for (std::int64_t d = 0; d < d_stride_; d += L)
+                (simd::load<Arch>(k_[s] + d) * f).store_unaligned(x_.columns + d * n_ + s * L);
+        }
+        add_outer<true>({{x_.columns, x_.added}});
+        if (r_.normalizer) add_normalizer();
     }
 
-    /// S = (decay of the chunk, if `decays`) S + Σ_s rows_s values_sᵀ; rows with one decay for all channels get it here.
-    void add_outer(Rows rows, const float* values, bool decays) {
-        for (std::int64_t s = 0; s < n_; ++s) {
-            const Batch f(by_channel_ ? 1.f : to_end(s));
-            for (std::int64_t d = 0; d < d_stride_; d += L)
-                (simd::load<Arch>(rows[s] + d) * f).store_unaligned(x_.columns + d * n_ + s * L);
-        }
+    struct Outer {
+        const float *rows, *values;  ///< decayed to the chunk's end; panels
+    };
+
+    /// S = decay of the chunk · S + Σ_s rows_s values_sᵀ of all products. Packed rows are [vector][row][lane].
+    template <bool Packed, int Products>
+    void add_outer(const Outer (&products)[Products]) {
         float factor[R];
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t d = 0; d < dim_; d += R) {
                 ask_ahead();
                 for (std::int64_t u = 0; u < R; ++u)
-                    factor[u] = !decays ? 1.f : by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
-                simd::register_tile<Arch, R, vectors, 1, lanes, simd::Start::scale>(x_.columns + d / L * L * n_ + d % L,
-                                                                                    values + p * chunk * W, W, n_,
-                                                                                    state_panel(p) + d * W, W, factor);
+                    factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
+                float* const state = state_panel(p) + d * W;
+                simd::RegisterTile<Arch, R, vectors> tile;
+                tile.load(state, W);
+                tile.scale(factor);
+                for (const Outer& x : products)
+                    tile.template add<1>(x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
+                                         x.values + p * chunk * W, W, n_);
+                tile.store(state, W);
             }
     }
 

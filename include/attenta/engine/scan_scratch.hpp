@@ -44,7 +44,7 @@ struct Scratch {
         q = c.take<float>(rows_here);
         a = c.take<float>(low_rank ? rows_here : stride);
         b = c.take<float>(low_rank ? rows_here : stride);
-        decayed_k = c.take<float>(rows_here);
+        decayed_k = c.take<float>(by_channel ? rows_here : 0);
         decayed_b = c.take<float>(low_rank ? rows_here : 0);
         e = c.take<float>(by_channel ? rows_here : stride);
         chunk_decay = c.take<float>(stride);
@@ -60,9 +60,9 @@ struct Scratch {
         block_decay = c.take<float>(stride);
         strips = c.take<float>(delta ? rows_here + most_lanes : 0);
         query_strips = c.take<float>(rows_here + most_lanes);
-        panels = c.take<float>(rows_here);
-        columns = c.take<float>(rows_here);
-        rows = c.take<const std::byte*>(chunk);
+        panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
+        columns = c.take<float>(by_channel ? 0 : rows_here);
+        rows = c.take<const std::byte*>(2 * chunk);
         p = c.take<float>(chunk * chunk);
         p2 = c.take<float>(low_rank ? chunk * chunk : 0);
         solve = c.take<float>(delta ? chunk * chunk : 0);

@@ -208,9 +208,10 @@ private:
 
     void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            simd::register_tile<Arch, R, vectors, 1, R, simd::Start::zero>(
-                x_.q + s.begin * dim_, x_.k + panel * dim_, width, dim_, scores_of(s, tile_begin) + panel, key_block,
-                nullptr);
+            simd::RegisterTile<Arch, R, vectors> tile;
+            tile.zero();
+            tile.template add<1>(x_.q + s.begin * dim_, R, x_.k + panel * dim_, width, dim_);
+            tile.store(scores_of(s, tile_begin) + panel, key_block);
         });
     }
 
@@ -253,11 +254,17 @@ private:
         const float* v = x_.v + column * key_block + s.key_begin * here;
         if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-            if (here != width)
-                return simd::register_tile<Arch, R, 1, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
-                                                                                         alpha);
-            simd::register_tile<Arch, R, vectors, key_block, 1, simd::Start::scale>(p, v, here, keys, o, o_stride_,
-                                                                                    alpha);
+            const auto add = [&]<int V>(std::integral_constant<int, V>) ATTENTA_FLATTEN {
+                simd::RegisterTile<Arch, R, V> tile;
+                tile.load(o, o_stride_);
+                tile.scale(alpha);
+                tile.template add<key_block>(p, 1, v, here, keys);
+                tile.store(o, o_stride_);
+            };
+            if (here == width)
+                add(std::integral_constant<int, vectors>{});
+            else
+                add(std::integral_constant<int, 1>{});
         });
     }
 

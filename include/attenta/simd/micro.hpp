@@ -8,41 +8,51 @@ ATTENTA_BEGIN
 
 namespace simd {
 
-/// What stands in C before the product is added.
-enum class Start : std::uint8_t { zero, keep, scale };
-
-/// C[r][n] = start + Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. With Start::scale,
-/// row r of C is multiplied by factor[r] first. Strides of A are compile-time so that its addresses are displacements.
-template <class Arch, int Rows, int Vectors, int RowStep, int DepthStep, Start start>
-ATTENTA_ALWAYS_INLINE void register_tile(const float* a, const float* b, std::int64_t b_stride, std::int64_t depth,
-                                         float* c, std::int64_t c_stride, const float* factor) {
+/// A piece of C while it is in registers: where several products meet, it is loaded and stored once.
+template <class Arch, int Rows, int Vectors>
+class RegisterTile {
     using B = Batch<Arch>;
-    B sum[Rows][Vectors];
-    unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN {
-            if constexpr (start == Start::zero)
-                sum[r][n] = B(0.f);
-            else
-                sum[r][n] = B::load_unaligned(c + r * c_stride + n * lanes<Arch>);
-            if constexpr (start == Start::scale) sum[r][n] = sum[r][n] * B(factor[r]);
-        });
-    });
-    for (std::int64_t k = 0; k < depth; ++k) {
-        B row[Vectors];
-        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(b + n * lanes<Arch>); });
-        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-            const B x(a[r * RowStep]);
-            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(x, row[n], sum[r][n]); });
-            hold_loads();
-        });
-        a += DepthStep;
-        b += b_stride;
+
+public:
+    ATTENTA_ALWAYS_INLINE void zero() {
+        each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = B(0.f); });
     }
-    unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-        unrolled<Vectors>([&](auto n)
-                              ATTENTA_FLATTEN { sum[r][n].store_unaligned(c + r * c_stride + n * lanes<Arch>); });
-    });
-}
+    ATTENTA_ALWAYS_INLINE void load(const float* c, std::int64_t c_stride) {
+        each([&](auto r, auto n)
+                 ATTENTA_FLATTEN { sum_[r][n] = B::load_unaligned(c + r * c_stride + n * lanes<Arch>); });
+    }
+    /// Row r times factor[r].
+    ATTENTA_ALWAYS_INLINE void scale(const float* factor) {
+        each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = sum_[r][n] * B(factor[r]); });
+    }
+    /// C[r][n] += Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. The rows' step is
+    /// compile-time so that their addresses are displacements.
+    template <int RowStep>
+    ATTENTA_ALWAYS_INLINE void add(const float* a, std::int64_t depth_step, const float* b, std::int64_t b_stride,
+                                   std::int64_t depth) {
+        for (std::int64_t k = 0; k < depth; ++k) {
+            B row[Vectors];
+            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(b + n * lanes<Arch>); });
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                const B x(a[r * RowStep]);
+                unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum_[r][n] = fma<Arch>(x, row[n], sum_[r][n]); });
+                hold_loads();
+            });
+            a += depth_step;
+            b += b_stride;
+        }
+    }
+    ATTENTA_ALWAYS_INLINE void store(float* c, std::int64_t c_stride) const {
+        each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n].store_unaligned(c + r * c_stride + n * lanes<Arch>); });
+    }
+
+private:
+    template <class F>
+    ATTENTA_ALWAYS_INLINE static void each(F&& f) {
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { f(r, n); }); });
+    }
+    B sum_[Rows][Vectors];
+};
 
 }  // namespace simd
 
