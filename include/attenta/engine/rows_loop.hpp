@@ -207,20 +207,16 @@ private:
         const RowStream& now = pass.now[head_ - first_];
         auto later = pass.later<T>(head_ - first_, t, tile_keys, dim_);
         float* const out = scores_of_head() + t * Rows;
-        const float* keys[tile_keys];
-        for (int u = 0; u < tile_keys; ++u) {
-            const T* const row = reinterpret_cast<const T*>(now.row(t + u));
-            if constexpr (std::is_same_v<T, float>) {
-                keys[u] = row;
-            } else {
-                keys[u] = x_.widened + u * q_stride_;
-                simd::widen_row<Arch>(row, x_.widened + u * q_stride_, dim_);
-            }
-        }
+        constexpr bool widens = !std::is_same_v<T, float>;
+        for (int u = 0; widens && u < tile_keys; ++u)
+            simd::widen_row<Arch>(reinterpret_cast<const T*>(now.row(t + u)), x_.widened + u * q_stride_, dim_);
+        const auto key = [&](auto u) ATTENTA_FLATTEN {
+            return widens ? x_.widened + u * q_stride_ : reinterpret_cast<const float*>(now.row(t + u));
+        };
         std::int64_t r = 0;
         for (; r + L < rows_; r += 2 * L)
-            simd::score_keys<Arch, tile_keys, 2>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
-        if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(keys, queries() + r, Rows, dim_, out + r, Rows, later);
+            simd::score_keys<Arch, tile_keys, 2>(key, queries() + r, Rows, dim_, out + r, Rows, later);
+        if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(key, queries() + r, Rows, dim_, out + r, Rows, later);
     }
 
     template <class T>

@@ -227,17 +227,17 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
     return reduce_rows<Arch>(sum);
 }
 
-/// Scores of `Keys` keys with `Vectors` vectors of query rows: s[u · s_stride + row] = Σ_c k[u][c] q[c · q_stride + row].
+/// Scores of `Keys` keys with `Vectors` vectors of query rows: s[u · s_stride + row] = Σ_c k(u)[c] q[c · q_stride + row].
 /// Asks for rows that are needed later on the way.
-template <class Arch, int Keys, int Vectors, class T>
-ATTENTA_ALWAYS_INLINE void score_keys(const float* const* k, const float* q, std::int64_t q_stride, std::int64_t dim,
-                                      float* s, std::int64_t s_stride, LaterRows<T>& later) {
+template <class Arch, int Keys, int Vectors, class T, class Key>
+ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_stride, std::int64_t dim, float* s,
+                                      std::int64_t s_stride, LaterRows<T>& later) {
     using B = Batch<Arch>;
     constexpr int line = cache_line / static_cast<int>(sizeof(T)), steps = 32 / Keys;
     B sum[Keys][Vectors];
     const float* key[Keys];
     unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
-        key[u] = k[u];
+        key[u] = k(u);
         unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum[u][n] = B(0.f); });
     });
     const auto channel = [&](std::int64_t c) ATTENTA_FLATTEN {
