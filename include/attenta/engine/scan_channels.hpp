@@ -40,7 +40,7 @@ protected:
             if (r > 0) {
                 Rows decayed[Sides];
                 for (int side = 0; side < Sides; ++side) decayed[side] = {sides[side].decayed, d_stride_};
-                pack_sides(decayed, r, block);
+                pack_panels(decayed, r, block);
             }
             for (const Query& q : queries) {
                 prefix(q.rows, r, count, q.before, x_.block_rows);
@@ -78,17 +78,17 @@ protected:
     }
 
     /// f<N>(d) for vectors d .. d + N - 1 of all channels: several at a time keep to the order of memory.
-    template <class F>
+    template <int Wide, class F>
     ATTENTA_ALWAYS_INLINE void for_vectors(F&& f) const {
-        constexpr int wide = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
         std::int64_t d = 0;
-        for (; d + wide * L <= d_stride_; d += wide * L) f(std::integral_constant<int, wide>{}, d);
+        for (; d + Wide * L <= d_stride_; d += Wide * L) f(std::integral_constant<int, Wide>{}, d);
         for (; d < d_stride_; d += L) f(std::integral_constant<int, 1>{}, d);
     }
+    static constexpr int held = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;  ///< vectors of decays in registers
 
     /// Rows first .. first + count - 1 times the decay from `first` on; block_decay is that of all of them.
     void prefix(Rows x, std::int64_t first, std::int64_t count, bool before, float* to) {
-        for_vectors([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
+        for_vectors<held>([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
             Batch w[N];
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[n] = Batch(1.f); });
             for (std::int64_t t = 0; t < count; ++t) {
@@ -106,7 +106,7 @@ protected:
 
     /// Rows first .. first + count - 1 times the decay from behind them to the last one.
     void suffix(Rows y, std::int64_t first, std::int64_t count, float* to) const {
-        for_vectors([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
+        for_vectors<held>([&]<int N>(std::integral_constant<int, N>, std::int64_t d) ATTENTA_FLATTEN {
             Batch w[N];
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { w[n] = Batch(1.f); });
             for (std::int64_t s = count - 1; s >= 0; --s) {
@@ -118,16 +118,6 @@ protected:
                 });
             }
         });
-    }
-
-    /// Keys of all sides in common panels: `group` of the first side, as many of the next.
-    template <int Sides>
-    void pack_sides(const Rows (&sides)[Sides], std::int64_t count, std::int64_t group) {
-        const std::byte** row = x_.rows;
-        for (std::int64_t s = 0; s < count; s += group)
-            for (const Rows& side : sides)
-                for (std::int64_t u = 0; u < group; ++u) *row++ = reinterpret_cast<const std::byte*>(side[s + u]);
-        simd::pack_keys<Arch, Base::vectors, float>(x_.rows, 0, count * Sides, dim_, x_.panels);
     }
 
     /// Row i of block_strips and the R - 1 behind it with `keys` packed keys of each side. The first `rows` are P's rows
@@ -156,7 +146,7 @@ protected:
             decayed[side] = {x_.block_rows + side * half * d_stride_, d_stride_};
             suffix(sides[side].rows, r, half, x_.block_rows + side * half * d_stride_);
         }
-        pack_sides(decayed, half, half);
+        pack_panels(decayed, half, half);
         for (int i = 0; i < Queries; ++i)
             prefix(queries[i].rows, r + half, count, queries[i].before, x_.block_rows + i * half * d_stride_);
         pack_strips({x_.block_rows, d_stride_}, (Queries - 1) * half + count, x_.block_strips);
@@ -172,11 +162,10 @@ protected:
                        std::int64_t count) {
         constexpr int wide = Queries * Sides > 1 ? 4 : 8;
         constexpr std::int64_t pairs = half * half;
-        for (std::int64_t s = 0; s < count; ++s) {
-            std::int64_t d = 0;
-            for (; d + wide * L <= d_stride_; d += wide * L) pair_column<wide>(queries, sides, d, first, s, count);
-            for (; d < d_stride_; d += L) pair_column<1>(queries, sides, d, first, s, count);
-        }
+        for (std::int64_t s = 0; s < count; ++s)
+            for_vectors<wide>([&]<int N>(std::integral_constant<int, N>, std::int64_t d) {
+                pair_column<N>(queries, sides, d, first, s, count);
+            });
         for (int i = 0; i < Queries * Sides; ++i) {
             float sum[static_cast<std::size_t>(pairs)];
             for (std::int64_t j = 0; j < pairs; j += L) {

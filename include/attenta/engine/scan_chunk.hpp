@@ -208,10 +208,16 @@ protected:
     /// Where row i of packed strips begins; its channels lie `lanes` apart.
     const float* strip_row(const float* strips, std::int64_t i) const { return strips + i / L * L * dim_ + i % L; }
 
-    void pack_panels(Rows rows, std::int64_t count) {
-        for (std::int64_t s = 0; s < count; ++s) x_.rows[s] = reinterpret_cast<const std::byte*>(rows[s]);
-        simd::pack_keys<Arch, vectors, float>(x_.rows, 0, count, dim_, x_.panels);
+    /// Keys of all sides in common panels: `group` of the first side, as many of the next.
+    template <int Sides>
+    void pack_panels(const Rows (&sides)[Sides], std::int64_t count, std::int64_t group) {
+        const std::byte** row = x_.rows;
+        for (std::int64_t s = 0; s < count; s += group)
+            for (const Rows& side : sides)
+                for (std::int64_t u = 0; u < group; ++u) *row++ = reinterpret_cast<const std::byte*>(side[s + u]);
+        simd::pack_keys<Arch, vectors, float>(x_.rows, 0, count * Sides, dim_, x_.panels);
     }
+    void pack_panels(Rows rows, std::int64_t count) { pack_panels<1>({rows}, count, count); }
 
     /// P[row][key] of one strip for keys below `keys`.
     void strip_products(const float* strip, std::int64_t keys, float* p, std::int64_t p_stride) const {
