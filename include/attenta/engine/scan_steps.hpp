@@ -85,7 +85,7 @@ protected:
             gate_values<N>(y, state, stride);
         }
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
-        if (r_.update != Update::additive) state_dot<N>(x_.a, state, stride, y);
+        if (r_.update != Update::additive) predict<N>(state, stride, y);
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (r_.update == Update::additive) v[n] = v[n] * b;
             if (r_.update == Update::delta) v[n] = (v[n] - y[n]) * b;
@@ -124,13 +124,36 @@ protected:
             });
     }
 
+    /// Memory would idle while a state is worked on: asks for the next head's, N vectors per row of this one, shared by
+    /// `Passes` passes over the rows.
+    template <int N, int Passes>
+    ATTENTA_ALWAYS_INLINE void ask_next(const float* state, std::int64_t stride, int pass, std::int64_t d) const {
+        constexpr std::int64_t part = N * L / Passes;
+        const std::int64_t i = pass * dim_ + d;
+        simd::ask<part>(state + (dim_ + simd::in_streams<4>(i / Passes, dim_)) * stride + i % Passes * part);
+    }
+
+    /// y += Sᵀ a
+    template <int N>
+    void predict(const float* state, std::int64_t stride, Batch (&y)[N]) const {
+        const bool asks = in_place_ && head_ + 1 < job_.state_heads;
+        const float* s = state;
+        for (std::int64_t d = 0; d < dim_; ++d, s += stride) {
+            if (asks) ask_next<N, 2>(state, stride, 0, d);
+            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                y[n] = simd::fma<Arch>(Batch(x_.a[d]), simd::load<Arch>(s + n * L), y[n]);
+            });
+        }
+    }
+
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
     template <int N, bool LowRank, bool Before>
     void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N], Batch (&o)[N]) const {
-        // Meanwhile the next head's state may come.
-        const float* const next = in_place_ && head_ + 1 < job_.state_heads ? state + dim_ * stride : nullptr;
+        const bool asks = in_place_ && head_ + 1 < job_.state_heads, halves = r_.update != Update::additive;
+        const float* const first = state;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            if (next) simd::ask<N * L>(next + simd::in_streams<4>(d, dim_) * stride);
+            if (asks && halves) ask_next<N, 2>(first, stride, 1, d);
+            if (asks && !halves) ask_next<N, 1>(first, stride, 0, d);
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch old = simd::load<Arch>(state + n * L);
