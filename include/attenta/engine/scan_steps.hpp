@@ -85,7 +85,10 @@ protected:
             gate_values<N>(y, state, stride);
         }
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
-        if (r_.update != Update::additive) predict<N>(state, stride, y);
+        if (r_.update != Update::additive)
+            state_dot<N>(x_.a, state, stride, y, [this, state, stride, asks = has_next()](auto d) ATTENTA_FLATTEN {
+                if (asks) ask_next<N, 2>(state, stride, 0, d);
+            });
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (r_.update == Update::additive) v[n] = v[n] * b;
             if (r_.update == Update::delta) v[n] = (v[n] - y[n]) * b;
@@ -115,14 +118,18 @@ protected:
             });
     }
 
-    /// y += Sᵀ a
-    template <int N>
-    void state_dot(const float* a, const float* state, std::int64_t stride, Batch (&y)[N]) const {
-        for (std::int64_t d = 0; d < dim_; ++d, state += stride)
+    /// y += Sᵀ a; ask(d) comes before row d.
+    template <int N, class Ask>
+    void state_dot(const float* a, const float* state, std::int64_t stride, Batch (&y)[N], Ask&& ask) const {
+        for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
+            ask(d);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 y[n] = simd::fma<Arch>(Batch(a[d]), simd::load<Arch>(state + n * L), y[n]);
             });
+        }
     }
+
+    bool has_next() const { return in_place_ && head_ + 1 < job_.state_heads; }
 
     /// Memory would idle while a state is worked on: asks for the next head's, N vectors per row of this one, shared by
     /// `Passes` passes over the rows.
@@ -133,23 +140,10 @@ protected:
         simd::ask<part>(state + (dim_ + simd::in_streams<4>(i / Passes, dim_)) * stride + i % Passes * part);
     }
 
-    /// y += Sᵀ a
-    template <int N>
-    void predict(const float* state, std::int64_t stride, Batch (&y)[N]) const {
-        const bool asks = in_place_ && head_ + 1 < job_.state_heads;
-        const float* s = state;
-        for (std::int64_t d = 0; d < dim_; ++d, s += stride) {
-            if (asks) ask_next<N, 2>(state, stride, 0, d);
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                y[n] = simd::fma<Arch>(Batch(x_.a[d]), simd::load<Arch>(s + n * L), y[n]);
-            });
-        }
-    }
-
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
     template <int N, bool LowRank, bool Before>
     void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N], Batch (&o)[N]) const {
-        const bool asks = in_place_ && head_ + 1 < job_.state_heads, halves = r_.update != Update::additive;
+        const bool asks = has_next(), halves = r_.update != Update::additive;
         const float* const first = state;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
             if (asks && halves) ask_next<N, 2>(first, stride, 1, d);
@@ -172,7 +166,7 @@ protected:
         for (std::int64_t i = begin; i < end; ++i) {
             Batch o[N];
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { o[n] = Batch(0.f); });
-            state_dot<N>(x_.step_q + i * d_stride_, state, stride, o);
+            state_dot<N>(x_.step_q + i * d_stride_, state, stride, o, [](auto) {});
             write_head<N>(i, c, o, bonus);
         }
     }
