@@ -32,14 +32,20 @@ class RowsLoop {
     static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
     static_assert(tile_keys <= RowsScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
+    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
+    static constexpr std::int64_t score_turn = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t ahead = 8192;
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
-    /// busier where K and V are more than a cache holds.
-    static constexpr std::int64_t cached_step = dots ? 4096 : 32768, streamed_step = dots ? 2048 : 8192,
-                                  cache_bytes = 16 << 20;
+    /// busier where K and V are more than a cache holds. Halves are bound by arithmetic there, too.
+    static constexpr std::int64_t cached_step = dots ? 4096 : 32768, cache_bytes = 16 << 20;
+    template <class T>
+    std::int64_t streamed_step() const {
+        if (!dots || sizeof(T) < sizeof(float)) return 8192;
+        return adjacent_ && Rows > 4 ? 4096 : 2048;
+    }
     static constexpr int asked_bytes = 128;         ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
@@ -185,17 +191,20 @@ private:
     /// S[token][row] for the block.
     template <class T>
     void scores() {
-        RowPass pass{{}, {}, end_ - first_, score_tokens, turns(job_.kv.k, score_tokens)};
+        RowPass pass{{}, {}, end_ - first_, score_turn, turns(job_.kv.k, score_turn)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : RowStream{};
         });
-        for (std::int64_t t = 0; t < block_.count; t += score_tokens) {
+        for (std::int64_t turn = 0; turn < block_.count; turn += score_turn) {
+            const std::int64_t end = std::min(turn + score_turn, block_.count);
             for_heads([&] {
-                if constexpr (dots)
-                    dot_products<T>(pass, t);
-                else
-                    tile_of_scores<T>(pass, t);
+                for (std::int64_t t = turn; t < end; t += score_tokens) {
+                    if constexpr (dots)
+                        dot_products<T>(pass, t);
+                    else
+                        tile_of_scores<T>(pass, t);
+                }
             });
         }
     }
@@ -225,9 +234,7 @@ private:
         const auto later = pass.later<T>(head_ - first_, t, score_tokens, dim_);
         float* const out = scores_of_head() + t * Rows;
         for (int first = 0; first < Rows; first += dot_part) {
-            const Batch products =
-                simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, first == 0 ? later : simd::LaterRows<T>{},
-                                                  queries() + first * q_stride_, dim_);
+            const Batch products = dots_of_part<T>(now, t, first == 0 ? later : simd::LaterRows<T>{}, first);
             if constexpr (Rows == dot_part) {
                 products.store_unaligned(out);
             } else {
@@ -237,6 +244,15 @@ private:
                     std::copy_n(lane + u * dot_part, dot_part, out + u * Rows + first);
             }
         }
+    }
+
+    template <class T>
+    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows<T> later,
+                                             int first) const {
+        const float* const q = queries() + first * q_stride_;
+        if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
+            if (streams_) return simd::dot_long_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
+        return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
     }
 
     /// Edits and masks work on row-major tiles: there and back.
@@ -314,7 +330,7 @@ private:
 
     template <class T>
     void values() {
-        const std::int64_t bytes = from_memory_ ? streamed_step : cached_step,
+        const std::int64_t bytes = from_memory_ ? streamed_step<T>() : cached_step,
                            step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
         RowPass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {

@@ -191,6 +191,23 @@ struct LaterRows {
     }
 };
 
+/// f(N, c, read) for all vectors of a row from channel c on: N = `Long` of them, then `Short`, then single ones, the last
+/// of which may be a part of a vector.
+template <class Arch, int Long, int Short, class T, class F>
+ATTENTA_ALWAYS_INLINE void for_pieces(std::int64_t dim, F&& f) {
+    constexpr int L = static_cast<int>(lanes<Arch>);
+    const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
+    std::int64_t c = 0;
+    for (; c + Long * L <= dim; c += Long * L) f(std::integral_constant<int, Long>{}, c, whole);
+    if constexpr (Long > Short)
+        for (; c + Short * L <= dim; c += Short * L) f(std::integral_constant<int, Short>{}, c, whole);
+    if constexpr (Long > 1 && Short > 1)
+        for (; c + L <= dim; c += L) f(std::integral_constant<int, 1>{}, c, whole);
+    if (c < dim)
+        f(std::integral_constant<int, 1>{}, c,
+          [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
+}
+
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
 /// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Asks for later rows on the
 /// way, a few lines at a time: a burst of requests would stop the work until memory has answered.
@@ -202,28 +219,51 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
     unrolled<L>([&](auto i) ATTENTA_FLATTEN { sum[i] = Batch<Arch>(0.f); });
     const T* key[L / Rows];
     unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN { key[u] = reinterpret_cast<const T*>(k[u] + offset); });
-    // Vectors c .. c + N - 1 of all keys.
-    const auto vectors = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
-        Batch<Arch> query[N * Rows];
-        unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN { query[i] = load<Arch>(q + c * Rows + i * L); });
-        unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
-            if constexpr (N == Long) later.template ask<N * L>();
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                const Batch<Arch> x = read(key[u] + c + n * L);
-                unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-                    sum[u * Rows + r] = fma<Arch>(x, query[n * Rows + r], sum[u * Rows + r]);
+    for_pieces<Arch, Long, 1, T>(
+        dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+            Batch<Arch> query[N * Rows];
+            unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN { query[i] = load<Arch>(q + c * Rows + i * L); });
+            unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
+                if constexpr (N == Long) later.template ask<N * L>();
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                    const Batch<Arch> x = read(key[u] + c + n * L);
+                    unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                        sum[u * Rows + r] = fma<Arch>(x, query[n * Rows + r], sum[u * Rows + r]);
+                    });
                 });
             });
         });
-    };
-    const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
-    std::int64_t c = 0;
-    for (; c + Long * L <= dim; c += Long * L) vectors(std::integral_constant<int, Long>{}, c, whole);
-    if constexpr (Long > 1)
-        for (; c + L <= dim; c += L) vectors(std::integral_constant<int, 1>{}, c, whole);
-    if (c < dim)
-        vectors(std::integral_constant<int, 1>{}, c,
-                [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
+    return reduce_rows<Arch>(sum);
+}
+
+/// The same for keys that come from memory, which likes long pieces of a row: two keys at a time, eight vectors of each
+/// are held and queries are loaded for both. In cache this takes longer, for it loads more.
+template <class Arch, int Rows, class T>
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows<T> later,
+                                                const float* q, std::int64_t dim) {
+    constexpr int L = static_cast<int>(lanes<Arch>), Keys = 2, Long = 8;
+    Batch<Arch> sum[static_cast<std::size_t>(L)];
+    unrolled<L / (Rows * Keys)>([&](auto pair) ATTENTA_FLATTEN {
+        constexpr int first = pair * Keys;
+        const T* key[Keys];
+        unrolled<Keys>([&](auto u) ATTENTA_FLATTEN { key[u] = reinterpret_cast<const T*>(k[first + u] + offset); });
+        Batch<Arch>* const s = sum + first * Rows;
+        unrolled<Keys * Rows>([&](auto i) ATTENTA_FLATTEN { s[i] = Batch<Arch>(0.f); });
+        for_pieces<Arch, Long, 1, T>(
+            dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+                Batch<Arch> x[Keys][N];
+                unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
+                    if constexpr (N == Long) later.template ask<N * L>();
+                    unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[u][n] = read(key[u] + c + n * L); });
+                });
+                unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN {
+                    constexpr int n = i / Rows, r = i % Rows;
+                    const Batch<Arch> query = load<Arch>(q + c * Rows + i * L);
+                    unrolled<Keys>(
+                        [&](auto u) ATTENTA_FLATTEN { s[u * Rows + r] = fma<Arch>(x[u][n], query, s[u * Rows + r]); });
+                });
+            });
+    });
     return reduce_rows<Arch>(sum);
 }
 
@@ -270,34 +310,26 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     constexpr int L = static_cast<int>(lanes<Arch>),
                   Wide = (TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 : 8) / Rows;
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
-    const auto columns = [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
-        Batch<Arch> sum[Rows][N];
-        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
-        });
-        for (std::int64_t i = 0; i < keys; ++i) {
-            const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
-            ask<N * L>(reinterpret_cast<const T*>(next[i] + next_offset) + c);
-            Batch<Arch> x[N];
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
+    for_pieces<Arch, Vectors, 2, T>(
+        dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+            Batch<Arch> sum[Rows][N];
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-                const Batch<Arch> weight(p[i * p_stride + r]);
-                unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(weight, x[n], sum[r][n]); });
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
             });
-        }
-        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-            unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n].store_unaligned(o + r * o_stride + c + n * L); });
+            for (std::int64_t i = 0; i < keys; ++i) {
+                const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
+                ask<N * L>(reinterpret_cast<const T*>(next[i] + next_offset) + c);
+                Batch<Arch> x[N];
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
+                unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                    const Batch<Arch> weight(p[i * p_stride + r]);
+                    unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = fma<Arch>(weight, x[n], sum[r][n]); });
+                });
+            }
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n].store_unaligned(o + r * o_stride + c + n * L); });
+            });
         });
-    };
-    const auto whole = [](const T* x) ATTENTA_FLATTEN { return load<Arch>(x); };
-    std::int64_t c = 0;
-    for (; c + Vectors * L <= dim; c += Vectors * L) columns(std::integral_constant<int, Vectors>{}, c, whole);
-    if constexpr (Vectors > 2)
-        for (; c + 2 * L <= dim; c += 2 * L) columns(std::integral_constant<int, 2>{}, c, whole);
-    for (; c + L <= dim; c += L) columns(std::integral_constant<int, 1>{}, c, whole);
-    if (c < dim)
-        columns(std::integral_constant<int, 1>{}, c,
-                [n = dim - c](const T* x) ATTENTA_FLATTEN { return load_part<Arch>(x, n); });
 }
 
 }  // namespace simd
