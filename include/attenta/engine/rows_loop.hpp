@@ -44,13 +44,13 @@ class RowsLoop {
     template <class T>
     std::int64_t streamed_step() const {
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
-        return adjacent_ && Rows > 4 ? 4096 : 2048;
+        return adjacent_ ? std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes()) : 2048;
     }
     static constexpr int asked_bytes = 128;         ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
-    /// Rows shorter than this come fast enough by themselves; asking costs more than it gives.
+    /// Shorter rows come fast enough from a cache by themselves; asking costs more than it gives.
     static constexpr std::int64_t long_row = 256;
 
 public:
@@ -183,7 +183,7 @@ private:
 
     /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
     std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
-        if (side.row_bytes() < long_row) return 0;
+        if (!from_memory_ && side.row_bytes() < long_row) return 0;
         const std::int64_t heads = end_ - first_, far = ahead / (side.row_bytes() * step);
         return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
     }

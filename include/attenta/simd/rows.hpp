@@ -236,12 +236,12 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
     return reduce_rows<Arch>(sum);
 }
 
-/// The same for keys that come from memory, which likes long pieces of a row: two keys at a time, eight vectors of each
-/// are held and queries are loaded for both. In cache this takes longer, for it loads more.
+/// The same for keys from memory, which likes long pieces of a row: two keys at a time, four vectors of each are held and
+/// queries are loaded for both. In cache this takes longer, for it loads more.
 template <class Arch, int Rows, class T>
 ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows<T> later,
                                                 const float* q, std::int64_t dim) {
-    constexpr int L = static_cast<int>(lanes<Arch>), Keys = 2, Long = 8;
+    constexpr int L = static_cast<int>(lanes<Arch>), Keys = 2, Long = 4;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L / (Rows * Keys)>([&](auto pair) ATTENTA_FLATTEN {
         constexpr int first = pair * Keys;
