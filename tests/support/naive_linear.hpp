@@ -2,8 +2,8 @@
 // The definitions themselves: naive_recurrent.hpp, naive_delta.hpp, naive_features.hpp.
 #pragma once
 
-#include <attenta/core/view.hpp>
 #include <attenta/core/linear_state.hpp>
+#include <attenta/core/view.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -4,10 +4,10 @@
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/edits.hpp>
 #include <attenta/engine/merge.hpp>
-#include <attenta/engine/row_map_kernels.hpp>
-#include <attenta/engine/rows_loop.hpp>
-#include <attenta/engine/scan_loop.hpp>
-#include <attenta/engine/tile_loop.hpp>
+#include <attenta/engine/scan/loop.hpp>
+#include <attenta/engine/scan/row_map_kernels.hpp>
+#include <attenta/engine/tile/loop.hpp>
+#include <attenta/engine/tile/rows_loop.hpp>
 #include <attenta/simd/math.hpp>
 
 ATTENTA_BEGIN

@@ -7,7 +7,7 @@
 // (sparsemax, entmax) find their threshold in a first pass and are a KnownStatistics of another formula in the second.
 #pragma once
 
-#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/rows.hpp>
 
 #include <algorithm>

@@ -2,14 +2,14 @@
 //
 //     S_t = D_t S_{t-1} + update(k_t, v_t, ...),    o_t = scale · S_tᵀ q_t  (or of S_{t-1}, with a bonus)
 //
-// In chunks of tokens: matrix products inside a chunk, the state between chunks (scan_loop.hpp). A handful of tokens go
+// In chunks of tokens: matrix products inside a chunk, the state between chunks (scan/loop.hpp). A handful of tokens go
 // step by step; both give the same numbers. What a mechanism chooses:
 //   decay    none, per head, per token, per token and key channel (the shape of `g` says which); value channels: `gv`
 //   update   additive:  k v'ᵀ with v' = beta v (beta 1 if not given)
 //            delta:     k n'ᵀ with n' = beta (v − (D S)ᵀ k)
 //            low_rank:  k vᵀ + b (aᵀ S)
 //   read     after the update, or before it with the token itself weighted by the bonus u
-//   maps     features of q and k, row by row, inside a chunk (row_maps.hpp)
+//   maps     features of q and k, row by row, inside a chunk (scan/row_maps.hpp)
 //   finish   what becomes of a row's sum of weights: a factor of the row
 // Decays are products of exp(g) <= 1 over tokens of one chunk, never quotients; what goes from chunk to chunk is the
 // exponential of a sum in double.

@@ -4,7 +4,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/scan.hpp>
-#include <attenta/engine/scan_scratch.hpp>
+#include <attenta/engine/scan/scratch.hpp>
 #include <attenta/engine/tile.inl>
 
 #include <algorithm>

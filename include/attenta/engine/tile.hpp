@@ -5,9 +5,9 @@
 //         S = Q Kᵀ;  edits;  mask;  m, P = exp(S − m);  O = O · exp(m_old − m) + P V
 //
 // Row regimes, chosen by the number of rows R = Tq · Hq/Hkv of a sequence and K/V head:
-//   R > few_rows     tiles of query rows × packed blocks of keys (tile_loop.hpp)
-//   R <= few_rows    unpacked rows of K and V, each read from memory once, in its order (rows_loop.hpp); K is cut into
-//                    parts so that there is parallel work, and parts merge by (o, lse)
+//   R > few_rows     tiles of query rows × packed blocks of keys (tile/loop.hpp)
+//   R <= few_rows    unpacked rows of K and V, each read from memory once, in its order (tile/rows_loop.hpp); K is cut
+//                    into parts so that there is parallel work, and parts merge by (o, lse)
 // The parts depend on the sequence alone: results are the same to the bit for any threads and any batch.
 //
 // Where the rest of DESIGN §4's table attaches:

@@ -4,7 +4,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/tile.hpp>
-#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/engine/tile/scratch.hpp>
 
 #include <algorithm>
 #include <cstdint>

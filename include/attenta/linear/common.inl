@@ -54,8 +54,7 @@ inline Heads<const float> tensor_of(std::span<const float> x) {
 }
 
 inline void require_not_negative(const char* function, const char* name, float x) {
-    if (!is_finite(x) || x < 0)
-        fail(function, std::string(name) + " is " + std::to_string(x) + ", needs at least 0");
+    if (!is_finite(x) || x < 0) fail(function, std::string(name) + " is " + std::to_string(x) + ", needs at least 0");
 }
 
 /// For mechanisms whose heads of k and v are those of the state.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/row_maps.hpp>
+#include <attenta/engine/scan/row_maps.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/kernel_linear.hpp>
 

@@ -2,7 +2,7 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/row_maps.hpp>
+#include <attenta/engine/scan/row_maps.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/retention.hpp>
 

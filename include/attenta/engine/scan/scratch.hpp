@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/engine/scan.hpp>
-#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/engine/tile/scratch.hpp>
 
 ATTENTA_BEGIN
 

@@ -1,7 +1,7 @@
 // Rows of K and V as the rows loop reads them, and which of them to ask memory for meanwhile.
 #pragma once
 
-#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/rows.hpp>
 
 #include <algorithm>

@@ -1,8 +1,8 @@
-// The tile loop of one instruction set. See tile.hpp.
+// The tile loop of one instruction set. See engine/tile.hpp.
 #pragma once
 
 #include <attenta/engine/normalizer.hpp>
-#include <attenta/engine/tile_scratch.hpp>
+#include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/rows.hpp>

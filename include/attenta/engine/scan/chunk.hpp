@@ -1,7 +1,7 @@
-// A chunk of the scan: its rows, decays and state panels, and products of its rows. See scan_loop.hpp.
+// A chunk of the scan: its rows, decays and state panels, and products of its rows. See loop.hpp.
 #pragma once
 
-#include <attenta/engine/scan_scratch.hpp>
+#include <attenta/engine/scan/scratch.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>

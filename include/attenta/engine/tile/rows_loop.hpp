@@ -1,5 +1,5 @@
 // The rows loop of one instruction set: few query rows per K/V head (decode, speculation) against unpacked K and V, each
-// row of which is read once. See tile.hpp.
+// row of which is read once. See engine/tile.hpp.
 //
 // A task takes its heads through blocks of tokens: one head after the other, or in turns where their rows are neighbours
 // in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
@@ -8,8 +8,8 @@
 // any horizontal step. Nothing depends on the memory's layout, so results do not either.
 #pragma once
 
-#include <attenta/engine/row_streams.hpp>
-#include <attenta/engine/tile_loop.hpp>
+#include <attenta/engine/tile/loop.hpp>
+#include <attenta/engine/tile/row_streams.hpp>
 #include <attenta/simd/transpose.hpp>
 
 #include <type_traits>

@@ -1,7 +1,7 @@
 // The row maps on one instruction set. See row_maps.hpp.
 #pragma once
 
-#include <attenta/engine/row_maps.hpp>
+#include <attenta/engine/scan/row_maps.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/rows.hpp>
 

@@ -8,13 +8,13 @@
 #pragma once
 
 //
-// scan_chunk.hpp     rows, decays and state of a chunk
-// scan_channels.hpp  P where decays differ by channel
-// scan_steps.hpp     few tokens, one by one
+// chunk.hpp     rows, decays and state of a chunk
+// channels.hpp  P where decays differ by channel
+// steps.hpp     few tokens, one by one
 #pragma once
 
-#include <attenta/engine/scan_channels.hpp>
-#include <attenta/engine/scan_steps.hpp>
+#include <attenta/engine/scan/channels.hpp>
+#include <attenta/engine/scan/steps.hpp>
 
 #include <algorithm>
 #include <cmath>

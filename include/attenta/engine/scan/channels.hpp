@@ -1,7 +1,7 @@
-// Products of a chunk's rows where decays differ by channel. See scan_loop.hpp.
+// Products of a chunk's rows where decays differ by channel. See loop.hpp.
 #pragma once
 
-#include <attenta/engine/scan_chunk.hpp>
+#include <attenta/engine/scan/chunk.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Chunks of few tokens, token by token. See scan_loop.hpp.
+// Chunks of few tokens, token by token. See loop.hpp.
 #pragma once
 
-#include <attenta/engine/scan_chunk.hpp>
+#include <attenta/engine/scan/chunk.hpp>
 
 #include <algorithm>
 #include <cmath>
