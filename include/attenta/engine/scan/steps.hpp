@@ -87,7 +87,7 @@ protected:
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
         if (r_.update != Update::additive)
             state_dot<N>(x_.a, state, stride, y, [this, state, stride, asks = has_next()](auto d) ATTENTA_FLATTEN {
-                if (asks) ask_next<N, 2>(state, stride, 0, d);
+                if (asks) this->template ask_next<N, 2>(state, stride, 0, d);
             });
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (r_.update == Update::additive) v[n] = v[n] * b;
