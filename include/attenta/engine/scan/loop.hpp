@@ -5,8 +5,6 @@
 //     o_t  = scale · [ (q_t E_t) S0 + Σ_s P_ts n_s ]     n_s: the values, or what the delta rules make of them
 //     S    = E_n S0 + Σ_s (k_s F_s) n_sᵀ
 // The state lives in panels [panel][channel][column] meanwhile.
-#pragma once
-
 //
 // chunk.hpp     rows, decays and state of a chunk
 // channels.hpp  P where decays differ by channel

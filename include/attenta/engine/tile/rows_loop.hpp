@@ -10,6 +10,7 @@
 
 #include <attenta/engine/tile/loop.hpp>
 #include <attenta/engine/tile/row_streams.hpp>
+#include <attenta/engine/tile/row_weights.hpp>
 #include <attenta/simd/transpose.hpp>
 
 #include <type_traits>
@@ -23,8 +24,8 @@ template <class Arch, int Rows>
 class RowsLoop {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr std::int64_t tokens_per_vector = Rows < L ? L / Rows : 1;
-    static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
+    using Weights = RowWeights<Arch, Rows>;
+    static constexpr std::int64_t width = Weights::width;
     /// More rows than that fill vectors themselves: no horizontal step.
     static constexpr bool dots = Rows <= 8;
     /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
@@ -46,7 +47,6 @@ class RowsLoop {
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
         return adjacent_ ? std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes()) : 2048;
     }
-    static constexpr int asked_bytes = 128;         ///< with each vector of weights
     static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
@@ -246,6 +246,7 @@ private:
         }
     }
 
+    /// Keys from memory are read in longer pieces where registers hold them; halves have conversions to do, too.
     template <class T>
     ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows<T> later,
                                              int first) const {
@@ -280,52 +281,15 @@ private:
 
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
     void weights() {
-        const std::int64_t steps = (block_.count + tokens_per_vector - 1) / tokens_per_vector;
+        const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
         const RowStream values = values_of(head_);
         const std::int64_t bytes = job_.kv.v.row_bytes();
         simd::LaterRows<std::byte> soon;
         if (job_.values && dots && from_memory_) soon = values.later<std::byte>(ahead / bytes, most_values, bytes);
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
-        for (std::int64_t v = 0; v * L < rows_; ++v) {
-            float* const s = scores_of_head() + v * L;
-            float *const m = x_.m + head_ * width + v * L, *const l = x_.l + head_ * width + v * L;
-            const Batch factor(job_.to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
-            const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
-            Batch sum[2] = {Batch(0.f), Batch(0.f)};
-            for (std::int64_t i = 0; i < steps; ++i) {
-                soon.template ask<asked_bytes>();
-                const Batch x = simd::fma<Arch>(simd::load<Arch>(s + i * width), factor, -shift);
-                const Batch p = simd::exp2_nonpositive<Arch>(x);
-                p.store_unaligned(s + i * width);
-                sum[i % 2] = sum[i % 2] + p;
-            }
-            const Batch alpha = simd::exp2_nonpositive<Arch>(before * factor - shift);
-            simd::fma<Arch>(simd::load<Arch>(l), alpha, sum[0] + sum[1]).store_unaligned(l);
-            now.store_unaligned(m);
-            alpha.store_unaligned(alphas() + v * L);
-        }
-    }
-
-    /// The new maximum of each row, in all its lanes. Several chains hide the latency of a maximum.
-    Batch column_max(const float* s, std::int64_t steps, Batch before) const {
-        constexpr int chains = 4;
-        Batch top[chains] = {before, before, before, before};
-        std::int64_t i = 0;
-        for (; i + chains <= steps; i += chains)
-            simd::unrolled<chains>([&](auto c) ATTENTA_FLATTEN {
-                top[c] = simd::at_least<Arch>(simd::load<Arch>(s + (i + c) * width), top[c]);
-            });
-        for (; i < steps; ++i) top[0] = simd::at_least<Arch>(simd::load<Arch>(s + i * width), top[0]);
-        const Batch all =
-            simd::at_least<Arch>(simd::at_least<Arch>(top[0], top[1]), simd::at_least<Arch>(top[2], top[3]));
-        if constexpr (tokens_per_vector == 1) return all;
-        float lane[static_cast<std::size_t>(L)];
-        all.store_unaligned(lane);
-        for (std::int64_t r = 0; r < Rows; ++r) {
-            for (std::int64_t u = 1; u < tokens_per_vector; ++u) lane[r] = std::max(lane[r], lane[u * Rows + r]);
-            for (std::int64_t u = 1; u < tokens_per_vector; ++u) lane[u * Rows + r] = lane[r];
-        }
-        return simd::load<Arch>(lane);
+        for (std::int64_t r = 0; r < rows_; r += L)
+            Weights::weigh(scores_of_head() + r, steps, job_.to_log2, x_.m + head_ * width + r,
+                           x_.l + head_ * width + r, alphas() + r, soon);
     }
 
     template <class T>
@@ -389,7 +353,7 @@ private:
             for (std::int64_t r = 0; r < rows_; ++r) {
                 const MaskRow& row = row_of(r);
                 float l = 0;
-                for (std::int64_t u = 0; u < tokens_per_vector; ++u) l += x_.l[head_ * width + u * Rows + r];
+                for (std::int64_t u = 0; u < Weights::tokens; ++u) l += x_.l[head_ * width + u * Rows + r];
                 const std::int64_t part = task_.part + head_ * rows_ + r, token = task_.q_begin + row.index;
                 float* lse = task_.part >= 0 ? job_.part_lse + part
                              : job_.lse      ? job_.lse + row.head * job_.q.tokens + token

@@ -1,0 +1,73 @@
+// Scores of a block become weights in the rows loop: S[token][row], statistics of all rows in the lanes of vectors.
+#pragma once
+
+#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/simd/math.hpp>
+#include <attenta/simd/rows.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace tile {
+
+/// `Rows`: the query rows of a head, padded to a power of two.
+template <class Arch, int Rows>
+class RowWeights {
+    using Batch = simd::Batch<Arch>;
+    static constexpr std::int64_t L = simd::lanes<Arch>;
+    static constexpr int asked_bytes = 128;  ///< with each vector of weights
+
+public:
+    static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
+    static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
+
+    /// s[step][lane] <- exp(scale s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums
+    /// so far are worth now, are a vector each. Asks for rows that are needed soon.
+    static void weigh(float* s, std::int64_t steps, float to_log2, float* m, float* l, float* alpha,
+                      simd::LaterRows<std::byte>& soon) {
+        const Batch factor(to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
+        const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
+        Batch sum[2] = {Batch(0.f), Batch(0.f)};
+        for (std::int64_t i = 0; i < steps; ++i) {
+            soon.template ask<asked_bytes>();
+            const Batch x = simd::fma<Arch>(simd::load<Arch>(s + i * width), factor, -shift);
+            const Batch p = simd::exp2_nonpositive<Arch>(x);
+            p.store_unaligned(s + i * width);
+            sum[i % 2] = sum[i % 2] + p;
+        }
+        const Batch worth = simd::exp2_nonpositive<Arch>(before * factor - shift);
+        simd::fma<Arch>(simd::load<Arch>(l), worth, sum[0] + sum[1]).store_unaligned(l);
+        now.store_unaligned(m);
+        worth.store_unaligned(alpha);
+    }
+
+private:
+    /// The new maximum of each row, in all its lanes. Several chains hide the latency of a maximum.
+    static Batch column_max(const float* s, std::int64_t steps, Batch before) {
+        constexpr int chains = 4;
+        Batch top[chains] = {before, before, before, before};
+        std::int64_t i = 0;
+        for (; i + chains <= steps; i += chains)
+            simd::unrolled<chains>([&](auto c) ATTENTA_FLATTEN {
+                top[c] = simd::at_least<Arch>(simd::load<Arch>(s + (i + c) * width), top[c]);
+            });
+        for (; i < steps; ++i) top[0] = simd::at_least<Arch>(simd::load<Arch>(s + i * width), top[0]);
+        const Batch all =
+            simd::at_least<Arch>(simd::at_least<Arch>(top[0], top[1]), simd::at_least<Arch>(top[2], top[3]));
+        if constexpr (tokens == 1) return all;
+        float lane[static_cast<std::size_t>(L)];
+        all.store_unaligned(lane);
+        for (std::int64_t r = 0; r < Rows; ++r) {
+            for (std::int64_t u = 1; u < tokens; ++u) lane[r] = std::max(lane[r], lane[u * Rows + r]);
+            for (std::int64_t u = 1; u < tokens; ++u) lane[u * Rows + r] = lane[r];
+        }
+        return simd::load<Arch>(lane);
+    }
+};
+
+}  // namespace tile
+
+ATTENTA_END
