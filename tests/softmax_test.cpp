@@ -49,6 +49,18 @@ TEST(Softmax, EqualsTheDefinitionForFewAndManyRowsAndKeys) {
         }
 }
 
+/// Few rows against more keys and values than a cache holds take them from several places in turn, edited or not.
+TEST(Softmax, EqualsTheDefinitionForKeysAndValuesFromMemory) {
+    for (const std::int64_t queries : {1, 2, 3, 7, 20})
+        for (const std::string option : {"", "softcap 2.5", "mask"}) {
+            Case c({4, 2, queries, 17003, 64, 63}, static_cast<std::uint64_t>(queries));
+            c.options.causal = true;
+            for (const OptionSetter& setter : option_setters())
+                if (setter.name == option) apply(setter, c);
+            expect_definition(c);
+        }
+}
+
 TEST(Softmax, EqualsTheDefinitionForSquareCausal) {
     Case c({4, 2, 700, 700, 48, 64});
     c.options.causal = true;

@@ -68,6 +68,12 @@ struct EditCall {
     const void* parameters = nullptr;
 };
 
+/// Places of a block that the rows loop takes rows of K and V from in turn, where they come from memory: how many suit
+/// the processor's own prefetching, for up to 8 rows of queries and for more.
+struct Streams {
+    std::int64_t few_rows = 2, many_rows = 1;
+};
+
 /// What all tasks of a run share.
 struct Job {
     Heads<const float> q;
@@ -85,6 +91,7 @@ struct Job {
     bool values = true;
     float *part_o = nullptr, *part_lse = nullptr;  ///< results of parts
     PhaseTimes* phases = nullptr;
+    Streams streams;
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).

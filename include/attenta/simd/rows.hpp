@@ -141,11 +141,10 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
         }
 }
 
-/// Memory answers several streams faster than one: the i-th of n rows when they are taken from N parts in turn.
-template <int N>
-constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n) {
-    const std::int64_t part = n / N;
-    return i < N * part ? i % N * part + i / N : i;
+/// Memory answers several streams faster than one: the i-th of n rows when they are taken from `streams` parts in turn.
+constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n, std::int64_t streams) {
+    const std::int64_t part = n / streams;
+    return i < streams * part ? i % streams * part + i / streams : i;
 }
 
 /// Asks for the lines of N elements.
@@ -163,7 +162,7 @@ public:
     explicit LinesAhead(std::span<const float> block)
         : begin_(block.data()), lines_(static_cast<std::int64_t>(block.size()) / line) {}
     ATTENTA_ALWAYS_INLINE void ask() {
-        if (at_ < lines_) prefetch(begin_ + in_streams<4>(at_++, lines_) * line);
+        if (at_ < lines_) prefetch(begin_ + in_streams(at_++, lines_, 4) * line);
     }
 
 private:
@@ -301,24 +300,26 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
     });
 }
 
-/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, asking for the rows `next` on
-/// the way; all rows lie behind their addresses by an offset of bytes; o is [Rows][o_stride], padded to whole vectors.
-template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, const std::byte* const* next,
-                                      std::int64_t next_offset, std::int64_t keys, const float* p,
-                                      std::int64_t p_stride, std::int64_t dim, float* o, std::int64_t o_stride) {
+/// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, which lie `offset` bytes behind v_i;
+/// o is [Rows][o_stride], padded to whole vectors. Asks for the share of later rows that Rows of `All` rows have.
+template <class Arch, int Rows, int All, class T>
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, LaterRows<T>& later,
+                                      std::int64_t keys, const float* p, std::int64_t p_stride, std::int64_t dim,
+                                      float* o, std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
                   Wide = (TileShape<Arch>::rows * TileShape<Arch>::vectors >= 24 ? 16 : 8) / Rows;
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
     for_pieces<Arch, Vectors, 2, T>(
         dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+            constexpr int line = cache_line / static_cast<int>(sizeof(T)),
+                          asked = (N * L * Rows + All * line - 1) / (All * line) * line;
             Batch<Arch> sum[Rows][N];
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
             });
             for (std::int64_t i = 0; i < keys; ++i) {
                 const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
-                ask<N * L>(reinterpret_cast<const T*>(next[i] + next_offset) + c);
+                later.template ask<asked>();
                 Batch<Arch> x[N];
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {

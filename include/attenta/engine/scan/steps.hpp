@@ -137,7 +137,7 @@ protected:
     ATTENTA_ALWAYS_INLINE void ask_next(const float* state, std::int64_t stride, int pass, std::int64_t d) const {
         constexpr std::int64_t part = N * L / Passes;
         const std::int64_t i = pass * dim_ + d;
-        simd::ask<part>(state + (dim_ + simd::in_streams<4>(i / Passes, dim_)) * stride + i % Passes * part);
+        simd::ask<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
     }
 
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.

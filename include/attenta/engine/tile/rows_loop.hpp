@@ -41,7 +41,7 @@ class RowsLoop {
     static constexpr std::int64_t ahead = 8192;
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
     /// busier where K and V are more than a cache holds. Halves are bound by arithmetic there, too.
-    static constexpr std::int64_t cached_step = dots ? 4096 : 32768, cache_bytes = 16 << 20;
+    static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
     template <class T>
     std::int64_t streamed_step() const {
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
@@ -66,9 +66,8 @@ public:
           q_stride_(round_up(dim_, L)),
           o_stride_(round_up(dim_v_, L)),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
-          from_memory_(job.kv.length(task.sequence) * job.kv.heads * (job.kv.k.row_bytes() + job.kv.v.row_bytes()) >
-                       cache_bytes),
-          streams_(dots && from_memory_),
+          from_memory_(come_from_memory(job.kv, task.sequence)),
+          most_streams_(streams()),
           watch_(job.phases) {}
 
     void run() {
@@ -94,14 +93,22 @@ private:
         return finite;
     }
 
+    std::int64_t streams() const {
+        if (!from_memory_) return 1;
+        return dots ? job_.streams.few_rows : job_.streams.many_rows;
+    }
+
     /// Where in the block the i-th row that is read lies.
-    std::int64_t token_of(std::int64_t i) const { return streams_ ? simd::in_streams<2>(i, block_.count) : i; }
+    std::int64_t token_of(std::int64_t i) const { return simd::in_streams(i, block_.count, streams_); }
 
     void locate_rows() {
-        const std::byte** const k = streams_ ? x_.k_located : x_.k_rows;
-        const std::byte** const v = streams_ ? x_.v_located : x_.v_rows;
+        // Whole vectors of each place's tokens, for the transposes of `edit`.
+        const bool whole = block_.count % (most_streams_ * RowsScratch::most_lanes) == 0;
+        streams_ = whole ? most_streams_ : 1;
+        const std::byte** const k = streams_ > 1 ? x_.k_located : x_.k_rows;
+        const std::byte** const v = streams_ > 1 ? x_.v_located : x_.v_rows;
         job_.kv.locate(task_.sequence, block_.begin, block_.count, k, v);
-        for (std::int64_t i = 0; streams_ && i < block_.count; ++i) {
+        for (std::int64_t i = 0; streams_ > 1 && i < block_.count; ++i) {
             x_.k_rows[i] = k[token_of(i)];
             x_.v_rows[i] = v[token_of(i)];
         }
@@ -252,18 +259,20 @@ private:
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
-            if (streams_) return simd::dot_long_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
+            if (from_memory_) return simd::dot_long_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
         return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
     }
 
     /// Edits and masks work on row-major tiles: there and back.
     void edit(Cover covered) {
         float* const s = scores_of_head();
+        [[maybe_unused]] const std::int64_t part = block_.count / streams_;
         if constexpr (dots)
             for (std::int64_t r = 0; r < rows_; ++r)
                 for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
         else
-            simd::transpose_rows<Arch>(s, Rows, block_.count, rows_, x_.edit, rows_block);
+            for (std::int64_t i = 0; i < streams_; ++i)
+                simd::transpose_rows<Arch>(s + i * Rows, streams_ * Rows, part, rows_, x_.edit + i * part, rows_block);
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -276,7 +285,8 @@ private:
             if constexpr (dots)
                 for (std::int64_t i = 0; i < block_.count; ++i) s[i * Rows + r] = x_.edit[r * rows_block + token_of(i)];
         }
-        if constexpr (!dots) simd::transpose_rows<Arch>(x_.edit, rows_block, rows_, block_.count, s, Rows);
+        for (std::int64_t i = 0; !dots && i < streams_; ++i)
+            simd::transpose_rows<Arch>(x_.edit + i * part, rows_block, rows_, part, s + i * Rows, streams_ * Rows);
     }
 
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
@@ -318,13 +328,10 @@ private:
     [[gnu::noinline]] void add_values(const RowPass& pass, std::int64_t t, std::int64_t n) const {
         const RowStream& now = pass.now[head_ - first_];
         const std::byte* const* const v = now.rows + t;
-        const auto later = pass.later<T>(head_ - first_, t, n, dim_v_);
-        const bool whole = later.end - later.row == n;  // else the rows themselves, again
+        auto later = pass.later<T>(head_ - first_, t, n, dim_v_);
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
-            const bool asks = whole && r == 0;
-            simd::add_values<Arch, R, T>(v, now.offset, asks ? later.row : v, asks ? later.offset : now.offset, n,
-                                         scores_of_head() + t * Rows + r, Rows, dim_v_, outputs() + r * o_stride_,
-                                         o_stride_);
+            simd::add_values<Arch, R, Rows, T>(v, now.offset, later, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
+                                               outputs() + r * o_stride_, o_stride_);
         };
         std::int64_t r = 0;
         if constexpr (!dots) {
@@ -374,9 +381,10 @@ private:
     RowsScratch x_;
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
-    const bool adjacent_;     ///< rows of neighbouring heads lie side by side in memory
-    const bool from_memory_;  ///< K and V do not fit in a cache
-    const bool streams_;      ///< their rows are taken from several places in turn, which only memory likes
+    const bool adjacent_;              ///< rows of neighbouring heads lie side by side in memory
+    const bool from_memory_;           ///< K and V do not fit in a cache
+    const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes,
+    std::int64_t streams_ = 1;         ///< and those of the block
     std::int64_t first_ = 0, end_ = 0, head_ = 0;
     Cover covered_[most_heads] = {};
     bool careful_ = false;

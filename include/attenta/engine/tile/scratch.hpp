@@ -73,6 +73,12 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
     return p;
 }
 
+/// K and V of the sequence are more than a cache holds.
+inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
+    constexpr std::int64_t cache_bytes = 16 << 20;
+    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > cache_bytes;
+}
+
 struct RowsScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8;
     const std::byte **k_located, **v_located, **k_rows, **v_rows;
