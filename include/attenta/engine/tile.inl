@@ -241,7 +241,7 @@ ATTENTA_INLINE void Plan::schedule(Task t, bool exact_weights) {
     } else {
         // As many heads as keep queries and outputs in or near L1, or in L2 where memory wants neighbouring heads to be
         // read together; parts of at least a quarter of a megabyte.
-        const std::int64_t bytes = come_from_memory(job_.kv, t.sequence) ? 256 << 10 : 64 << 10;
+        const std::int64_t bytes = come_from_memory(job_.kv, t.sequence) ? 512 << 10 : 64 << 10;
         const std::int64_t per_task = std::clamp<std::int64_t>(bytes / (4 * padded_rows(rows) * dim), 1, heads);
         split(t, per_task, std::max<std::int64_t>(256, round_up((256 << 10) / (4 * heads * dim), key_block)));
     }

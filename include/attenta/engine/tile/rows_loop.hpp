@@ -44,6 +44,7 @@ class RowsLoop {
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
     template <class T>
     std::int64_t streamed_step() const {
+        if (Rows >= 32) return 16384;
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
         return adjacent_ ? std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes()) : 2048;
     }
