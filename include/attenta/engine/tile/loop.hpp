@@ -18,6 +18,23 @@ ATTENTA_BEGIN
 
 namespace tile {
 
+/// Rows of K and V that are needed soon: asks memory for a share of them with each of `calls` calls.
+class BlockAhead {
+    static constexpr std::int64_t piece = 2 * simd::cache_line;
+
+public:
+    BlockAhead() = default;
+    BlockAhead(simd::LaterRows<std::byte> k, simd::LaterRows<std::byte> v, std::int64_t calls)
+        : k_(k), v_(v), pieces_(((k.end - k.row) * k.dim + (v.end - v.row) * v.dim) / (piece * calls) + 1) {}
+    void ask() {
+        for (std::int64_t i = 0; i < pieces_; ++i) (k_.row != k_.end ? k_ : v_).ask<piece>();
+    }
+
+private:
+    simd::LaterRows<std::byte> k_, v_;
+    std::int64_t pieces_ = 0;
+};
+
 /// One task of the tile regime.
 template <class Arch, Normalizer N>
 class TileLoop {
@@ -75,6 +92,7 @@ private:
         for (std::int64_t j = seen.begin / key_block * key_block; j < seen.end; j += key_block) {
             block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
+            later_ = block_after(seen);
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         const bool finite = finish();
@@ -124,6 +142,18 @@ private:
         return intersect(all, job_.mask.hull(x_.row[0], x_.row[rows_ - 1]));
     }
 
+    /// The rows of the next block, for requests to memory meanwhile: packing would wait for each of them.
+    BlockAhead block_after(const Interval& seen) {
+        const std::int64_t begin = block_.begin + key_block, count = std::min(key_block, seen.end - begin);
+        if (count <= 0) return {};
+        const KvView& kv = job_.kv;
+        kv.locate(task_.sequence, begin, count, x_.k_later, x_.v_later);
+        const std::int64_t calls = (rows_ + most_rows - 1) / most_rows * (key_block + o_stride_) / width;
+        return {{x_.k_later, x_.k_later + count, kv.k.head_bytes(head_), kv.k.row_bytes()},
+                {x_.v_later, x_.v_later + (job_.values ? count : 0), kv.v.head_bytes(head_), kv.v.row_bytes()},
+                calls};
+    }
+
     Cover cover(std::int64_t begin, std::int64_t end) const {
         return job_.mask ? job_.mask.classify(x_.row[begin], x_.row[end - 1], block_) : Cover::all;
     }
@@ -155,13 +185,19 @@ private:
         }
         for (std::int64_t p = 0; p < block_.count; p += width)
             for (std::int64_t i = 0; i < n; ++i)
-                if (p < strips[i].key_end && p + width > strips[i].key_begin) scores(strips[i], p, begin);
+                if (p < strips[i].key_end && p + width > strips[i].key_begin) {
+                    later_.ask();
+                    scores(strips[i], p, begin);
+                }
         watch_.lap(Phase::scores);
         for (std::int64_t i = 0; i < n; ++i) weights(strips[i], begin);
         watch_.lap(Phase::softmax);
         if (!job_.values) return;
         for (std::int64_t c = 0; c < dim_v_; c += width)
-            for (std::int64_t i = 0; i < n; ++i) values(strips[i], c, begin);
+            for (std::int64_t i = 0; i < n; ++i) {
+                later_.ask();
+                values(strips[i], c, begin);
+            }
         watch_.lap(Phase::values);
     }
 
@@ -283,6 +319,7 @@ private:
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
             const MaskRow& row = x_.row[r];
+            if (task_.part < 0 && job_.values) ask_for_output(std::min(r + 8, rows_ - 1));
             const float lse = N::log_sum(job_.to_log2, x_.m[r], x_.l[r]);
             const std::int64_t token = task_.q_begin + row.index;
             const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) +
@@ -299,6 +336,11 @@ private:
         return finite;
     }
 
+    void ask_for_output(std::int64_t r) const {
+        const float* const o = job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index);
+        for (std::int64_t c = 0; c < dim_v_; c += L) simd::prefetch(o + c);
+    }
+
     const Job& job_;
     const Task& task_;
     Carver carver_;
@@ -306,6 +348,7 @@ private:
     std::int64_t dim_, dim_v_, o_stride_;
     std::int64_t head_ = 0, first_ = 0, rows_ = 0;
     KeyBlock block_;
+    BlockAhead later_;
     bool careful_ = false;
     Stopwatch watch_;
 };

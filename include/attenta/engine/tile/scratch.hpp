@@ -44,7 +44,7 @@ private:
 /// Scratch of a task, sized for the widest instruction set.
 struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
-    const std::byte **k_rows, **v_rows;
+    const std::byte **k_rows, **v_rows, **k_later, **v_later;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
     MaskRow* row;
     std::uint64_t* bits;
@@ -53,6 +53,8 @@ struct TileScratch {
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
+        k_later = c.take<const std::byte*>(key_block);
+        v_later = c.take<const std::byte*>(key_block);
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
         q = c.take<float>(padded * dim + most_lanes);
