@@ -8,6 +8,11 @@ ATTENTA_BEGIN
 
 namespace simd {
 
+/// Nothing to do between the steps of a product.
+struct Idle {
+    ATTENTA_ALWAYS_INLINE void operator()(std::int64_t) const {}
+};
+
 /// A piece of C while it is in registers: where several products meet, it is loaded and stored once.
 template <class Arch, int Rows, int Vectors>
 class RegisterTile {
@@ -26,11 +31,12 @@ public:
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = sum_[r][n] * B(factor[r]); });
     }
     /// C[r][n] += Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. The rows' step is
-    /// compile-time so that their addresses are displacements.
-    template <int RowStep>
+    /// compile-time so that their addresses are displacements. Calls between(k) on the way.
+    template <int RowStep, class Between = Idle>
     ATTENTA_ALWAYS_INLINE void add(const float* a, std::int64_t depth_step, const float* b, std::int64_t b_stride,
-                                   std::int64_t depth) {
+                                   std::int64_t depth, Between&& between = {}) {
         for (std::int64_t k = 0; k < depth; ++k) {
+            between(k);
             B row[Vectors];
             unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(b + n * lanes<Arch>); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {

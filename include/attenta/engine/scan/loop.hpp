@@ -15,6 +15,7 @@
 #include <attenta/engine/scan/steps.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -84,35 +85,41 @@ private:
         if (span_.keys) update();
     }
 
-    // Rows of the next chunk are asked for a few at a time between the products of this one: heads of token-major
-    // tensors lie far apart, where processors do not look ahead by themselves.
-
-    struct Ahead {
-        const float* first;
-        std::int64_t stride, dim;
-    };
+    // Rows of the next chunk are asked for line by line between the steps of this one's products: heads of token-major
+    // tensors lie far apart, where processors do not look ahead by themselves, and many requests at once stop the work.
 
     void plan_ahead() {
-        ahead_tensors_ = asked_ = 0;
-        const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk;
-        ahead_rows_ = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
-        if (ahead_rows_ <= 0) return;
-        const auto plan = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
-            if (x.data) ahead_[ahead_tensors_++] = {x.row(spread(head, heads, x.heads), token), x.token_stride, x.dim};
+        keys_ahead_ = values_ahead_ = {};
+        const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
+                           count = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
+        if (count <= 0) return;
+        const std::byte** to = x_.ahead;
+        const auto rows = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
+            for (std::int64_t t = 0; x.data && t < count; ++t)
+                *to++ = reinterpret_cast<const std::byte*>(x.row(spread(head, heads, x.heads), token + t));
         };
         if (span_.keys)
-            for (const auto* x : {&r_.k, &r_.v, &r_.a, &r_.b}) plan(*x, job_.state_heads, head_, keys);
-        if (span_.keys && by_channel_) plan(r_.g, job_.state_heads, head_, keys);
-        if (span_.queries) plan(r_.q, job_.out_heads, head_ * group(), queries);
+            for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, head_, keys);
+        if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, head_, keys);
+        if (span_.queries) rows(r_.q, job_.out_heads, head_ * group(), queries);
+        keys_ahead_ = {x_.ahead, to, 0, r_.k.dim};
+        const std::byte** const values = to;
+        if (span_.keys) rows(r_.v, job_.state_heads, head_, keys);
+        if (span_.queries) rows(job_.o, job_.out_heads, head_ * group(), queries);
+        values_ahead_ = {values, to, column_ * 4, columns_};
+        const std::int64_t lines = ((values - x_.ahead) * r_.k.dim + (to - values) * columns_) / line + 1,
+                           reads = span_.queries ? group() * n_ / R * dim_ : 0,
+                           updates = span_.keys ? dim_ / R * n_ : 0;
+        const auto between = static_cast<std::uint64_t>(std::max<std::int64_t>(1, panels_ * (reads + updates) / lines));
+        between_asks_ = static_cast<std::int64_t>(std::bit_floor(between)) - 1;
     }
 
-    /// Inlined by force: compilers see no effect in it.
-    ATTENTA_ALWAYS_INLINE void ask_ahead() const {
-        for (int i = 0; i < 2 && asked_ < ahead_tensors_ * ahead_rows_; ++i, ++asked_) {
-            const Ahead& x = ahead_[asked_ / ahead_rows_];
-            const float* const from = x.first + asked_ % ahead_rows_ * x.stride;
-            for (std::int64_t d = 0; d < x.dim; d += 16) simd::prefetch(from + d);
-        }
+    /// For RegisterTile::add.
+    auto ask_ahead() {
+        return [this](std::int64_t k) ATTENTA_FLATTEN {
+            if ((k & between_asks_) != 0) return;
+            (keys_ahead_.row != keys_ahead_.end ? keys_ahead_ : values_ahead_).template ask<line>();
+        };
     }
 
     /// Products with one decay for all channels: P = (X Kᵀ) ⊙ decays, zero above the diagonal, with `strict` on it too.
@@ -227,7 +234,6 @@ private:
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t i = 0; i < n_; i += R) {
                 const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
-                ask_ahead();
                 read_rows<R>(p, i, i + rows);
                 if (write_rows(out_head, p, i, rows)) continue;
                 // A NaN or infinity of a later row of the strip met a weight of zero, or is a row's true result: each
@@ -255,10 +261,10 @@ private:
 
     /// Sums of rows i .. i + Rows - 1 of a panel over the state and tokens below `depth`.
     template <int Rows>
-    void read_rows(std::int64_t panel, std::int64_t i, std::int64_t depth) const {
+    void read_rows(std::int64_t panel, std::int64_t i, std::int64_t depth) {
         simd::RegisterTile<Arch, Rows, vectors> tile;
         tile.zero();
-        tile.template add<1>(strip_row(x_.query_strips, i), lanes, state_panel(panel), W, dim_);
+        tile.template add<1>(strip_row(x_.query_strips, i), lanes, state_panel(panel), W, dim_, ask_ahead());
         if (span_.keys) {
             const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
             const bool low_rank = r_.update == Update::low_rank;
@@ -323,7 +329,6 @@ private:
         float factor[R];
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t d = 0; d < dim_; d += R) {
-                ask_ahead();
                 for (std::int64_t u = 0; u < R; ++u)
                     factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
                 float* const state = state_panel(p) + d * W;
@@ -332,7 +337,7 @@ private:
                 tile.scale(factor);
                 for (const Outer& x : products)
                     tile.template add<1>(x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
-                                         x.values + p * chunk * W, W, n_);
+                                         x.values + p * chunk * W, W, n_, ask_ahead());
                 tile.store(state, W);
             }
     }
@@ -342,10 +347,11 @@ private:
         for (std::int64_t s = 0; s < n_; ++s) simd::add_row<Arch>(x_.z, k_[s], dim_, to_end(s));
     }
 
+    static constexpr int line = simd::cache_line / static_cast<int>(sizeof(float));
+
     Rows q_;
-    Ahead ahead_[6] = {};
-    std::int64_t ahead_tensors_ = 0, ahead_rows_ = 0;
-    mutable std::int64_t asked_ = 0;
+    simd::LaterRows<float> keys_ahead_, values_ahead_;  ///< rows as wide as keys; columns of values
+    std::int64_t between_asks_ = 0;                     ///< steps between two lines, less one: a power of two less one
 };
 
 }  // namespace scan

@@ -28,7 +28,7 @@ struct Scratch {
     float *step, *from_start, *to_end, *power, *between;  // decays of all channels
     float *block_rows, *block_strips, *block_decay;
     float *strips, *query_strips, *panels, *columns;
-    const std::byte** rows;
+    const std::byte **rows, **ahead;
     float *p, *p2, *solve, *inner, *pairs;
     float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
     float *state, *o, *z, *log, *factor;
@@ -63,6 +63,7 @@ struct Scratch {
         panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
         columns = c.take<float>(by_channel ? 0 : rows_here);
         rows = c.take<const std::byte*>(2 * chunk);
+        ahead = c.take<const std::byte*>(7 * chunk);
         p = c.take<float>(chunk * chunk);
         p2 = c.take<float>(low_rank ? chunk * chunk : 0);
         solve = c.take<float>(delta ? chunk * chunk : 0);
