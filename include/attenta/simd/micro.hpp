@@ -48,14 +48,51 @@ public:
             b += b_stride;
         }
     }
+    /// C[r] += Σ_s A[r · RowStep + s] · B[s], s < r: what lies below the diagonal. Nothing above it is touched.
+    template <int RowStep>
+    ATTENTA_ALWAYS_INLINE void add_below(const float* a, const float* b, std::int64_t b_stride) {
+        below<RowStep>(
+            a, [&](auto s, auto n) ATTENTA_FLATTEN { return B::load_unaligned(b + s * b_stride + n * lanes<Arch>); });
+    }
+    /// The same with B = C: forward substitution, C ← (I − A)⁻¹ C.
+    template <int RowStep>
+    ATTENTA_ALWAYS_INLINE void substitute(const float* a) {
+        below<RowStep>(a, [&](auto s, auto n) ATTENTA_FLATTEN { return sum_[s][n]; });
+    }
     ATTENTA_ALWAYS_INLINE void store(float* c, std::int64_t c_stride) const {
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n].store_unaligned(c + r * c_stride + n * lanes<Arch>); });
+    }
+    /// Row r times factor[r] goes to out(r). Returns whether all of it is finite.
+    template <class Row>
+    ATTENTA_ALWAYS_INLINE bool finish(const float* factor, Row&& out) const {
+        B zero[Vectors];
+        unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { zero[n] = B(0.f); });
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+            float* const to = out(r);
+            const B x(factor[r]);
+            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN {
+                const B y = sum_[r][n] * x;
+                y.store_unaligned(to + n * lanes<Arch>);
+                zero[n] = fma<Arch>(y, B(0.f), zero[n]);
+            });
+        });
+        unrolled<Vectors - 1>([&](auto n) ATTENTA_FLATTEN { zero[0] = zero[0] + zero[n + 1]; });
+        return reduce_add<Arch>(zero[0]) == 0.f;
     }
 
 private:
     template <class F>
     ATTENTA_ALWAYS_INLINE static void each(F&& f) {
         unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { f(r, n); }); });
+    }
+    template <int RowStep, class F>
+    ATTENTA_ALWAYS_INLINE void below(const float* a, F&& row) {
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+            unrolled<r>([&](auto s) ATTENTA_FLATTEN {
+                const B x(a[r * RowStep + s]);
+                unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum_[r][n] = fma<Arch>(x, row(s, n), sum_[r][n]); });
+            });
+        });
     }
     B sum_[Rows][Vectors];
 };

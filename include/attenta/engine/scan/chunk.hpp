@@ -159,10 +159,12 @@ protected:
     }
 
     void load_values() {
-        for (std::int64_t p = 0; p < panels_; ++p)
-            for (std::int64_t s = 0; s < n_; ++s)
-                load_columns(row(r_.v, span_.begin + s) + column_, p,
-                             r_.update == Update::additive ? beta(span_.begin + s) : 1.f, x_.v + (p * chunk + s) * W);
+        const bool scaled = r_.update == Update::additive && r_.beta.data;
+        const float* v = row(r_.v, span_.begin) + column_;
+        for (std::int64_t s = 0; s < n_; ++s, v += r_.v.token_stride) {
+            const float factor = scaled ? beta(span_.begin + s) : 1.f;
+            for (std::int64_t p = 0; p < panels_; ++p) load_columns(v, p, factor, x_.v + (p * chunk + s) * W);
+        }
     }
 
     void load_columns(const float* from, std::int64_t panel, float factor, float* to) const {

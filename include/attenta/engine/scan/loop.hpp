@@ -184,6 +184,7 @@ private:
         tile.template add<1>(strip_row(x_.strips, i), lanes, state_panel(panel), W, dim_);
         if (r_.update == Update::low_rank) {
             tile.template add<chunk>(x_.inner + i * chunk, 1, v, W, i);
+            tile.template add_below<chunk>(x_.inner + i * chunk + i, v + i * W, W);
         } else {
             tile.store(n, W);
             for (std::int64_t t = 0; t < rows; ++t) {
@@ -195,18 +196,8 @@ private:
             tile.load(n, W);
         }
         tile.template add<chunk>(x_.solve + i * chunk, 1, all, W, i);
+        tile.template substitute<chunk>(x_.solve + i * chunk + i);
         tile.store(n, W);
-        for (std::int64_t t = 1; t < rows; ++t)
-            for (std::int64_t s = 0; s < t; ++s) {
-                const std::int64_t pair = (i + t) * chunk + i + s;
-                if (r_.update == Update::low_rank) add_row(x_.inner[pair], v + (i + s) * W, n + t * W);
-                add_row(x_.solve[pair], n + s * W, n + t * W);
-            }
-    }
-
-    static void add_row(float a, const float* x, float* y) {
-        for (std::int64_t c = 0; c < W; c += L)
-            simd::fma<Arch>(Batch(a), simd::load<Arch>(x + c), simd::load<Arch>(y + c)).store_unaligned(y + c);
     }
 
     // Outputs of one query head.
@@ -234,14 +225,10 @@ private:
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t i = 0; i < n_; i += R) {
                 const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
-                read_rows<R>(p, i, i + rows);
-                if (write_rows(out_head, p, i, rows)) continue;
+                if (read_rows<R>(out_head, p, i, rows, i + rows)) continue;
                 // A NaN or infinity of a later row of the strip met a weight of zero, or is a row's true result: each
                 // row with what it sees alone.
-                for (std::int64_t t = i; t < i + rows; ++t) {
-                    read_rows<1>(p, t, t + 1);
-                    write_rows(out_head, p, t, 1);
-                }
+                for (std::int64_t t = i; t < i + rows; ++t) read_rows<1>(out_head, p, t, 1, t + 1);
             }
     }
 
@@ -259,9 +246,10 @@ private:
         for (std::int64_t t = 0; t < n_; ++t) x_.p[t * chunk + t] = bonus_weight(q_[t], u, k_[t]);
     }
 
-    /// Sums of rows i .. i + Rows - 1 of a panel over the state and tokens below `depth`.
+    /// Writes a panel's columns of rows i .. i + rows - 1, Rows at most: sums over the state and tokens below `depth`.
+    /// Returns whether they are finite.
     template <int Rows>
-    void read_rows(std::int64_t panel, std::int64_t i, std::int64_t depth) {
+    bool read_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows, std::int64_t depth) {
         simd::RegisterTile<Arch, Rows, vectors> tile;
         tile.zero();
         tile.template add<1>(strip_row(x_.query_strips, i), lanes, state_panel(panel), W, dim_, ask_ahead());
@@ -272,17 +260,15 @@ private:
             tile.template add<chunk>(x_.p + i * chunk, 1, low_rank ? v : added, W, depth);
             if (low_rank) tile.template add<chunk>(x_.p2 + i * chunk, 1, added, W, depth);
         }
-        tile.store(x_.o, W);
-    }
-
-    /// Writes a panel's columns of rows i .. i + rows - 1 and returns whether they are finite.
-    bool write_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows) const {
         const std::int64_t columns = std::min(W, columns_ - panel * W);
+        const auto to = [&](std::int64_t t) {
+            return job_.o.row(out_head, span_.query_begin + i + t) + column_ + panel * W;
+        };
+        if (rows == Rows && columns == W) return tile.finish(x_.factor + i, to);
+        tile.store(x_.o, W);
         bool finite = true;
         for (std::int64_t t = 0; t < rows; ++t)
-            finite = simd::finish_row<Arch>(job_.o.row(out_head, span_.query_begin + i + t) + column_ + panel * W,
-                                            x_.o + t * W, columns, x_.factor[i + t]) &&
-                     finite;
+            finite = simd::finish_row<Arch>(to(t), x_.o + t * W, columns, x_.factor[i + t]) && finite;
         return finite;
     }
 
