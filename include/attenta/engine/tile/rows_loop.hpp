@@ -48,7 +48,6 @@ class RowsLoop {
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
         return adjacent_ ? std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes()) : 2048;
     }
-    static constexpr std::int64_t most_shared = 3;  ///< rows of a head asked for, where they share sets of L1
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     /// Shorter rows come fast enough from a cache by themselves; asking costs more than it gives.
@@ -189,11 +188,9 @@ private:
         for (head_ = first_; head_ < end_; ++head_) f();
     }
 
-    /// Rows of neighbouring tokens often lie a power of two apart and share sets of L1: only a few of a head fit.
     std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
         if (!from_memory_ && side.row_bytes() < long_row) return 0;
-        const std::int64_t heads = end_ - first_, far = ahead / (side.row_bytes() * step);
-        return std::max<std::int64_t>(1, adjacent_ ? std::min(far, most_shared * heads / step) : far);
+        return std::max<std::int64_t>(1, ahead / (side.row_bytes() * step));
     }
 
     /// S[token][row] for the block.
