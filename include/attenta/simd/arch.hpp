@@ -280,6 +280,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> keep(std::uint32_t bits, Batch<Arch> x, Batch<
 }
 
 inline constexpr int cache_line = 64;  ///< bytes
+template <class T>
+inline constexpr int per_line = cache_line / static_cast<int>(sizeof(T));  ///< elements of a line
 
 /// Asks for a line, into L2: a request for L1 holds one of its few places for lines on their way until memory answers,
 /// and 24 of them, as on Zen 4, reach half of what memory delivers.

@@ -150,13 +150,12 @@ constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n, std::int64_t s
 /// Asks for the lines of N elements.
 template <int N, class T>
 ATTENTA_ALWAYS_INLINE void ask(const T* x) {
-    constexpr int per_line = cache_line / static_cast<int>(sizeof(T));
-    unrolled<(N + per_line - 1) / per_line>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line); });
+    unrolled<(N + per_line<T> - 1) / per_line<T>>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line<T>); });
 }
 
 /// A block of memory that will be needed later, asked for line by line.
 class LinesAhead {
-    static constexpr std::int64_t line = cache_line / sizeof(float);
+    static constexpr std::int64_t line = per_line<float>;
 
 public:
     explicit LinesAhead(std::span<const float> block)
@@ -176,6 +175,7 @@ struct LaterRows {
     const std::byte *const *row = nullptr, *const *end = nullptr;
     std::int64_t offset = 0, dim = 0, at = 0;
 
+    std::int64_t elements() const { return (end - row) * dim; }
     /// The next N elements; the last piece of a row is a bit longer than the others.
     template <int N>
     ATTENTA_ALWAYS_INLINE void ask() {
@@ -187,6 +187,18 @@ struct LaterRows {
         if (at < dim) simd::ask<N>(x + at);
         ++row;
         at = 0;
+    }
+};
+
+/// Rows of keys, then of values.
+template <class T>
+struct LaterKeysAndValues {
+    LaterRows<T> keys, values;
+
+    std::int64_t elements() const { return keys.elements() + values.elements(); }
+    template <int N>
+    ATTENTA_ALWAYS_INLINE void ask() {
+        (keys.row != keys.end ? keys : values).template ask<N>();
     }
 };
 
@@ -272,7 +284,7 @@ template <class Arch, int Keys, int Vectors, class T, class Key>
 ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_stride, std::int64_t dim, float* s,
                                       std::int64_t s_stride, LaterRows<T>& later) {
     using B = Batch<Arch>;
-    constexpr int line = cache_line / static_cast<int>(sizeof(T)), steps = 32 / Keys;
+    constexpr int steps = 32 / Keys;
     B sum[Keys][Vectors];
     const float* key[Keys];
     unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
@@ -290,7 +302,7 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
     };
     std::int64_t c = 0;
     for (; c + steps <= dim; c += steps) {
-        later.template ask<2 * line>();
+        later.template ask<2 * per_line<T>>();
         unrolled<steps>([&](auto i) ATTENTA_FLATTEN { channel(c + i); });
     }
     for (; c < dim; ++c) channel(c);
@@ -311,8 +323,7 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
     for_pieces<Arch, Vectors, 2, T>(
         dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
-            constexpr int line = cache_line / static_cast<int>(sizeof(T)),
-                          asked = (N * L * Rows + All * line - 1) / (All * line) * line;
+            constexpr int share = All * per_line<T>, asked = (N * L * Rows + share - 1) / share * per_line<T>;
             Batch<Arch> sum[Rows][N];
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });

@@ -89,25 +89,26 @@ private:
     // tensors lie far apart, where processors do not look ahead by themselves, and many requests at once stop the work.
 
     void plan_ahead() {
-        keys_ahead_ = values_ahead_ = {};
+        ahead_ = {};
         const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
                            count = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
         if (count <= 0) return;
         const std::byte** to = x_.ahead;
         const auto rows = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
-            for (std::int64_t t = 0; x.data && t < count; ++t)
-                *to++ = reinterpret_cast<const std::byte*>(x.row(spread(head, heads, x.heads), token + t));
+            if (!x.data) return;
+            const float* from = x.row(spread(head, heads, x.heads), token);
+            for (std::int64_t t = 0; t < count; ++t, from += x.token_stride)
+                *to++ = reinterpret_cast<const std::byte*>(from);
         };
         if (span_.keys)
             for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, head_, keys);
         if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, head_, keys);
         if (span_.queries) rows(r_.q, job_.out_heads, head_ * group(), queries);
-        keys_ahead_ = {x_.ahead, to, 0, r_.k.dim};
-        const std::byte** const values = to;
+        ahead_.keys = {x_.ahead, to, 0, r_.k.dim};
         if (span_.keys) rows(r_.v, job_.state_heads, head_, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, head_ * group(), queries);
-        values_ahead_ = {values, to, column_ * 4, columns_};
-        const std::int64_t lines = ((values - x_.ahead) * r_.k.dim + (to - values) * columns_) / line + 1,
+        ahead_.values = {ahead_.keys.end, to, column_ * static_cast<std::int64_t>(sizeof(float)), columns_};
+        const std::int64_t lines = ahead_.elements() / simd::per_line<float> + 1,
                            reads = span_.queries ? group() * n_ / R * dim_ : 0,
                            updates = span_.keys ? dim_ / R * n_ : 0;
         const auto between = static_cast<std::uint64_t>(std::max<std::int64_t>(1, panels_ * (reads + updates) / lines));
@@ -117,8 +118,7 @@ private:
     /// For RegisterTile::add.
     auto ask_ahead() {
         return [this](std::int64_t k) ATTENTA_FLATTEN {
-            if ((k & between_asks_) != 0) return;
-            (keys_ahead_.row != keys_ahead_.end ? keys_ahead_ : values_ahead_).template ask<line>();
+            if ((k & between_asks_) == 0) ahead_.template ask<simd::per_line<float>>();
         };
     }
 
@@ -333,11 +333,9 @@ private:
         for (std::int64_t s = 0; s < n_; ++s) simd::add_row<Arch>(x_.z, k_[s], dim_, to_end(s));
     }
 
-    static constexpr int line = simd::cache_line / static_cast<int>(sizeof(float));
-
     Rows q_;
-    simd::LaterRows<float> keys_ahead_, values_ahead_;  ///< rows as wide as keys; columns of values
-    std::int64_t between_asks_ = 0;                     ///< steps between two lines, less one: a power of two less one
+    simd::LaterKeysAndValues<float> ahead_;  ///< rows as wide as keys; columns of values and outputs
+    std::int64_t between_asks_ = 0;          ///< steps between two lines, less one: a power of two less one
 };
 
 }  // namespace scan

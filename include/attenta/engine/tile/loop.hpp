@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 ATTENTA_BEGIN
 
@@ -24,14 +25,14 @@ class BlockAhead {
 
 public:
     BlockAhead() = default;
-    BlockAhead(simd::LaterRows<std::byte> k, simd::LaterRows<std::byte> v, std::int64_t calls)
-        : k_(k), v_(v), pieces_(((k.end - k.row) * k.dim + (v.end - v.row) * v.dim) / (piece * calls) + 1) {}
+    BlockAhead(const simd::LaterKeysAndValues<std::byte>& rows, std::int64_t calls)
+        : rows_(rows), pieces_(rows.elements() / (piece * calls) + 1) {}
     void ask() {
-        for (std::int64_t i = 0; i < pieces_; ++i) (k_.row != k_.end ? k_ : v_).ask<piece>();
+        for (std::int64_t i = 0; i < pieces_; ++i) rows_.ask<piece>();
     }
 
 private:
-    simd::LaterRows<std::byte> k_, v_;
+    simd::LaterKeysAndValues<std::byte> rows_;
     std::int64_t pieces_ = 0;
 };
 
@@ -89,10 +90,14 @@ private:
     bool pass() {
         load_queries();
         const Interval seen = visible_keys();
-        for (std::int64_t j = seen.begin / key_block * key_block; j < seen.end; j += key_block) {
+        std::int64_t j = seen.begin / key_block * key_block;
+        locate_later(j, seen);
+        for (; j < seen.end; j += key_block) {
+            std::swap(x_.k_rows, x_.k_later);
+            std::swap(x_.v_rows, x_.v_later);
             block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
-            later_ = block_after(seen);
+            later_ = rows_after(seen);
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         const bool finite = finish();
@@ -142,15 +147,20 @@ private:
         return intersect(all, job_.mask.hull(x_.row[0], x_.row[rows_ - 1]));
     }
 
+    /// Finds the rows of the block at `begin`; returns how many there are.
+    std::int64_t locate_later(std::int64_t begin, const Interval& seen) {
+        const std::int64_t count = std::clamp<std::int64_t>(seen.end - begin, 0, key_block);
+        job_.kv.locate(task_.sequence, begin, count, x_.k_later, x_.v_later);
+        return count;
+    }
+
     /// The rows of the next block, for requests to memory meanwhile: packing would wait for each of them.
-    BlockAhead block_after(const Interval& seen) {
-        const std::int64_t begin = block_.begin + key_block, count = std::min(key_block, seen.end - begin);
-        if (count <= 0) return {};
-        const KvView& kv = job_.kv;
-        kv.locate(task_.sequence, begin, count, x_.k_later, x_.v_later);
-        const std::int64_t calls = (rows_ + most_rows - 1) / most_rows * (key_block + o_stride_) / width;
-        return {{x_.k_later, x_.k_later + count, kv.k.head_bytes(head_), kv.k.row_bytes()},
-                {x_.v_later, x_.v_later + (job_.values ? count : 0), kv.v.head_bytes(head_), kv.v.row_bytes()},
+    BlockAhead rows_after(const Interval& seen) {
+        const std::int64_t count = locate_later(block_.begin + key_block, seen),
+                           calls = (rows_ + most_rows - 1) / most_rows * (key_block + o_stride_) / width;
+        const KvView::Side &k = job_.kv.k, &v = job_.kv.v;
+        return {{{x_.k_later, x_.k_later + count, k.head_bytes(head_), k.row_bytes()},
+                 {x_.v_later, x_.v_later + (job_.values ? count : 0), v.head_bytes(head_), v.row_bytes()}},
                 calls};
     }
 
@@ -160,7 +170,6 @@ private:
 
     void key_block_pass() {
         const KvView& kv = job_.kv;
-        kv.locate(task_.sequence, block_.begin, block_.count, x_.k_rows, x_.v_rows);
         simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
             simd::pack_keys<Arch, vectors, T>(x_.k_rows, kv.k.head_bytes(head_), block_.count, dim_, x_.k);
         });
@@ -338,7 +347,7 @@ private:
 
     void ask_for_output(std::int64_t r) const {
         const float* const o = job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index);
-        for (std::int64_t c = 0; c < dim_v_; c += L) simd::prefetch(o + c);
+        for (std::int64_t c = 0; c < dim_v_; c += simd::per_line<float>) simd::prefetch(o + c);
     }
 
     const Job& job_;

@@ -40,7 +40,7 @@ class RowsLoop {
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t ahead = 8192;
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
-    /// busier where K and V are more than a cache holds. Halves are bound by arithmetic there, too.
+    /// busier where K and V are more than a cache holds. Halves and many rows are bound by arithmetic there, too.
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
     template <class T>
     std::int64_t streamed_step() const {
@@ -98,8 +98,12 @@ private:
         return dots ? job_.streams.few_rows : job_.streams.many_rows;
     }
 
-    /// Where in the block the i-th row that is read lies.
-    std::int64_t token_of(std::int64_t i) const { return simd::in_streams(i, block_.count, streams_); }
+    /// f(i, token): the i-th row that is read is that of the block's token.
+    template <class F>
+    void for_tokens(F&& f) const {
+        for (std::int64_t stream = 0, token = 0; stream < streams_; ++stream)
+            for (std::int64_t i = stream; i < block_.count; i += streams_) f(i, token++);
+    }
 
     void locate_rows() {
         // Whole vectors of each place's tokens, for the transposes of `edit`.
@@ -108,10 +112,11 @@ private:
         const std::byte** const k = streams_ > 1 ? x_.k_located : x_.k_rows;
         const std::byte** const v = streams_ > 1 ? x_.v_located : x_.v_rows;
         job_.kv.locate(task_.sequence, block_.begin, block_.count, k, v);
-        for (std::int64_t i = 0; streams_ > 1 && i < block_.count; ++i) {
-            x_.k_rows[i] = k[token_of(i)];
-            x_.v_rows[i] = v[token_of(i)];
-        }
+        if (streams_ > 1)
+            for_tokens([&](std::int64_t i, std::int64_t token) {
+                x_.k_rows[i] = k[token];
+                x_.v_rows[i] = v[token];
+            });
         // The last scores are computed in whole groups, too.
         std::fill_n(x_.k_rows + block_.count, score_tokens, x_.k_rows[block_.count - 1]);
     }
@@ -263,14 +268,7 @@ private:
 
     /// Edits and masks work on row-major tiles: there and back.
     void edit(Cover covered) {
-        float* const s = scores_of_head();
-        [[maybe_unused]] const std::int64_t part = block_.count / streams_;
-        if constexpr (dots)
-            for (std::int64_t r = 0; r < rows_; ++r)
-                for (std::int64_t i = 0; i < block_.count; ++i) x_.edit[r * rows_block + token_of(i)] = s[i * Rows + r];
-        else
-            for (std::int64_t i = 0; i < streams_; ++i)
-                simd::transpose_rows<Arch>(s + i * Rows, streams_ * Rows, part, rows_, x_.edit + i * part, rows_block);
+        scores_by_row();
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -280,11 +278,33 @@ private:
             std::fill_n(words, rows_block / 64, ~std::uint64_t{0});
             if (covered != Cover::all) job_.mask.bits(row_of(r), block_, words);
             simd::mask_row<Arch>(x_.edit + r * rows_block, 0, round_up(block_.count, L), words);
-            if constexpr (dots)
-                for (std::int64_t i = 0; i < block_.count; ++i) s[i * Rows + r] = x_.edit[r * rows_block + token_of(i)];
         }
-        for (std::int64_t i = 0; !dots && i < streams_; ++i)
-            simd::transpose_rows<Arch>(x_.edit + i * part, rows_block, rows_, part, s + i * Rows, streams_ * Rows);
+        scores_by_token();
+    }
+
+    void scores_by_row() const {
+        const float* const s = scores_of_head();
+        if constexpr (dots) {
+            for (std::int64_t r = 0; r < rows_; ++r)
+                for_tokens(
+                    [&](std::int64_t i, std::int64_t token) { x_.edit[r * rows_block + token] = s[i * Rows + r]; });
+        } else {
+            const std::int64_t part = block_.count / streams_;
+            for (std::int64_t i = 0; i < streams_; ++i)
+                simd::transpose_rows<Arch>(s + i * Rows, streams_ * Rows, part, rows_, x_.edit + i * part, rows_block);
+        }
+    }
+    void scores_by_token() const {
+        float* const s = scores_of_head();
+        if constexpr (dots) {
+            for (std::int64_t r = 0; r < rows_; ++r)
+                for_tokens(
+                    [&](std::int64_t i, std::int64_t token) { s[i * Rows + r] = x_.edit[r * rows_block + token]; });
+        } else {
+            const std::int64_t part = block_.count / streams_;
+            for (std::int64_t i = 0; i < streams_; ++i)
+                simd::transpose_rows<Arch>(x_.edit + i * part, rows_block, rows_, part, s + i * Rows, streams_ * Rows);
+        }
     }
 
     /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
