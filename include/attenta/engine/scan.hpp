@@ -114,9 +114,9 @@ struct Job {
     std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
 };
 
-/// Value columns [column_begin, column_end) of a state head: columns do not depend on each other.
+/// Value columns [column_begin, column_end) of state heads [head_begin, head_end): columns do not depend on each other.
 struct Task {
-    std::int64_t head = 0, column_begin = 0, column_end = 0;
+    std::int64_t head_begin = 0, head_end = 0, column_begin = 0, column_end = 0;
 };
 
 }  // namespace scan

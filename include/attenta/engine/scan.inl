@@ -2,6 +2,7 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/core/machine.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/scan.hpp>
 #include <attenta/engine/scan/scratch.hpp>
@@ -182,6 +183,18 @@ inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features,
     map = {};
 }
 
+/// How many heads take turns in a task: rows of token-major tensors are then read whole, not in pieces of a head each a
+/// sequence apart. Their states and two chunks of rows stay in L2.
+inline std::int64_t heads_together(const Job& job, std::int64_t cuts, std::int64_t threads) {
+    const auto token_major = [](const auto& x) { return x.head_stride < x.token_stride; };
+    if (cuts > 1 || job.r.k.tokens <= few_tokens || !token_major(job.r.k) || !token_major(job.r.v)) return 1;
+    constexpr std::int64_t tensors = 4;
+    const std::int64_t bytes = (job.dim_v + 2 * tensors * chunk) * job.dim * static_cast<std::int64_t>(sizeof(float)),
+                       most = std::max<std::int64_t>(1, l2_bytes() * 3 / 4 / bytes),
+                       groups = std::max(threads, (job.state_heads + most - 1) / most);
+    return (job.state_heads + groups - 1) / groups;
+}
+
 ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
     const checks::Sizes sizes(r);
     if (state.empty()) {
@@ -199,7 +212,8 @@ ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Co
                        wanted = threads == 1 || r.k.tokens <= few_tokens ? 1 : 2 * threads / job.state_heads,
                        cuts = std::clamp<std::int64_t>(wanted, 1, panels), per_cut = (panels + cuts - 1) / cuts * panel;
     Carver sizing(nullptr);
-    Scratch(sizing, job, std::min(per_cut, job.dim_v));
+    const std::int64_t together = heads_together(job, cuts, threads);
+    Scratch(sizing, job, std::min(per_cut, job.dim_v), together);
     const auto slot = static_cast<std::size_t>(tile::round_up(sizing.used(), 64));
     const std::size_t normalizers = r.normalizer ? state.normalizer.size() : 0;
     const bool few = r.k.tokens <= few_tokens && r.q.tokens <= few_tokens;
@@ -218,10 +232,12 @@ ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Co
         map_heads(job.r.q, job.r.q_map, job.dim, maps + keys, states.subspan(states.size() / 2), context.executor());
 
     const Backend& backend = active_backend();
-    context.executor().parallel_for(job.state_heads * cuts, [&](std::int64_t i, int thread) {
-        const std::int64_t begin = i % cuts * per_cut;
-        if (begin >= job.dim_v) return;
-        const Task task{i / cuts, begin, std::min(begin + per_cut, job.dim_v)};
+    const std::int64_t groups = (job.state_heads + together - 1) / together;
+    context.executor().parallel_for(groups * cuts, [&](std::int64_t i, int thread) {
+        const std::int64_t head = i / cuts * together, column = i % cuts * per_cut;
+        if (column >= job.dim_v) return;
+        const Task task{head, std::min(head + together, job.state_heads), column,
+                        std::min(column + per_cut, job.dim_v)};
         backend.scan_task(job, task, scratch + static_cast<std::size_t>(thread) * slot);
     });
     std::copy_n(job.normalizers, normalizers, state.normalizer.data());

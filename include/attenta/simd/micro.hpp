@@ -10,7 +10,7 @@ namespace simd {
 
 /// Nothing to do between the steps of a product.
 struct Idle {
-    ATTENTA_ALWAYS_INLINE void operator()(std::int64_t) const {}
+    ATTENTA_ALWAYS_INLINE void operator()() const {}
 };
 
 /// A piece of C while it is in registers: where several products meet, it is loaded and stored once.
@@ -19,6 +19,8 @@ class RegisterTile {
     using B = Batch<Arch>;
 
 public:
+    static constexpr int together = 4;  ///< steps of a product between two calls of `between`
+
     ATTENTA_ALWAYS_INLINE void zero() {
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = B(0.f); });
     }
@@ -30,23 +32,29 @@ public:
     ATTENTA_ALWAYS_INLINE void scale(const float* factor) {
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = sum_[r][n] * B(factor[r]); });
     }
-    /// C[r][n] += Σ_k A[r · row_step + k · depth_step] · B[k · b_stride + n lanes], k < depth. The rows' step is
-    /// compile-time so that their addresses are displacements. Calls between(k) on the way.
+    /// C[r][n] += Σ_k A[r · RowStep + k · depth_step] · B[k · b_stride + n lanes], k < depth. The rows' step is
+    /// compile-time so that their addresses are displacements. Calls between() before every `together` steps.
     template <int RowStep, class Between = Idle>
     ATTENTA_ALWAYS_INLINE void add(const float* a, std::int64_t depth_step, const float* b, std::int64_t b_stride,
                                    std::int64_t depth, Between&& between = {}) {
-        for (std::int64_t k = 0; k < depth; ++k) {
-            between(k);
+        const auto step = [&](std::int64_t u) ATTENTA_FLATTEN {
+            const float *const x = a + u * depth_step, *const y = b + u * b_stride;
             B row[Vectors];
-            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(b + n * lanes<Arch>); });
+            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(y + n * lanes<Arch>); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
-                const B x(a[r * RowStep]);
-                unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum_[r][n] = fma<Arch>(x, row[n], sum_[r][n]); });
+                const B weight(x[r * RowStep]);
+                unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum_[r][n] = fma<Arch>(weight, row[n], sum_[r][n]); });
                 hold_loads();
             });
-            a += depth_step;
-            b += b_stride;
+        };
+        // Several steps a turn: processors foresee the end of short loops only, and depths are 32 and more.
+        for (; depth >= together; depth -= together) {
+            between();
+            unrolled<together>([&](auto u) ATTENTA_FLATTEN { step(u); });
+            a += together * depth_step;
+            b += together * b_stride;
         }
+        for (std::int64_t u = 0; u < depth; ++u) step(u);
     }
     /// C[r] += Σ_s A[r · RowStep + s] · B[s], s < r: what lies below the diagonal. Nothing above it is touched.
     template <int RowStep>

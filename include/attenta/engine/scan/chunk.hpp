@@ -21,14 +21,15 @@ public:
     Chunk(const Job& job, const Task& task, std::byte* memory)
         : job_(job),
           r_(job.r),
-          head_(task.head),
+          first_head_(task.head_begin),
+          heads_(task.head_end - task.head_begin),
           column_(task.column_begin),
           columns_(task.column_end - task.column_begin),
           panels_((columns_ + W - 1) / W),
           dim_(job.dim),
           d_stride_(round_up(dim_, L)),
           carver_(memory),
-          x_(carver_, job, columns_),
+          x_(carver_, job, columns_, heads_),
           by_channel_(decays_by_channel(r_)),
           by_token_(!by_channel_ && r_.g.data && r_.g.tokens > 1) {}
 
@@ -40,6 +41,11 @@ protected:
     static constexpr int lanes = static_cast<int>(L), R = simd::TileShape<Arch>::rows >= 8 && lanes >= 8 ? 8 : 4,
                          vectors = simd::TileShape<Arch>::rows >= 8 ? 16 / R : 2;
     static constexpr std::int64_t W = vectors * L, half = block / 2;
+
+    void turn_to(std::int64_t head) {
+        head_ = head;
+        x_.turn_to(head - first_head_);
+    }
 
     /// Tokens begin .. begin + count - 1 of the keys; queries query_begin .. of as many.
     struct Span {
@@ -270,10 +276,11 @@ protected:
 
     const Job& job_;
     const Request& r_;
-    const std::int64_t head_, column_, columns_, panels_, dim_, d_stride_;
+    const std::int64_t first_head_, heads_, column_, columns_, panels_, dim_, d_stride_;
     Carver carver_;
     Scratch x_;
     const bool by_channel_, by_token_;
+    std::int64_t head_ = 0;
     bool in_place_ = false;  ///< the state is advanced where it lies
     Span span_;
     std::int64_t n_ = 0;  ///< tokens of the chunk

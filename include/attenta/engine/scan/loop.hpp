@@ -15,7 +15,6 @@
 #include <attenta/engine/scan/steps.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -30,33 +29,51 @@ class ScanLoop : public TokenSteps<ChannelProducts<Chunk<A>>> {
         Base::constant_decays, Base::token_decays, Base::channel_decays, Base::to_end, Base::whole_chunk,
         Base::load_rows, Base::load_keys, Base::load_values, Base::state_panel, Base::load_state, Base::store_state,
         Base::pack_strips, Base::strip_row, Base::pack_panels, Base::strip_products, Base::bonus_weight,
-        Base::partial_dot, Base::job_, Base::r_, Base::head_, Base::column_, Base::columns_, Base::panels_, Base::dim_,
-        Base::d_stride_, Base::x_, Base::by_channel_, Base::by_token_, Base::in_place_, Base::span_, Base::n_, Base::k_,
-        Base::a_, Base::b_, Base::suffix, Base::steps;
+        Base::partial_dot, Base::job_, Base::r_, Base::first_head_, Base::heads_, Base::head_, Base::column_,
+        Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_, Base::by_channel_, Base::by_token_,
+        Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::suffix, Base::steps;
     using typename Base::Arch, typename Base::Batch, typename Base::Span, typename Base::Rows, typename Base::Query,
         typename Base::Side;
 
 public:
     using Base::Base;
 
+    /// The heads of a task take turns chunk by chunk.
     void run() {
         const std::int64_t keys = r_.k.tokens, queries = r_.q.tokens, first = r_.causal ? keys - queries : keys;
         in_place_ = keys <= few_tokens && queries <= few_tokens && columns_ % L == 0;
+        for_heads([&] { begin(); });
+        for (std::int64_t t = 0; t < first; t += chunk)
+            for_heads([&] { pass({t, std::min(chunk, first - t), false, true, 0}); });
+        for (std::int64_t t = 0; t < queries; t += chunk)
+            for_heads([&] { pass({r_.causal ? first + t : 0, std::min(chunk, queries - t), true, r_.causal, t}); });
+        for_heads([&] { end(); });
+    }
+
+private:
+    template <class F>
+    void for_heads(F&& f) {
+        for (std::int64_t i = 0; i < heads_; ++i) {
+            this->turn_to(first_head_ + i);
+            f();
+        }
+    }
+
+    void begin() {
         if (!in_place_) load_state();
         if (r_.normalizer) std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
         if (!by_channel_ && !by_token_) {
             const double g = r_.g.data ? static_cast<double>(row(r_.g, 0)[0]) : 0;
             x_.step[0] = static_cast<float>(std::exp(g));
-            if (keys > few_tokens) constant_decays(g);
+            if (r_.k.tokens > few_tokens) constant_decays(g);
         }
-        for (std::int64_t t = 0; t < first; t += chunk) pass({t, std::min(chunk, first - t), false, true, 0});
-        for (std::int64_t t = 0; t < queries; t += chunk)
-            pass({r_.causal ? first + t : 0, std::min(chunk, queries - t), true, r_.causal, t});
+    }
+
+    void end() {
         if (!in_place_) store_state();
         if (r_.normalizer && column_ == 0) std::copy_n(x_.z, dim_, job_.normalizers + head_ * dim_);
     }
 
-private:
     void pass(const Span& span) {
         span_ = span;
         n_ = span.count;
@@ -87,38 +104,42 @@ private:
 
     // Rows of the next chunk are asked for line by line between the steps of this one's products: heads of token-major
     // tensors lie far apart, where processors do not look ahead by themselves, and many requests at once stop the work.
+    // Each head asks for a share of the tokens, of all heads in their order in memory.
 
     void plan_ahead() {
         ahead_ = {};
         const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
                            count = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
         if (count <= 0) return;
-        const std::byte** to = x_.ahead;
-        const auto rows = [&](const Heads<const float>& x, std::int64_t heads, std::int64_t head, std::int64_t token) {
+        const std::int64_t at = head_ - first_head_, from = at * count / heads_, to = (at + 1) * count / heads_;
+        const std::byte** next = x_.ahead;
+        const auto rows = [&](const auto& x, std::int64_t of, std::int64_t token) {
             if (!x.data) return;
-            const float* from = x.row(spread(head, heads, x.heads), token);
-            for (std::int64_t t = 0; t < count; ++t, from += x.token_stride)
-                *to++ = reinterpret_cast<const std::byte*>(from);
+            const std::int64_t each = of / job_.state_heads, begin = spread(first_head_ * each, of, x.heads),
+                               end = spread((first_head_ + heads_) * each - 1, of, x.heads) + 1;
+            for (std::int64_t t = token + from; t < token + to; ++t)
+                for (std::int64_t h = begin; h < end; ++h) *next++ = reinterpret_cast<const std::byte*>(x.row(h, t));
         };
         if (span_.keys)
-            for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, head_, keys);
-        if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, head_, keys);
-        if (span_.queries) rows(r_.q, job_.out_heads, head_ * group(), queries);
-        ahead_.keys = {x_.ahead, to, 0, r_.k.dim};
-        if (span_.keys) rows(r_.v, job_.state_heads, head_, keys);
-        if (span_.queries) rows(job_.o, job_.out_heads, head_ * group(), queries);
-        ahead_.values = {ahead_.keys.end, to, column_ * static_cast<std::int64_t>(sizeof(float)), columns_};
-        const std::int64_t lines = ahead_.elements() / simd::per_line<float> + 1,
+            for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, keys);
+        if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, keys);
+        if (span_.queries) rows(r_.q, job_.out_heads, queries);
+        ahead_.keys = {x_.ahead, next, 0, r_.k.dim};
+        if (span_.keys) rows(r_.v, job_.state_heads, keys);
+        if (span_.queries) rows(job_.o, job_.out_heads, queries);
+        ahead_.values = {ahead_.keys.end, next, column_ * static_cast<std::int64_t>(sizeof(float)), columns_};
+        const std::int64_t lines = ahead_.elements() / simd::per_line<float>,
                            reads = span_.queries ? group() * n_ / R * dim_ : 0,
                            updates = span_.keys ? dim_ / R * n_ : 0;
-        const auto between = static_cast<std::uint64_t>(std::max<std::int64_t>(1, panels_ * (reads + updates) / lines));
-        between_asks_ = static_cast<std::int64_t>(std::bit_floor(between)) - 1;
+        const std::int64_t turns =
+            std::max<std::int64_t>(1, panels_ * (reads + updates) / simd::RegisterTile<Arch, R, vectors>::together);
+        lines_a_turn_ = (lines + turns - 1) / turns;
     }
 
     /// For RegisterTile::add.
     auto ask_ahead() {
-        return [this](std::int64_t k) ATTENTA_FLATTEN {
-            if ((k & between_asks_) == 0) ahead_.template ask<simd::per_line<float>>();
+        return [this]() ATTENTA_FLATTEN {
+            for (std::int64_t i = 0; i < lines_a_turn_; ++i) ahead_.template ask<simd::per_line<float>>();
         };
     }
 
@@ -335,7 +356,7 @@ private:
 
     Rows q_;
     simd::LaterKeysAndValues<float> ahead_;  ///< rows as wide as keys; columns of values and outputs
-    std::int64_t between_asks_ = 0;          ///< steps between two lines, less one: a power of two less one
+    std::int64_t lines_a_turn_ = 0;
 };
 
 }  // namespace scan

@@ -19,27 +19,34 @@ inline bool decays_by_channel(const Request& r) {
 /// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
 struct Scratch {
     static constexpr std::int64_t most_lanes = 16, most_width = 32, most_rows = 8;
-    std::int64_t o_stride;
+    std::int64_t stride, width;  ///< floats of a row of keys, of outputs
+
+    // What a head keeps from chunk to chunk; see turn_to.
+    float *state, *z, *step, *from_start, *to_end, *power, *between;  // the last five: decays of all channels
+
+    // Of the chunk at hand.
 
     float *k, *q, *a, *b;                  // rows of a chunk
     float *decayed_k, *decayed_b;          // to the chunk's end
     float *e, *chunk_decay, *since_start;  // decays by channel
     double* sums;
-    float *step, *from_start, *to_end, *power, *between;  // decays of all channels
     float *block_rows, *block_strips, *block_decay;
     float *strips, *query_strips, *panels, *columns;
     const std::byte **rows, **ahead;
     float *p, *p2, *solve, *inner, *pairs;
     float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
-    float *state, *o, *z, *log, *factor;
+    float *o, *log, *factor;
     float *step_q, *step_o;
 
-    Scratch(Carver& c, const Job& job, std::int64_t columns_here) {
-        const std::int64_t stride = round_up(job.dim, most_lanes), rows_here = chunk * stride,
-                           width = round_up(columns_here, most_width), group = job.out_heads / job.state_heads;
+    Scratch(Carver& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
+        : stride(round_up(job.dim, most_lanes)), width(round_up(columns_here, most_width)) {
+        const std::int64_t rows_here = chunk * stride, group = job.out_heads / job.state_heads;
         const bool delta = job.r.update != Update::additive, low_rank = job.r.update == Update::low_rank,
                    by_channel = decays_by_channel(job.r);
-        o_stride = width;
+        Carver head(nullptr);
+        take_head(head);
+        head_bytes_ = head.used();
+        heads_ = c.take<std::byte>(heads * head_bytes_);
         k = c.take<float>(rows_here);
         q = c.take<float>(rows_here);
         a = c.take<float>(low_rank ? rows_here : stride);
@@ -50,11 +57,6 @@ struct Scratch {
         chunk_decay = c.take<float>(stride);
         since_start = c.take<float>(stride);
         sums = c.take<double>(stride);
-        step = c.take<float>(chunk);
-        from_start = c.take<float>(chunk);
-        to_end = c.take<float>(chunk);
-        power = c.take<float>(chunk + 1);
-        between = c.take<float>(chunk * chunk);
         block_rows = c.take<float>(block * stride);
         block_strips = c.take<float>(block * stride + most_lanes);
         block_decay = c.take<float>(stride);
@@ -63,7 +65,7 @@ struct Scratch {
         panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
         columns = c.take<float>(by_channel ? 0 : rows_here);
         rows = c.take<const std::byte*>(2 * chunk);
-        ahead = c.take<const std::byte*>(7 * chunk);
+        ahead = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
         p = c.take<float>(chunk * chunk);
         p2 = c.take<float>(low_rank ? chunk * chunk : 0);
         solve = c.take<float>(delta ? chunk * chunk : 0);
@@ -71,14 +73,31 @@ struct Scratch {
         pairs = c.take<float>(by_channel ? 4 * (block / 2) * (block / 2) * most_lanes : 0);
         v = c.take<float>(chunk * width);
         n = c.take<float>(delta ? chunk * width : 0);
-        state = c.take<float>(stride * width);
         o = c.take<float>(most_rows * most_width);
-        z = c.take<float>(stride);
         factor = c.take<float>(chunk);
         log = c.take<float>(std::max(chunk, group));
         step_q = c.take<float>(group * stride);
         step_o = c.take<float>(group * width);
     }
+
+    void turn_to(std::int64_t head) {
+        Carver c(heads_ + head * head_bytes_);
+        take_head(c);
+    }
+
+private:
+    void take_head(Carver& c) {
+        state = c.take<float>(stride * width);
+        z = c.take<float>(stride);
+        step = c.take<float>(chunk);
+        from_start = c.take<float>(chunk);
+        to_end = c.take<float>(chunk);
+        power = c.take<float>(chunk + 1);
+        between = c.take<float>(chunk * chunk);
+    }
+
+    std::byte* heads_;
+    std::int64_t head_bytes_;
 };
 
 }  // namespace scan

@@ -176,7 +176,7 @@ protected:
         const Batch weight(bonus ? bonus_weight(x_.step_q + i * d_stride_, row(r_.u, 0), x_.k) : 0.f);
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (bonus) o[n] = simd::fma<Arch>(weight, bonus[n], o[n]);
-            o[n].store_unaligned(x_.step_o + i * x_.o_stride + c + n * L);
+            o[n].store_unaligned(x_.step_o + i * x_.width + c + n * L);
         });
     }
 
@@ -186,7 +186,7 @@ protected:
         if (r_.finish.factor)
             factor *= r_.finish.factor(r_.finish.parameters, head, token,
                                        r_.normalizer ? dot(x_.step_q + i * d_stride_, x_.z) : 0.f, x_.log[i]);
-        simd::finish_row<Arch>(job_.o.row(head, token) + column_, x_.step_o + i * x_.o_stride, columns_, factor);
+        simd::finish_row<Arch>(job_.o.row(head, token) + column_, x_.step_o + i * x_.width, columns_, factor);
     }
 };
 
