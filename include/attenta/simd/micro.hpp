@@ -19,7 +19,8 @@ class RegisterTile {
     using B = Batch<Arch>;
 
 public:
-    static constexpr int together = 4;  ///< steps of a product between two calls of `between`
+    /// Steps of a product between two calls of `between`. Measured: small tiles need more.
+    static constexpr int together = Rows * Vectors >= 24 ? 2 : 4;
 
     ATTENTA_ALWAYS_INLINE void zero() {
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = B(0.f); });

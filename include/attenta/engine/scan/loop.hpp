@@ -34,6 +34,7 @@ class ScanLoop : public TokenSteps<ChannelProducts<Chunk<A>>> {
         Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::suffix, Base::steps;
     using typename Base::Arch, typename Base::Batch, typename Base::Span, typename Base::Rows, typename Base::Query,
         typename Base::Side;
+    using Tile = simd::RegisterTile<Arch, R, vectors>;
 
 public:
     using Base::Base;
@@ -128,18 +129,17 @@ private:
         if (span_.keys) rows(r_.v, job_.state_heads, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, queries);
         ahead_.values = {ahead_.keys.end, next, column_ * static_cast<std::int64_t>(sizeof(float)), columns_};
-        const std::int64_t lines = ahead_.elements() / simd::per_line<float>,
-                           reads = span_.queries ? group() * n_ / R * dim_ : 0,
+        lines_ = ahead_.elements() / simd::per_line<float>;
+        const std::int64_t reads = span_.queries ? group() * n_ / R * dim_ : 0,
                            updates = span_.keys ? dim_ / R * n_ : 0;
-        const std::int64_t turns =
-            std::max<std::int64_t>(1, panels_ * (reads + updates) / simd::RegisterTile<Arch, R, vectors>::together);
-        lines_a_turn_ = (lines + turns - 1) / turns;
+        turns_ = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
+        due_ = 0;
     }
 
-    /// For RegisterTile::add.
+    /// For RegisterTile::add. Evenly: memory answers one by one.
     auto ask_ahead() {
         return [this]() ATTENTA_FLATTEN {
-            for (std::int64_t i = 0; i < lines_a_turn_; ++i) ahead_.template ask<simd::per_line<float>>();
+            for (due_ += lines_; due_ >= turns_; due_ -= turns_) ahead_.template ask<simd::per_line<float>>();
         };
     }
 
@@ -200,7 +200,7 @@ private:
         const std::int64_t rows = std::min<std::int64_t>(R, n_ - i);
         float* const n = x_.n + (panel * chunk + i) * W;
         const float *const all = x_.n + panel * chunk * W, *const v = x_.v + panel * chunk * W;
-        simd::RegisterTile<Arch, R, vectors> tile;
+        Tile tile;
         tile.zero();
         tile.template add<1>(strip_row(x_.strips, i), lanes, state_panel(panel), W, dim_);
         if (r_.update == Update::low_rank) {
@@ -339,7 +339,7 @@ private:
                 for (std::int64_t u = 0; u < R; ++u)
                     factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
                 float* const state = state_panel(p) + d * W;
-                simd::RegisterTile<Arch, R, vectors> tile;
+                Tile tile;
                 tile.load(state, W);
                 tile.scale(factor);
                 for (const Outer& x : products)
@@ -356,7 +356,7 @@ private:
 
     Rows q_;
     simd::LaterKeysAndValues<float> ahead_;  ///< rows as wide as keys; columns of values and outputs
-    std::int64_t lines_a_turn_ = 0;
+    std::int64_t lines_ = 0, turns_ = 1, due_ = 0;  ///< of `lines_` lines in `turns_` turns
 };
 
 }  // namespace scan
