@@ -122,6 +122,7 @@ public:
             r_.k = whole.k.slice(t, count);
             r_.v = whole.v.slice(t, count);
             r_.beta.tokens = count;
+            r_.tokens_after = tokens - t - count;
             scores_.first = t;
             scan::run(r_, o_.slice(t, count), state_, context_);
         }

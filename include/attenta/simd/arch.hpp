@@ -293,6 +293,15 @@ ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #endif
 }
 
+/// The same from L2 into L1, for what is needed at once.
+ATTENTA_ALWAYS_INLINE void prefetch_near(const void* p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0, 3);
+#else
+    static_cast<void>(p);
+#endif
+}
+
 /// Loads that follow stay behind what precedes. g++ 12 for Arm would otherwise load all scalars of a register tile's step
 /// first and spill sums.
 ATTENTA_ALWAYS_INLINE void hold_loads() {

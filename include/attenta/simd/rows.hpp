@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/simd/arch.hpp>
+#include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
 
 #include <algorithm>
@@ -141,67 +142,6 @@ void interleave_rows(const float* const* rows, std::int64_t dim, float factor, f
         }
 }
 
-/// Memory answers several streams faster than one: the i-th of n rows when they are taken from `streams` parts in turn.
-constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n, std::int64_t streams) {
-    const std::int64_t part = n / streams;
-    return i < streams * part ? i % streams * part + i / streams : i;
-}
-
-/// Asks for the lines of N elements.
-template <int N, class T>
-ATTENTA_ALWAYS_INLINE void ask(const T* x) {
-    unrolled<(N + per_line<T> - 1) / per_line<T>>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line<T>); });
-}
-
-/// A block of memory that will be needed later, asked for line by line.
-class LinesAhead {
-    static constexpr std::int64_t line = per_line<float>;
-
-public:
-    explicit LinesAhead(std::span<const float> block)
-        : begin_(block.data()), lines_(static_cast<std::int64_t>(block.size()) / line) {}
-    ATTENTA_ALWAYS_INLINE void ask() {
-        if (at_ < lines_) prefetch(begin_ + in_streams(at_++, lines_, 4) * line);
-    }
-
-private:
-    const float* begin_;
-    std::int64_t lines_, at_ = 0;
-};
-
-/// Rows that will be needed later, asked for piece by piece in their own order.
-template <class T>
-struct LaterRows {
-    const std::byte *const *row = nullptr, *const *end = nullptr;
-    std::int64_t offset = 0, dim = 0, at = 0;
-
-    std::int64_t elements() const { return (end - row) * dim; }
-    /// The next N elements; the last piece of a row is a bit longer than the others.
-    template <int N>
-    ATTENTA_ALWAYS_INLINE void ask() {
-        if (row == end) return;
-        const T* const x = reinterpret_cast<const T*>(*row + offset);
-        simd::ask<N>(x + at);
-        at += N;
-        if (at + N <= dim) return;
-        if (at < dim) simd::ask<N>(x + at);
-        ++row;
-        at = 0;
-    }
-};
-
-/// Rows of keys, then of values.
-template <class T>
-struct LaterKeysAndValues {
-    LaterRows<T> keys, values;
-
-    std::int64_t elements() const { return keys.elements() + values.elements(); }
-    template <int N>
-    ATTENTA_ALWAYS_INLINE void ask() {
-        (keys.row != keys.end ? keys : values).template ask<N>();
-    }
-};
-
 /// f(N, c, read) for all vectors of a row from channel c on: N = `Long` of them, then `Short`, then single ones, the last
 /// of which may be a part of a vector.
 template <class Arch, int Long, int Short, class T, class F>
@@ -223,7 +163,7 @@ ATTENTA_ALWAYS_INLINE void for_pieces(std::int64_t dim, F&& f) {
 /// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Asks for later rows on the
 /// way, a few lines at a time: a burst of requests would stop the work until memory has answered.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows<T> later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows later,
                                            const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -235,7 +175,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
             Batch<Arch> query[N * Rows];
             unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN { query[i] = load<Arch>(q + c * Rows + i * L); });
             unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
-                if constexpr (N == Long) later.template ask<N * L>();
+                if constexpr (N == Long) later.template ask<N * L / per_line<T>>();
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                     const Batch<Arch> x = read(key[u] + c + n * L);
                     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
@@ -250,7 +190,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
 /// The same for keys from memory, which likes long pieces of a row: two keys at a time, four vectors of each are held and
 /// queries are loaded for both. In cache this takes longer, for it loads more.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows<T> later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows later,
                                                 const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>), Keys = 2, Long = 4;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -264,7 +204,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::
             dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
                 Batch<Arch> x[Keys][N];
                 unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
-                    if constexpr (N == Long) later.template ask<N * L>();
+                    if constexpr (N == Long) later.template ask<N * L / per_line<T>>();
                     unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[u][n] = read(key[u] + c + n * L); });
                 });
                 unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN {
@@ -280,9 +220,9 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::
 
 /// Scores of `Keys` keys with `Vectors` vectors of query rows: s[u · s_stride + row] = Σ_c k(u)[c] q[c · q_stride + row].
 /// Asks for rows that are needed later on the way.
-template <class Arch, int Keys, int Vectors, class T, class Key>
+template <class Arch, int Keys, int Vectors, class Key>
 ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_stride, std::int64_t dim, float* s,
-                                      std::int64_t s_stride, LaterRows<T>& later) {
+                                      std::int64_t s_stride, LaterRows& later) {
     using B = Batch<Arch>;
     constexpr int steps = 32 / Keys;
     B sum[Keys][Vectors];
@@ -302,7 +242,7 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
     };
     std::int64_t c = 0;
     for (; c + steps <= dim; c += steps) {
-        later.template ask<2 * per_line<T>>();
+        later.template ask<2>();
         unrolled<steps>([&](auto i) ATTENTA_FLATTEN { channel(c + i); });
     }
     for (; c < dim; ++c) channel(c);
@@ -315,7 +255,7 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
 /// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, which lie `offset` bytes behind v_i;
 /// o is [Rows][o_stride], padded to whole vectors. Asks for the share of later rows that Rows of `All` rows have.
 template <class Arch, int Rows, int All, class T>
-ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, LaterRows<T>& later,
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, LaterRows& later,
                                       std::int64_t keys, const float* p, std::int64_t p_stride, std::int64_t dim,
                                       float* o, std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
@@ -323,7 +263,7 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
     for_pieces<Arch, Vectors, 2, T>(
         dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
-            constexpr int share = All * per_line<T>, asked = (N * L * Rows + share - 1) / share * per_line<T>;
+            constexpr int share = All * per_line<T>, asked = (N * L * Rows + share - 1) / share;
             Batch<Arch> sum[Rows][N];
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });

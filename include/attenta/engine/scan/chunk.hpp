@@ -147,7 +147,10 @@ protected:
             if (logs) std::fill_n(logs, n_, 0.f);
             return {to, d_stride_};
         }
+        constexpr std::int64_t near = 2;  // a map is long enough for the processor to lose sight of the rows behind
         for (std::int64_t t = 0; t < n_; ++t) {
+            for (std::int64_t d = 0; d < (t + near < n_ ? x.dim : 0); d += simd::per_line<float>)
+                simd::prefetch_near(x.row(head, begin + t + near) + d);
             const float log = load_row(map, x.row(head, begin + t), x.dim, head, begin + t, to + t * d_stride_);
             if (logs) logs[t] = log;
         }

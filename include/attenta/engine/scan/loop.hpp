@@ -13,6 +13,7 @@
 
 #include <attenta/engine/scan/channels.hpp>
 #include <attenta/engine/scan/steps.hpp>
+#include <attenta/simd/later.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -109,8 +110,10 @@ private:
 
     void plan_ahead() {
         ahead_ = {};
+        lines_a_turn_ = 0;
         const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
-                           count = std::min(chunk, span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries);
+                           left = span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries,
+                           count = std::min(chunk, left + r_.tokens_after);
         if (count <= 0) return;
         const std::int64_t at = head_ - first_head_, from = at * count / heads_, to = (at + 1) * count / heads_;
         const std::byte** next = x_.ahead;
@@ -121,26 +124,41 @@ private:
             for (std::int64_t t = token + from; t < token + to; ++t)
                 for (std::int64_t h = begin; h < end; ++h) *next++ = reinterpret_cast<const std::byte*>(x.row(h, t));
         };
+        constexpr auto size = static_cast<std::int64_t>(sizeof(float));
         if (span_.keys)
             for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, keys);
         if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, keys);
         if (span_.queries) rows(r_.q, job_.out_heads, queries);
-        ahead_.keys = {x_.ahead, next, 0, r_.k.dim};
+        const std::byte** const values = next;
         if (span_.keys) rows(r_.v, job_.state_heads, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, queries);
-        ahead_.values = {ahead_.keys.end, next, column_ * static_cast<std::int64_t>(sizeof(float)), columns_};
-        lines_ = ahead_.elements() / simd::per_line<float>;
+        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
         const std::int64_t reads = span_.queries ? group() * n_ / R * dim_ : 0,
                            updates = span_.keys ? dim_ / R * n_ : 0;
-        turns_ = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
+        const std::int64_t turns = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
+        lines_a_turn_ = (ahead_.lines() * one_line + turns - 1) / turns;
         due_ = 0;
     }
 
-    /// For RegisterTile::add. Evenly: memory answers one by one.
-    auto ask_ahead() {
-        return [this]() ATTENTA_FLATTEN {
-            for (due_ += lines_; due_ >= turns_; due_ -= turns_) ahead_.template ask<simd::per_line<float>>();
-        };
+    /// RegisterTile::add, asking for memory on the way, evenly: it answers one by one.
+    template <std::int64_t RowStep, class SomeTile>
+    ATTENTA_ALWAYS_INLINE void add_and_ask(SomeTile& tile, const float* a, std::int64_t depth_step, const float* b,
+                                           std::int64_t depth) {
+        const std::int64_t turns = std::max<std::int64_t>(1, depth / SomeTile::together);
+        due_ += lines_a_turn_ * turns;
+        const std::int64_t lines = due_ / one_line;
+        due_ %= one_line;
+        simd::LaterKeysAndValues ahead = ahead_;  // stays in registers
+        if (lines == turns) {                     // the most frequent case: as few instructions as can be
+            tile.template add<RowStep>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN { ahead.ask(); });
+        } else {
+            std::int64_t now = lines / turns, until_more = turns - lines % turns;
+            tile.template add<RowStep>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN {
+                if (until_more-- == 0) ++now;
+                for (std::int64_t i = 0; i < now; ++i) ahead.ask();
+            });
+        }
+        ahead_ = ahead;
     }
 
     /// Products with one decay for all channels: P = (X Kᵀ) ⊙ decays, zero above the diagonal, with `strict` on it too.
@@ -273,7 +291,7 @@ private:
     bool read_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows, std::int64_t depth) {
         simd::RegisterTile<Arch, Rows, vectors> tile;
         tile.zero();
-        tile.template add<1>(strip_row(x_.query_strips, i), lanes, state_panel(panel), W, dim_, ask_ahead());
+        add_and_ask<1>(tile, strip_row(x_.query_strips, i), lanes, state_panel(panel), dim_);
         if (span_.keys) {
             const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
             const bool low_rank = r_.update == Update::low_rank;
@@ -343,8 +361,8 @@ private:
                 tile.load(state, W);
                 tile.scale(factor);
                 for (const Outer& x : products)
-                    tile.template add<1>(x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
-                                         x.values + p * chunk * W, W, n_, ask_ahead());
+                    add_and_ask<1>(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
+                                   x.values + p * chunk * W, n_);
                 tile.store(state, W);
             }
     }
@@ -355,8 +373,9 @@ private:
     }
 
     Rows q_;
-    simd::LaterKeysAndValues<float> ahead_;  ///< rows as wide as keys; columns of values and outputs
-    std::int64_t lines_ = 0, turns_ = 1, due_ = 0;  ///< of `lines_` lines in `turns_` turns
+    simd::LaterKeysAndValues ahead_;
+    static constexpr std::int64_t one_line = 1 << 16;
+    std::int64_t lines_a_turn_ = 0, due_ = 0;  ///< in parts of a line
 };
 
 }  // namespace scan

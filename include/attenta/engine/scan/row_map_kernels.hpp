@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/rows.hpp>
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>
+#include <attenta/simd/later.hpp>
 
 #include <algorithm>
 #include <cmath>

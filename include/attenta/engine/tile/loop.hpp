@@ -3,6 +3,7 @@
 
 #include <attenta/engine/normalizer.hpp>
 #include <attenta/engine/tile/scratch.hpp>
+#include <attenta/simd/later.hpp>
 #include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/rows.hpp>
@@ -21,19 +22,17 @@ namespace tile {
 
 /// Rows of K and V that are needed soon: asks memory for a share of them with each of `calls` calls.
 class BlockAhead {
-    static constexpr std::int64_t piece = 2 * simd::cache_line;
-
 public:
     BlockAhead() = default;
-    BlockAhead(const simd::LaterKeysAndValues<std::byte>& rows, std::int64_t calls)
-        : rows_(rows), pieces_(rows.elements() / (piece * calls) + 1) {}
+    BlockAhead(const simd::LaterKeysAndValues& rows, std::int64_t calls)
+        : rows_(rows), lines_(rows.lines() / calls + 1) {}
     void ask() {
-        for (std::int64_t i = 0; i < pieces_; ++i) rows_.ask<piece>();
+        for (std::int64_t i = 0; i < lines_; ++i) rows_.ask();
     }
 
 private:
-    simd::LaterKeysAndValues<std::byte> rows_;
-    std::int64_t pieces_ = 0;
+    simd::LaterKeysAndValues rows_;
+    std::int64_t lines_ = 0;
 };
 
 /// One task of the tile regime.

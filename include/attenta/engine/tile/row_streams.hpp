@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/later.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -18,10 +18,9 @@ struct RowStream {
     const std::byte* const* rows = nullptr;
     std::int64_t tokens = 0, offset = 0;
     const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
-    /// Up to n rows of `dim` elements of type T from token t on.
-    template <class T>
-    simd::LaterRows<T> later(std::int64_t t, std::int64_t n, std::int64_t dim) const {
-        return {rows + t, rows + t + std::clamp<std::int64_t>(tokens - t, 0, n), offset, dim};
+    /// Up to n rows of `bytes` bytes from token t on.
+    simd::LaterRows later(std::int64_t t, std::int64_t n, std::int64_t bytes) const {
+        return {rows + t, rows + t + std::clamp<std::int64_t>(tokens - t, 0, n), offset, bytes};
     }
 };
 
@@ -33,14 +32,13 @@ struct RowPass {
     std::int64_t heads, step, turns;
 
     /// What to ask for while `head` takes its turn of n tokens at t.
-    template <class T>
-    ATTENTA_ALWAYS_INLINE simd::LaterRows<T> later(std::int64_t head, std::int64_t t, std::int64_t n,
-                                                   std::int64_t dim) const {
+    ATTENTA_ALWAYS_INLINE simd::LaterRows later(std::int64_t head, std::int64_t t, std::int64_t n,
+                                                std::int64_t bytes) const {
         if (turns == 0) return {};
         head += turns;
         for (; head >= heads; head -= heads) t += step;
         const std::int64_t count = now[0].tokens;
-        return t < count ? now[head].later<T>(t, n, dim) : after[head].later<T>(t - count, n, dim);
+        return t < count ? now[head].later(t, n, bytes) : after[head].later(t - count, n, bytes);
     }
 };
 

@@ -18,7 +18,7 @@ template <class Arch, int Rows>
 class RowWeights {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr int asked_bytes = 128;  ///< with each vector of weights
+    static constexpr int asked_lines = 2;  ///< with each vector of weights
 
 public:
     static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
@@ -27,12 +27,12 @@ public:
     /// s[step][lane] <- exp(scale s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums
     /// so far are worth now, are a vector each. Asks for rows that are needed soon.
     static void weigh(float* s, std::int64_t steps, float to_log2, float* m, float* l, float* alpha,
-                      simd::LaterRows<std::byte>& soon) {
+                      simd::LaterRows& soon) {
         const Batch factor(to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
         const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
         Batch sum[2] = {Batch(0.f), Batch(0.f)};
         for (std::int64_t i = 0; i < steps; ++i) {
-            soon.template ask<asked_bytes>();
+            soon.template ask<asked_lines>();
             const Batch x = simd::fma<Arch>(simd::load<Arch>(s + i * width), factor, -shift);
             const Batch p = simd::exp2_nonpositive<Arch>(x);
             p.store_unaligned(s + i * width);

@@ -224,7 +224,7 @@ private:
     template <class T>
     [[gnu::noinline]] void tile_of_scores(const RowPass& pass, std::int64_t t) const {
         const RowStream& now = pass.now[head_ - first_];
-        auto later = pass.later<T>(head_ - first_, t, tile_keys, dim_);
+        auto later = pass.later(head_ - first_, t, tile_keys, job_.kv.k.row_bytes());
         float* const out = scores_of_head() + t * Rows;
         constexpr bool widens = !std::is_same_v<T, float>;
         for (int u = 0; widens && u < tile_keys; ++u)
@@ -241,10 +241,10 @@ private:
     template <class T>
     [[gnu::noinline]] void dot_products(const RowPass& pass, std::int64_t t) const {
         const RowStream& now = pass.now[head_ - first_];
-        const auto later = pass.later<T>(head_ - first_, t, score_tokens, dim_);
+        const auto later = pass.later(head_ - first_, t, score_tokens, job_.kv.k.row_bytes());
         float* const out = scores_of_head() + t * Rows;
         for (int first = 0; first < Rows; first += dot_part) {
-            const Batch products = dots_of_part<T>(now, t, first == 0 ? later : simd::LaterRows<T>{}, first);
+            const Batch products = dots_of_part<T>(now, t, first == 0 ? later : simd::LaterRows{}, first);
             if constexpr (Rows == dot_part) {
                 products.store_unaligned(out);
             } else {
@@ -258,7 +258,7 @@ private:
 
     /// Keys from memory are read in longer pieces where registers hold them; halves have conversions to do, too.
     template <class T>
-    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows<T> later,
+    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows later,
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
@@ -312,8 +312,8 @@ private:
         const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
         const RowStream values = values_of(head_);
         const std::int64_t bytes = job_.kv.v.row_bytes();
-        simd::LaterRows<std::byte> soon;
-        if (job_.values && dots && from_memory_) soon = values.later<std::byte>(ahead / bytes, most_values, bytes);
+        simd::LaterRows soon;
+        if (job_.values && dots && from_memory_) soon = values.later(ahead / bytes, most_values, bytes);
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t r = 0; r < rows_; r += L)
             Weights::weigh(scores_of_head() + r, steps, job_.to_log2, x_.m + head_ * width + r,
@@ -346,7 +346,7 @@ private:
     [[gnu::noinline]] void add_values(const RowPass& pass, std::int64_t t, std::int64_t n) const {
         const RowStream& now = pass.now[head_ - first_];
         const std::byte* const* const v = now.rows + t;
-        auto later = pass.later<T>(head_ - first_, t, n, dim_v_);
+        auto later = pass.later(head_ - first_, t, n, job_.kv.v.row_bytes());
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
             simd::add_values<Arch, R, Rows, T>(v, now.offset, later, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
                                                outputs() + r * o_stride_, o_stride_);
