@@ -162,24 +162,30 @@ ATTENTA_ALWAYS_INLINE float reduce_add(Batch<Arch> x) {
 #endif
 }
 
+#if defined(ATTENTA_AVX512)
+/// Lane i of the result is rows[i]'s elements, joined by `op`.
+template <class Op>
+ATTENTA_ALWAYS_INLINE __m512 join_rows(const Batch<NativeArch> (&rows)[16], Op&& op) {
+    __m512 quad[4];  // quarter by quarter those of four rows
+    unrolled<4>([&](auto g) ATTENTA_FLATTEN {
+        const auto pair = [&](__m512 a, __m512 b) ATTENTA_FLATTEN {
+            return _mm512_castps_pd(op(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+        };
+        const __m512d ab = pair(rows[4 * g], rows[4 * g + 1]), cd = pair(rows[4 * g + 2], rows[4 * g + 3]);
+        quad[g] = op(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    });
+    const auto fold = [&](__m512 a, __m512 b) ATTENTA_FLATTEN {
+        return op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    };
+    return fold(fold(quad[0], quad[1]), fold(quad[2], quad[3]));
+}
+#endif
+
 /// Lane i of the result is the sum of rows[i].
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> reduce_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
 #if defined(ATTENTA_AVX512)  // xsimd 8.1 has a haddp for AVX-512 that mixes lanes up
-    __m512 quad[4];          // quarter by quarter the sums of four rows
-    unrolled<4>([&](auto g) ATTENTA_FLATTEN {
-        const auto pair = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
-            return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-        };
-        const __m512d ab = _mm512_castps_pd(pair(rows[4 * g], rows[4 * g + 1]));
-        const __m512d cd = _mm512_castps_pd(pair(rows[4 * g + 2], rows[4 * g + 3]));
-        quad[g] =
-            _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
-    });
-    const auto fold = [](__m512 a, __m512 b) ATTENTA_FLATTEN {
-        return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-    };
-    return fold(fold(quad[0], quad[1]), fold(quad[2], quad[3]));
+    return join_rows(rows, [](__m512 a, __m512 b) ATTENTA_FLATTEN { return _mm512_add_ps(a, b); });
 #else
     return xsimd::haddp(rows);
 #endif

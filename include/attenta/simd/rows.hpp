@@ -4,6 +4,7 @@
 #include <attenta/simd/arch.hpp>
 #include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
+#include <attenta/simd/transpose.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -24,8 +25,9 @@ ATTENTA_ALWAYS_INLINE void mask_row(float* s, std::int64_t begin, std::int64_t e
     }
 }
 
+/// The largest elements of s in the lanes of a vector; n is a multiple of lanes. NaN do not count.
 template <class Arch>
-ATTENTA_ALWAYS_INLINE float row_max(const float* s, std::int64_t n) {
+ATTENTA_ALWAYS_INLINE Batch<Arch> row_tops(const float* s, std::int64_t n) {
     Batch<Arch> a = load<Arch>(s), b = a;
     std::int64_t i = lanes<Arch>;
     for (; i + lanes<Arch> < n; i += 2 * lanes<Arch>) {
@@ -33,12 +35,27 @@ ATTENTA_ALWAYS_INLINE float row_max(const float* s, std::int64_t n) {
         b = at_least<Arch>(b, load<Arch>(s + i + lanes<Arch>));
     }
     if (i < n) a = at_least<Arch>(a, load<Arch>(s + i));
-    return reduce_max<Arch>(at_least<Arch>(a, b));
+    return at_least<Arch>(a, b);
 }
 
-/// s ← 2^(s · factor − shift), returns the sum. n is a multiple of lanes.
+/// Lane i of the result is the largest element of rows[i].
 template <class Arch>
-ATTENTA_ALWAYS_INLINE float row_exp2(float* s, std::int64_t n, float factor, float shift) {
+ATTENTA_ALWAYS_INLINE Batch<Arch> largest_of_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
+#if defined(ATTENTA_AVX512)
+    return join_rows(rows, [](__m512 a, __m512 b) ATTENTA_FLATTEN { return _mm512_max_ps(a, b); });
+#else
+    constexpr int L = static_cast<int>(lanes<Arch>);
+    Batch<Arch> column[static_cast<std::size_t>(L)];
+    unrolled<L>([&](auto i) ATTENTA_FLATTEN { column[i] = rows[i]; });
+    transpose<Arch>(column);
+    unrolled<L - 1>([&](auto i) ATTENTA_FLATTEN { column[0] = at_least<Arch>(column[0], column[i + 1]); });
+    return column[0];
+#endif
+}
+
+/// s ← 2^(s · factor − shift), returns the sums of the vectors' lanes. n is a multiple of lanes.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> row_exp2(float* s, std::int64_t n, float factor, float shift) {
     const Batch<Arch> f(factor), m(-shift);
     Batch<Arch> sum(0.f);
     for (std::int64_t i = 0; i < n; i += lanes<Arch>) {
@@ -46,7 +63,7 @@ ATTENTA_ALWAYS_INLINE float row_exp2(float* s, std::int64_t n, float factor, flo
         p.store_unaligned(s + i);
         sum = sum + p;
     }
-    return reduce_add<Arch>(sum);
+    return sum;
 }
 
 /// 2^x of one number, as the kernels compute it.
@@ -89,7 +106,7 @@ ATTENTA_ALWAYS_INLINE float sum_row(const float* x, std::int64_t n, F&& f) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float largest(const float* x, std::int64_t n) {
     const std::int64_t whole = n / lanes<Arch> * lanes<Arch>;
-    float top = whole > 0 ? row_max<Arch>(x, whole) : x[0];
+    float top = whole > 0 ? reduce_max<Arch>(row_tops<Arch>(x, whole)) : x[0];
     for (std::int64_t i = whole; i < n; ++i) top = x[i] > top ? x[i] : top;
     return top;
 }

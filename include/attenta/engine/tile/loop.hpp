@@ -264,15 +264,10 @@ private:
         float* const scores = scores_of(s, tile_begin);
         call(job_.edits, job_.edit_count, s, scores);
         const std::int64_t begin = s.first_vector(), n = s.last_vector() - begin;
-        float next[most_rows];
-        for (std::int64_t r = 0; r < s.rows; ++r) {
-            float* const row = scores + r * key_block;
-            if (s.masked) simd::mask_row<Arch>(row, begin, begin + n, bits_of(s.begin - tile_begin + r));
-            next[r] = N::next(row + begin, n, x_.m[s.begin + r]);
-        }
-        for (std::int64_t r = 0; r < s.rows; ++r)
-            x_.alpha[s.begin - tile_begin + r] = N::weigh(scores + r * key_block + begin, n, job_.to_log2, next[r],
-                                                          x_.m[s.begin + r], x_.l[s.begin + r]);
+        for (std::int64_t r = 0; s.masked && r < s.rows; ++r)
+            simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(s.begin - tile_begin + r));
+        N::weigh(scores + begin, key_block, s.rows, n, job_.to_log2, x_.m + s.begin, x_.l + s.begin,
+                 x_.alpha + (s.begin - tile_begin));
         std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
         if (job_.weight_edit_count > 0) {
             for (std::int64_t r = 0; r < s.rows; ++r) {
