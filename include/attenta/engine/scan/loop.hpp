@@ -161,18 +161,22 @@ private:
         ahead_ = ahead;
     }
 
-    /// Products with one decay for all channels: P = (X Kᵀ) ⊙ decays, zero above the diagonal, with `strict` on it too.
-    void plain_products(const float* strips, bool strict, float* p) const {
-        for (std::int64_t i = 0; i < n_; i += R) {
+    /// X Kᵀ of packed rows and keys.
+    void plain_products(const float* strips, float* p) const {
+        for (std::int64_t i = 0; i < n_; i += R)
             strip_products(strip_row(strips, i), std::min(i + R, n_), p + i * chunk, chunk);
-            for (std::int64_t t = i; t < std::min(i + R, n_); ++t) {
-                const std::int64_t seen = t + (strict ? 0 : 1);
-                for (std::int64_t s = 0; s < round_up(i + R, L); s += L) {
-                    const Batch x = simd::load<Arch>(p + t * chunk + s) * simd::load<Arch>(x_.between + t * chunk + s);
-                    const std::int64_t left = seen - s;
-                    const auto bits = left >= L ? ~0u : left <= 0 ? 0u : (1u << left) - 1u;
-                    simd::keep<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);
-                }
+    }
+
+    /// P = products ⊙ decays, zero above the diagonal, with `strict` on it too.
+    void decay_products(const float* products, bool strict, float* p) const {
+        for (std::int64_t t = 0; t < n_; ++t) {
+            const std::int64_t seen = t + (strict ? 0 : 1);
+            for (std::int64_t s = 0; s < round_up(t / R * R + R, L); s += L) {
+                const Batch x =
+                    simd::load<Arch>(products + t * chunk + s) * simd::load<Arch>(x_.between + t * chunk + s);
+                const std::int64_t left = seen - s;
+                const auto bits = left >= L ? ~0u : left <= 0 ? 0u : (1u << left) - 1u;
+                simd::keep<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);
             }
         }
     }
@@ -201,7 +205,8 @@ private:
         } else {
             pack_strips(k_, n_, x_.strips);
             pack_panels(k_, n_);
-            plain_products(x_.strips, true, x_.solve);
+            plain_products(x_.strips, x_.solve);
+            decay_products(x_.solve, true, x_.solve);
         }
         if (!low_rank)
             for (std::int64_t t = 0; t < n_; ++t) {
@@ -256,9 +261,7 @@ private:
             if (r_.read_before) add_bonus();
         } else {
             q_ = load_rows(r_.q_map, r_.q, head, span_.query_begin, x_.q, x_.log);
-            pack_strips(q_, n_, x_.query_strips);
-            if (span_.keys && !corrected && first) pack_panels(k_, n_);
-            if (span_.keys) plain_products(x_.query_strips, false, x_.p);
+            read_plain(first && !corrected);
         }
         row_factors(out_head);
         for (std::int64_t p = 0; p < panels_; ++p)
@@ -269,6 +272,19 @@ private:
                 // row with what it sees alone.
                 for (std::int64_t t = i; t < i + rows; ++t) read_rows<1>(out_head, p, t, 1, t + 1);
             }
+    }
+
+    /// Products of queries and keys with one decay for all channels. Heads that share both share them.
+    void read_plain(bool new_keys) {
+        const bool in_memory = q_.first != x_.q && k_.first != x_.k;
+        if (!in_memory || q_.first != read_q_ || (span_.keys && k_.first != read_k_)) {
+            pack_strips(q_, n_, x_.query_strips);
+            if (span_.keys && new_keys) pack_panels(k_, n_);
+            if (span_.keys) plain_products(x_.query_strips, x_.products);
+            read_q_ = q_.first;
+            read_k_ = span_.keys ? k_.first : nullptr;
+        }
+        if (span_.keys) decay_products(x_.products, false, x_.p);
     }
 
     void row_factors(std::int64_t out_head) {
@@ -373,6 +389,7 @@ private:
     }
 
     Rows q_;
+    const float *read_q_ = nullptr, *read_k_ = nullptr;  ///< rows whose products are at hand
     simd::LaterKeysAndValues ahead_;
     static constexpr std::int64_t one_line = 1 << 16;
     std::int64_t lines_a_turn_ = 0, due_ = 0;  ///< in parts of a line

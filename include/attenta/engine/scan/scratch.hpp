@@ -33,7 +33,7 @@ struct Scratch {
     float *block_rows, *block_strips, *block_decay;
     float *strips, *query_strips, *panels, *columns;
     const std::byte **rows, **ahead;
-    float *p, *p2, *solve, *inner, *pairs;
+    float *products, *p, *p2, *solve, *inner, *pairs;
     float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
     float *o, *log, *factor;
     float *step_q, *step_o;
@@ -66,6 +66,7 @@ struct Scratch {
         columns = c.take<float>(by_channel ? 0 : rows_here);
         rows = c.take<const std::byte*>(2 * chunk);
         ahead = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
+        products = c.take<float>(by_channel ? 0 : chunk * chunk);
         p = c.take<float>(chunk * chunk);
         p2 = c.take<float>(low_rank ? chunk * chunk : 0);
         solve = c.take<float>(delta ? chunk * chunk : 0);
