@@ -351,12 +351,16 @@ private:
                 add_outer<false>({{x_.decayed_k, x_.added}});
             return;
         }
-        for (std::int64_t s = 0; s < n_; ++s) {
-            const Batch f(to_end(s));
-            for (std::int64_t d = 0; d < d_stride_; d += L)
-                (simd::load<Arch>(k_[s] + d) * f).store_unaligned(x_.columns + d * n_ + s * L);
+        if (!r_.g.data && k_.first == x_.k) {  // nothing decays: keys serve as they are
+            add_outer<false>({{x_.k, x_.added}});
+        } else {
+            for (std::int64_t s = 0; s < n_; ++s) {
+                const Batch f(to_end(s));
+                for (std::int64_t d = 0; d < d_stride_; d += L)
+                    (simd::load<Arch>(k_[s] + d) * f).store_unaligned(x_.columns + d * n_ + s * L);
+            }
+            add_outer<true>({{x_.columns, x_.added}});
         }
-        add_outer<true>({{x_.columns, x_.added}});
         if (r_.normalizer) add_normalizer();
     }
 
@@ -375,7 +379,7 @@ private:
                 float* const state = state_panel(p) + d * W;
                 Tile tile;
                 tile.load(state, W);
-                tile.scale(factor);
+                if (r_.g.data) tile.scale(factor);
                 for (const Outer& x : products)
                     add_and_ask<1>(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
                                    x.values + p * chunk * W, n_);
