@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "support/naive_features.hpp"
-#include "support/naive_recurrent.hpp"
+#include "linear/support/naive_features.hpp"
+#include "linear/support/naive_recurrent.hpp"
 #include "support/random.hpp"
 
 namespace attenta_test {

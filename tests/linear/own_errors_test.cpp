@@ -8,7 +8,7 @@
 #include <string_view>
 #include <variant>
 
-#include "support/naive_linear_spoiled.hpp"
+#include "linear/support/naive_linear_spoiled.hpp"
 
 namespace attenta_test {
 namespace {

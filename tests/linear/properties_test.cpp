@@ -13,9 +13,9 @@
 #include <variant>
 #include <vector>
 
+#include "linear/support/naive_linear_compare.hpp"
+#include "linear/support/naive_linear_suite.hpp"
 #include "support/isas.hpp"
-#include "support/naive_linear_compare.hpp"
-#include "support/naive_linear_suite.hpp"
 
 namespace attenta_test {
 namespace {

@@ -6,10 +6,10 @@
 
 #include <cstdint>
 
+#include "linear/support/naive_linear_compare.hpp"
+#include "linear/support/naive_linear_suite.hpp"
 #include "support/count_allocations.hpp"
 #include "support/isas.hpp"
-#include "support/naive_linear_compare.hpp"
-#include "support/naive_linear_suite.hpp"
 
 namespace attenta_test {
 namespace {

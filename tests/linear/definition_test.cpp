@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "linear/support/naive_linear_compare.hpp"
+#include "linear/support/naive_linear_suite.hpp"
 #include "support/isas.hpp"
-#include "support/naive_linear_compare.hpp"
-#include "support/naive_linear_suite.hpp"
 
 namespace attenta_test {
 namespace {

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "naive_linear_call.hpp"
-#include "random.hpp"
-#include "tensor.hpp"
+#include "support/random.hpp"
+#include "support/tensor.hpp"
 
 namespace attenta_test {
 

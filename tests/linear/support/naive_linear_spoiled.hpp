@@ -14,9 +14,9 @@
 #include <variant>
 #include <vector>
 
-#include "errors.hpp"
 #include "naive_linear_cases.hpp"
 #include "naive_linear_compare.hpp"
+#include "support/errors.hpp"
 
 namespace attenta_test {
 

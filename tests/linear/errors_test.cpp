@@ -14,8 +14,8 @@
 #include <variant>
 #include <vector>
 
-#include "support/naive_linear_spoiled.hpp"
-#include "support/naive_linear_suite.hpp"
+#include "linear/support/naive_linear_spoiled.hpp"
+#include "linear/support/naive_linear_suite.hpp"
 
 namespace attenta_test {
 namespace {
