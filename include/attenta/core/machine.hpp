@@ -20,4 +20,13 @@ inline std::int64_t l2_bytes() {
     return 1 << 20;
 }
 
+inline bool is_intel() {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
+
 ATTENTA_END

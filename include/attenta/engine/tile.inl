@@ -2,6 +2,7 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/core/machine.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile/scratch.hpp>
@@ -163,13 +164,7 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
 }
 
 /// Measured. Intel's processors foresee many short streams best.
-inline Streams memory_streams() {
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-    __builtin_cpu_init();
-    if (__builtin_cpu_is("intel")) return {8, 8};
-#endif
-    return {};
-}
+inline Streams memory_streams() { return is_intel() ? Streams{8, 8} : Streams{}; }
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {

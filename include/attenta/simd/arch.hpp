@@ -289,20 +289,15 @@ inline constexpr int cache_line = 64;  ///< bytes
 template <class T>
 inline constexpr int per_line = cache_line / static_cast<int>(sizeof(T));  ///< elements of a line
 
-/// Asks for a line, into L2: a request for L1 holds one of its few places for lines on their way until memory answers,
-/// and 24 of them, as on Zen 4, reach half of what memory delivers.
+/// Where a line is to come; the numbers are those of __builtin_prefetch.
+enum class Level { l2 = 2, l1 = 3 };
+
+/// Asks for a line. From memory into L2: a request for L1 holds one of its few places for lines on their way until memory
+/// answers, and 24 of them, as on Zen 4, reach half of what memory delivers. Into L1 what is in L2 and needed at once.
+template <Level To = Level::l2>
 ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #if defined(__GNUC__)
-    __builtin_prefetch(p, 0, 2);
-#else
-    static_cast<void>(p);
-#endif
-}
-
-/// The same from L2 into L1, for what is needed at once.
-ATTENTA_ALWAYS_INLINE void prefetch_near(const void* p) {
-#if defined(__GNUC__)
-    __builtin_prefetch(p, 0, 3);
+    __builtin_prefetch(p, 0, static_cast<int>(To));
 #else
     static_cast<void>(p);
 #endif

@@ -23,6 +23,12 @@ ATTENTA_ALWAYS_INLINE void ask(const T* x) {
     unrolled<(N + per_line<T> - 1) / per_line<T>>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line<T>); });
 }
 
+/// Asks for the lines of a row of n elements.
+template <Level To = Level::l2, class T>
+ATTENTA_ALWAYS_INLINE void ask_row(const T* x, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; i += per_line<T>) prefetch<To>(x + i);
+}
+
 /// A block of memory.
 class LinesAhead {
     static constexpr std::int64_t line = per_line<float>;

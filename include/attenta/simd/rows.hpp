@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <span>
 
 ATTENTA_BEGIN
 
@@ -64,12 +63,6 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> row_exp2(float* s, std::int64_t n, float facto
         sum = sum + p;
     }
     return sum;
-}
-
-/// 2^x of one number, as the kernels compute it.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE float exp2_nonpositive(float x) {
-    return exp2_nonpositive<Arch>(Batch<Arch>(x)).get(0);
 }
 
 /// y[i] = f(x[i]); y may be x.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/scan/scratch.hpp>
+#include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
@@ -149,8 +150,7 @@ protected:
         }
         constexpr std::int64_t near = 2;  // a map is long enough for the processor to lose sight of the rows behind
         for (std::int64_t t = 0; t < n_; ++t) {
-            for (std::int64_t d = 0; d < (t + near < n_ ? x.dim : 0); d += simd::per_line<float>)
-                simd::prefetch_near(x.row(head, begin + t + near) + d);
+            if (t + near < n_) simd::ask_row<simd::Level::l1>(x.row(head, begin + t + near), x.dim);
             const float log = load_row(map, x.row(head, begin + t), x.dim, head, begin + t, to + t * d_stride_);
             if (logs) logs[t] = log;
         }

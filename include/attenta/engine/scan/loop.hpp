@@ -7,13 +7,14 @@
 // The state lives in panels [panel][channel][column] meanwhile.
 //
 // chunk.hpp     rows, decays and state of a chunk
+// ahead.hpp     requests for the next chunk
 // channels.hpp  P where decays differ by channel
 // steps.hpp     few tokens, one by one
 #pragma once
 
+#include <attenta/engine/scan/ahead.hpp>
 #include <attenta/engine/scan/channels.hpp>
 #include <attenta/engine/scan/steps.hpp>
-#include <attenta/simd/later.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -24,8 +25,8 @@ ATTENTA_BEGIN
 namespace scan {
 
 template <class A>
-class ScanLoop : public TokenSteps<ChannelProducts<Chunk<A>>> {
-    using Base = TokenSteps<ChannelProducts<Chunk<A>>>;
+class ScanLoop : public TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>> {
+    using Base = TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>;
     using Base::L, Base::lanes, Base::R, Base::vectors, Base::W, Base::spread, Base::row, Base::beta, Base::group,
         Base::constant_decays, Base::token_decays, Base::channel_decays, Base::to_end, Base::whole_chunk,
         Base::load_rows, Base::load_keys, Base::load_values, Base::state_panel, Base::load_state, Base::store_state,
@@ -34,8 +35,7 @@ class ScanLoop : public TokenSteps<ChannelProducts<Chunk<A>>> {
         Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_, Base::by_channel_, Base::by_token_,
         Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::suffix, Base::steps;
     using typename Base::Arch, typename Base::Batch, typename Base::Span, typename Base::Rows, typename Base::Query,
-        typename Base::Side;
-    using Tile = simd::RegisterTile<Arch, R, vectors>;
+        typename Base::Side, typename Base::Tile;
 
 public:
     using Base::Base;
@@ -86,7 +86,7 @@ private:
     }
 
     void chunked() {
-        plan_ahead();
+        this->plan_ahead();
         if (span_.keys) {
             load_keys();
             if (by_channel_)
@@ -102,63 +102,6 @@ private:
         if (span_.queries)
             for (std::int64_t i = 0; i < group(); ++i) read(head_ * group() + i);
         if (span_.keys) update();
-    }
-
-    // Rows of the next chunk are asked for line by line between the steps of this one's products: heads of token-major
-    // tensors lie far apart, where processors do not look ahead by themselves, and many requests at once stop the work.
-    // Each head asks for a share of the tokens, of all heads in their order in memory.
-
-    void plan_ahead() {
-        ahead_ = {};
-        lines_a_turn_ = 0;
-        const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
-                           left = span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries,
-                           count = std::min(chunk, left + r_.tokens_after);
-        if (count <= 0) return;
-        const std::int64_t at = head_ - first_head_, from = at * count / heads_, to = (at + 1) * count / heads_;
-        const std::byte** next = x_.ahead;
-        const auto rows = [&](const auto& x, std::int64_t of, std::int64_t token) {
-            if (!x.data) return;
-            const std::int64_t each = of / job_.state_heads, begin = spread(first_head_ * each, of, x.heads),
-                               end = spread((first_head_ + heads_) * each - 1, of, x.heads) + 1;
-            for (std::int64_t t = token + from; t < token + to; ++t)
-                for (std::int64_t h = begin; h < end; ++h) *next++ = reinterpret_cast<const std::byte*>(x.row(h, t));
-        };
-        constexpr auto size = static_cast<std::int64_t>(sizeof(float));
-        if (span_.keys)
-            for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, keys);
-        if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, keys);
-        if (span_.queries) rows(r_.q, job_.out_heads, queries);
-        const std::byte** const values = next;
-        if (span_.keys) rows(r_.v, job_.state_heads, keys);
-        if (span_.queries) rows(job_.o, job_.out_heads, queries);
-        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
-        const std::int64_t reads = span_.queries ? group() * n_ / R * dim_ : 0,
-                           updates = span_.keys ? dim_ / R * n_ : 0;
-        const std::int64_t turns = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
-        lines_a_turn_ = (ahead_.lines() * one_line + turns - 1) / turns;
-        due_ = 0;
-    }
-
-    /// RegisterTile::add, asking for memory on the way, evenly: it answers one by one.
-    template <std::int64_t RowStep, class SomeTile>
-    ATTENTA_ALWAYS_INLINE void add_and_ask(SomeTile& tile, const float* a, std::int64_t depth_step, const float* b,
-                                           std::int64_t depth) {
-        const std::int64_t turns = std::max<std::int64_t>(1, depth / SomeTile::together);
-        due_ += lines_a_turn_ * turns;
-        const std::int64_t lines = due_ / one_line;
-        due_ %= one_line;
-        simd::LaterKeysAndValues ahead = ahead_;  // stays in registers
-        if (lines == turns) {                     // the most frequent case: as few instructions as can be
-            tile.template add<RowStep>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN { ahead.ask(); });
-        } else {
-            std::int64_t now = lines / turns, until_more = turns - lines % turns;
-            tile.template add<RowStep>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN {
-                if (until_more-- == 0) ++now;
-                for (std::int64_t i = 0; i < now; ++i) ahead.ask();
-            });
-        }
-        ahead_ = ahead;
     }
 
     /// X Kᵀ of packed rows and keys.
@@ -307,7 +250,7 @@ private:
     bool read_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows, std::int64_t depth) {
         simd::RegisterTile<Arch, Rows, vectors> tile;
         tile.zero();
-        add_and_ask<1>(tile, strip_row(x_.query_strips, i), lanes, state_panel(panel), dim_);
+        this->add_and_ask(tile, strip_row(x_.query_strips, i), lanes, state_panel(panel), dim_);
         if (span_.keys) {
             const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
             const bool low_rank = r_.update == Update::low_rank;
@@ -371,18 +314,20 @@ private:
     /// S = decay of the chunk · S + Σ_s rows_s values_sᵀ of all products. Packed rows are [vector][row][lane].
     template <bool Packed, int Products>
     void add_outer(const Outer (&products)[Products]) {
-        float factor[R];
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t d = 0; d < dim_; d += R) {
-                for (std::int64_t u = 0; u < R; ++u)
-                    factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
                 float* const state = state_panel(p) + d * W;
                 Tile tile;
                 tile.load(state, W);
-                if (r_.g.data) tile.scale(factor);
+                if (r_.g.data) {
+                    float factor[R];
+                    for (std::int64_t u = 0; u < R; ++u)
+                        factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
+                    tile.scale(factor);
+                }
                 for (const Outer& x : products)
-                    add_and_ask<1>(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
-                                   x.values + p * chunk * W, n_);
+                    this->add_and_ask(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
+                                      x.values + p * chunk * W, n_);
                 tile.store(state, W);
             }
     }
@@ -394,9 +339,6 @@ private:
 
     Rows q_;
     const float *read_q_ = nullptr, *read_k_ = nullptr;  ///< rows whose products are at hand
-    simd::LaterKeysAndValues ahead_;
-    static constexpr std::int64_t one_line = 1 << 16;
-    std::int64_t lines_a_turn_ = 0, due_ = 0;  ///< in parts of a line
 };
 
 }  // namespace scan

@@ -340,8 +340,7 @@ private:
     }
 
     void ask_for_output(std::int64_t r) const {
-        const float* const o = job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index);
-        for (std::int64_t c = 0; c < dim_v_; c += simd::per_line<float>) simd::prefetch(o + c);
+        simd::ask_row(job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index), dim_v_);
     }
 
     const Job& job_;

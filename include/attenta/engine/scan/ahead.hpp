@@ -1,0 +1,88 @@
+// Requests for the next chunk of the scan. See loop.hpp.
+#pragma once
+
+#include <attenta/engine/scan/chunk.hpp>
+#include <attenta/simd/later.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace scan {
+
+/// Rows of the next chunk are asked for line by line between the steps of this one's products: heads of token-major
+/// tensors lie far apart, where processors do not look ahead by themselves, and many requests at once stop the work.
+/// Each head asks for a share of the tokens, of all heads in their order in memory.
+template <class Base>
+class ChunkAhead : public Base {
+protected:
+    using Base::Base;
+    using Base::R, Base::vectors, Base::W, Base::spread, Base::group, Base::job_, Base::r_, Base::first_head_,
+        Base::heads_, Base::head_, Base::column_, Base::columns_, Base::panels_, Base::dim_, Base::x_,
+        Base::by_channel_, Base::span_, Base::n_;
+    using Tile = simd::RegisterTile<typename Base::Arch, R, vectors>;
+
+    void plan_ahead() {
+        ahead_ = {};
+        lines_a_turn_ = 0;
+        const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
+                           left = span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries,
+                           count = std::min(chunk, left + r_.tokens_after);
+        if (count <= 0) return;
+        const std::int64_t at = head_ - first_head_, from = at * count / heads_, to = (at + 1) * count / heads_;
+        const std::byte** next = x_.ahead;
+        const auto rows = [&](const auto& x, std::int64_t of, std::int64_t token) {
+            if (!x.data) return;
+            const std::int64_t each = of / job_.state_heads, begin = spread(first_head_ * each, of, x.heads),
+                               end = spread((first_head_ + heads_) * each - 1, of, x.heads) + 1;
+            for (std::int64_t t = token + from; t < token + to; ++t)
+                for (std::int64_t h = begin; h < end; ++h) *next++ = reinterpret_cast<const std::byte*>(x.row(h, t));
+        };
+        constexpr auto size = static_cast<std::int64_t>(sizeof(float));
+        if (span_.keys)
+            for (const auto* x : {&r_.k, &r_.a, &r_.b}) rows(*x, job_.state_heads, keys);
+        if (span_.keys && by_channel_) rows(r_.g, job_.state_heads, keys);
+        if (span_.queries) rows(r_.q, job_.out_heads, queries);
+        const std::byte** const values = next;
+        if (span_.keys) rows(r_.v, job_.state_heads, keys);
+        if (span_.queries) rows(job_.o, job_.out_heads, queries);
+        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
+        const std::int64_t reads = span_.queries ? group() * n_ / R * dim_ : 0,
+                           updates = span_.keys ? dim_ / R * n_ : 0;
+        const std::int64_t turns = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
+        lines_a_turn_ = (ahead_.lines() * one_line + turns - 1) / turns;
+        due_ = 0;
+    }
+
+    /// RegisterTile::add, asking for memory on the way, evenly: it answers one by one.
+    template <class SomeTile>
+    ATTENTA_ALWAYS_INLINE void add_and_ask(SomeTile& tile, const float* a, std::int64_t depth_step, const float* b,
+                                           std::int64_t depth) {
+        const std::int64_t turns = std::max<std::int64_t>(1, depth / SomeTile::together);
+        due_ += lines_a_turn_ * turns;
+        const std::int64_t lines = due_ / one_line;
+        due_ %= one_line;
+        simd::LaterKeysAndValues ahead = ahead_;  // stays in registers
+        if (lines == turns) {                     // the most frequent case: as few instructions as can be
+            tile.template add<1>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN { ahead.ask(); });
+        } else {
+            std::int64_t now = lines / turns, until_more = turns - lines % turns;
+            tile.template add<1>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN {
+                if (until_more-- == 0) ++now;
+                for (std::int64_t i = 0; i < now; ++i) ahead.ask();
+            });
+        }
+        ahead_ = ahead;
+    }
+
+private:
+    simd::LaterKeysAndValues ahead_;
+    static constexpr std::int64_t one_line = 1 << 16;
+    std::int64_t lines_a_turn_ = 0, due_ = 0;  ///< in parts of a line
+};
+
+}  // namespace scan
+
+ATTENTA_END
