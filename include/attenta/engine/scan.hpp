@@ -89,7 +89,6 @@ struct Request {
     Finish finish = {};
     bool normalizer = false;        ///< the state has one, and `finish` gets the sum of weights
     std::int64_t state_heads = 0;   ///< 0: max(Hk, Hv)
-    std::int64_t tokens_after = 0;  ///< behind those of all tensors: the next run's, for which memory may be asked
 
     // For messages: what q, k, v, g are called by the mechanism, and its further inputs. A null name: not the caller's.
     const char *q_name = "q", *k_name = "k", *v_name = "v", *g_name = "g", *beta_name = "beta";

@@ -8,48 +8,28 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 
 ATTENTA_BEGIN
 
 namespace detail {
 
-/// Cosines and sines of a few angles, which are turned side by side.
-struct Turning {
-    static constexpr int most = 16;
-    double c[most], s[most], step_c[most], step_s[most];
-
-    void step() {
-        for (int i = 0; i < most; ++i) {
-            const double turned = c[i] * step_c[i] - s[i] * step_s[i];
-            s[i] = s[i] * step_c[i] + c[i] * step_s[i];
-            c[i] = turned;
-        }
-    }
-};
-
-/// Cosines and signed sines of positions first .. first + count - 1, [count, D] each: exact in double every 64 rows,
-/// turned on from there.
-inline void fill_rotations(std::span<const float> theta, std::int64_t first, std::int64_t count, float* cosines,
-                           float* sines) {
+/// (cos, sin) of `count` positions first, first + by, .. for each θ, [count, D]: exact in double every 64 rows, turned on
+/// from there.
+inline void fill_rotations(std::span<const float> theta, std::int64_t first, std::int64_t by, std::int64_t count,
+                           float* table) {
     const auto pairs = static_cast<std::int64_t>(theta.size());
-    for (std::int64_t i = 0; i < pairs; i += Turning::most) {
-        const std::int64_t here = std::min<std::int64_t>(Turning::most, pairs - i);
-        Turning angles{};
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        const auto at = [angle = static_cast<double>(theta[static_cast<std::size_t>(i)])](std::int64_t position) {
+            const double turned = angle * static_cast<double>(position);
+            return std::complex<double>(std::cos(turned), std::sin(turned));
+        };
+        std::complex<double> step, now;
+        if (count > 1) step = at(by);
         for (std::int64_t t = 0; t < count; ++t) {
-            for (std::int64_t j = 0; j < here && t % 64 == 0; ++j) {
-                const double angle = theta[static_cast<std::size_t>(i + j)];
-                angles.step_c[j] = std::cos(angle);
-                angles.step_s[j] = std::sin(angle);
-                angles.c[j] = std::cos(angle * static_cast<double>(first + t));
-                angles.s[j] = std::sin(angle * static_cast<double>(first + t));
-            }
-            float *const cos = cosines + 2 * (t * pairs + i), *const sin = sines + 2 * (t * pairs + i);
-            for (std::int64_t j = 0; j < here; ++j) {
-                cos[2 * j] = cos[2 * j + 1] = static_cast<float>(angles.c[j]);
-                sin[2 * j + 1] = static_cast<float>(angles.s[j]);
-                sin[2 * j] = -sin[2 * j + 1];
-            }
-            angles.step();
+            now = t % 64 == 0 ? at(first + t * by) : now * step;
+            table[2 * (t * pairs + i)] = static_cast<float>(now.real());
+            table[2 * (t * pairs + i) + 1] = static_cast<float>(now.imag());
         }
     }
 }
@@ -93,7 +73,7 @@ inline void fill_retention_decay(std::int64_t heads, float* g) {
         g[h] = static_cast<float>(std::log1p(-std::exp2(-5 - static_cast<double>(h))));
 }
 
-/// A checked call, in segments whose rotations fit in a table.
+/// A checked call, in segments that share a table of rotations.
 class Retention {
 public:
     Retention(scan::Request& r, Heads<float> o, LinearState& state, const RetentionOptions& options, Context& context)
@@ -107,22 +87,24 @@ public:
         const bool in_values = !r_.normalizer;
         if (in_values) r_.beta = {&scale, r_.state_heads, r_.k.tokens, 1, 0, 0};
         const scan::Request whole = r_;
-        const std::int64_t tokens = whole.k.tokens,
-                           segment = options_.theta.empty() ? tokens : std::min(tokens, longest_segment);
+        constexpr std::int64_t period = row_maps::Rotate::period;
         const bool rotated = !options_.theta.empty();
-        const Numbers<float, 1024> table(rotated ? 2 * segment * whole.k.dim : 0);
+        const std::int64_t tokens = whole.k.tokens, dim = whole.k.dim,
+                           segment = rotated ? std::min(tokens, longest_segment) : tokens,
+                           near_rows = std::min(segment, period), far_rows = (segment + period - 1) / period;
+        const Numbers<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
+        float *const near = rotated ? table.data() : nullptr, *const far = near + near_rows * dim;
+        const row_maps::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
+        if (rotated) fill_rotations(options_.theta, 0, 1, near_rows, near);
+        if (rotated) r_.q_map = {active_backend().rotate, &q};
+        if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);
-            float *const cosines = table.data(), *const sines = cosines + segment * whole.k.dim;
-            if (rotated) fill_rotations(options_.theta, options_.offset + t, count, cosines, sines);
-            const row_maps::Rotate q{rotated ? cosines : nullptr, sines}, k{q.cos, sines, 0, in_values ? 1.f : scale};
-            if (rotated) r_.q_map = {active_backend().rotate, &q};
-            if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
+            if (rotated) fill_rotations(options_.theta, options_.offset + t, period, far_rows, far);
             r_.q = whole.q.slice(t, count);
             r_.k = whole.k.slice(t, count);
             r_.v = whole.v.slice(t, count);
             r_.beta.tokens = count;
-            r_.tokens_after = tokens - t - count;
             scores_.first = t;
             scan::run(r_, o_.slice(t, count), state_, context_);
         }
@@ -130,7 +112,7 @@ public:
     }
 
 private:
-    static constexpr std::int64_t longest_segment = 256;  // whose table stays in L2
+    static constexpr std::int64_t longest_segment = 4096;  // bounds the table
 
     void prepare_weights() {
         if (options_.score_norm == RetentionNorm::none) return;

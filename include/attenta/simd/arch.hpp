@@ -213,20 +213,19 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> float_of(IntBatch<Arch> x) {
 #endif
 }
 
-/// Channels 2i and 2i + 1 exchanged.
+/// Products of complex numbers: pairs (2i, 2i + 1) of lanes are real and imaginary part.
 template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> swap_pairs(Batch<Arch> x) {
-#if defined(ATTENTA_NEON64)
-    return vrev64q_f32(x);
+ATTENTA_ALWAYS_INLINE Batch<Arch> complex_product(Batch<Arch> a, Batch<Arch> b) {
+#if defined(ATTENTA_AVX512)
+    return _mm512_fmaddsub_ps(a, _mm512_moveldup_ps(b), _mm512_permute_ps(a, 0xb1) * _mm512_movehdup_ps(b));
+#elif defined(ATTENTA_AVX2)
+    return _mm256_fmaddsub_ps(a, _mm256_moveldup_ps(b), _mm256_permute_ps(a, 0xb1) * _mm256_movehdup_ps(b));
+#elif defined(ATTENTA_NEON64)
+    constexpr float32x4_t signs = {-1.f, 1.f, -1.f, 1.f};
+    return vfmaq_f32(vrev64q_f32(a) * signs * vtrn2q_f32(b, b), a, vtrn1q_f32(b, b));
 #else
-    using Wide = xsimd::batch<std::uint64_t, Arch>;
-#if XSIMD_VERSION_MAJOR > 9
-    const Wide u = xsimd::bitwise_cast<std::uint64_t>(x);
-    return xsimd::bitwise_cast<float>((u << 32) | (u >> 32));
-#else
-    const Wide u = xsimd::bitwise_cast<Wide>(x);
-    return xsimd::bitwise_cast<Batch<Arch> >((u << 32) | (u >> 32));
-#endif
+    const __m128 signs = _mm_setr_ps(-1.f, 1.f, -1.f, 1.f), crossed = _mm_shuffle_ps(a, a, 0xb1);
+    return a * _mm_shuffle_ps(b, b, 0xa0) + crossed * signs * _mm_shuffle_ps(b, b, 0xf5);
 #endif
 }
 

@@ -29,7 +29,7 @@ protected:
         lines_a_turn_ = 0;
         const std::int64_t keys = span_.begin + chunk, queries = span_.query_begin + chunk,
                            left = span_.keys ? r_.k.tokens - keys : r_.q.tokens - queries,
-                           count = std::min(chunk, left + r_.tokens_after);
+                           count = std::min(chunk, left);
         if (count <= 0) return;
         const std::int64_t at = head_ - first_head_, from = at * count / heads_, to = (at + 1) * count / heads_;
         const std::byte** next = x_.ahead;
@@ -49,11 +49,12 @@ protected:
         if (span_.keys) rows(r_.v, job_.state_heads, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, queries);
         ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
-        const std::int64_t reads = span_.queries ? group() * n_ / R * dim_ : 0,
-                           updates = span_.keys ? dim_ / R * n_ : 0;
-        const std::int64_t turns = std::max<std::int64_t>(1, panels_ * (reads + updates) / Tile::together);
-        lines_a_turn_ = (ahead_.lines() * one_line + turns - 1) / turns;
-        due_ = 0;
+        const std::int64_t passes =
+                               (span_.queries ? group() : 0) + (r_.update != Update::additive && span_.keys ? 1 : 0),
+                           products = span_.keys ? (r_.update == Update::low_rank ? 2 : 1) : 0;
+        const std::int64_t turns = panels_ * (passes * n_ + products * n_) * dim_ / R / Tile::together;
+        lines_a_turn_ = ahead_.lines() * one_line / std::max<std::int64_t>(1, turns) + 1;
+        due_ = dim_ / Tile::together * one_line;  // a product early, so that none is left behind the last one
     }
 
     /// RegisterTile::add, asking for memory on the way, evenly: it answers one by one.
@@ -62,18 +63,15 @@ protected:
                                            std::int64_t depth) {
         const std::int64_t turns = std::max<std::int64_t>(1, depth / SomeTile::together);
         due_ += lines_a_turn_ * turns;
-        const std::int64_t lines = due_ / one_line;
-        due_ %= one_line;
+        const std::int64_t lines = due_ / (turns * one_line);  // as many every turn: the fewest instructions
+        due_ -= lines * turns * one_line;
         simd::LaterKeysAndValues ahead = ahead_;  // stays in registers
-        if (lines == turns) {                     // the most frequent case: as few instructions as can be
+        if (lines == 1)
             tile.template add<1>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN { ahead.ask(); });
-        } else {
-            std::int64_t now = lines / turns, until_more = turns - lines % turns;
+        else
             tile.template add<1>(a, depth_step, b, W, depth, [&]() ATTENTA_FLATTEN {
-                if (until_more-- == 0) ++now;
-                for (std::int64_t i = 0; i < now; ++i) ahead.ask();
+                for (std::int64_t i = 0; i < lines; ++i) ahead.ask();
             });
-        }
         ahead_ = ahead;
     }
 

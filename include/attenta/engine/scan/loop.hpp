@@ -168,7 +168,7 @@ private:
         const float *const all = x_.n + panel * chunk * W, *const v = x_.v + panel * chunk * W;
         Tile tile;
         tile.zero();
-        tile.template add<1>(strip_row(x_.strips, i), lanes, state_panel(panel), W, dim_);
+        this->add_and_ask(tile, strip_row(x_.strips, i), lanes, state_panel(panel), dim_);
         if (r_.update == Update::low_rank) {
             tile.template add<chunk>(x_.inner + i * chunk, 1, v, W, i);
             tile.template add_below<chunk>(x_.inner + i * chunk + i, v + i * W, W);

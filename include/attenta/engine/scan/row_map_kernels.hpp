@@ -99,21 +99,22 @@ float rotate(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     const B factor(p.factor);
-    if (!p.cos) {
+    if (!p.near) {
         simd::map_row<Arch>(x, y, r.dim, [factor](B v) ATTENTA_FLATTEN { return v * factor; });
         return 0;
     }
-    const float *const cosines = p.cos + (r.position - p.first) * r.dim, *const sines = p.sin + (cosines - p.cos);
-    const auto turned = [factor](B v, B c, B s)
-                            ATTENTA_FLATTEN { return (v * c + simd::swap_pairs<Arch>(v) * s) * factor; };
+    const float* const near = p.near + r.position % Rotate::period * r.dim;
+    const float* const far = p.far + r.position / Rotate::period * r.dim;
+    const auto turned = [factor](B v, B a, B b) ATTENTA_FLATTEN {
+        return simd::complex_product<Arch>(simd::complex_product<Arch>(v, a), b) * factor;
+    };
     std::int64_t d = 0;
     for (; d + L <= r.dim; d += L)
-        turned(simd::load<Arch>(x + d), simd::load<Arch>(cosines + d), simd::load<Arch>(sines + d))
-            .store_unaligned(y + d);
+        turned(simd::load<Arch>(x + d), simd::load<Arch>(near + d), simd::load<Arch>(far + d)).store_unaligned(y + d);
     if (const std::int64_t n = r.dim - d; n > 0)
         simd::store_part<Arch>(y + d,
-                               turned(simd::load_part<Arch>(x + d, n), simd::load_part<Arch>(cosines + d, n),
-                                      simd::load_part<Arch>(sines + d, n)),
+                               turned(simd::load_part<Arch>(x + d, n), simd::load_part<Arch>(near + d, n),
+                                      simd::load_part<Arch>(far + d, n)),
                                n);
     return 0;
 }

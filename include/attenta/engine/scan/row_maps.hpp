@@ -23,11 +23,11 @@ struct Cos {
 struct L2Norm {
     float eps = 0;
 };
-/// x cos + swap(x) sin with row `position - first` of tables [.., dim], then times `factor`; swap exchanges the channels
-/// of a pair (2i, 2i+1), whose sines have the signs - and +.
+/// Pairs of channels (2i, 2i+1) as complex numbers, turned by near[p % period] and far[p / period], p the position; then
+/// times `factor`. Tables are [.., dim], pairs (cos, sin); null: no turn.
 struct Rotate {
-    const float *cos = nullptr, *sin = nullptr;
-    std::int64_t first = 0;
+    static constexpr std::int64_t period = 32;
+    const float *near = nullptr, *far = nullptr;
     float factor = 1;
 };
 /// Random features of the Performer, from p_m = c w_m·x with `weights` [features, dim]:
