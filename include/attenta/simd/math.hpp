@@ -41,15 +41,24 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp2_nonpositive(Batch<Arch> x) {
     return exp2_fraction<Arch>(x - n) * power_of_two<Arch>(t);
 }
 
+/// e^r for |r| <= ln 2 / 2: 1 + r + r² q(r), q by minimax, in short chains, of which more run side by side.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp_fraction(Batch<Arch> r) {
+    using B = Batch<Arch>;
+    const B u = r * r;
+    const B low = fma<Arch>(r, B(0.166665196f), B(0.49999994f)),
+            high = fma<Arch>(r, B(0.00836885069f), B(0.0416684002f));
+    return fma<Arch>(u, fma<Arch>(u, fma<Arch>(u, B(0.00138143206f), high), low), B(1.f) + r);
+}
+
 /// e^x = fraction · 2^n: the fraction, and in `with_magic` n + round_magic.
 template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> exp_fraction(Batch<Arch> x, Batch<Arch>& with_magic) {
+ATTENTA_ALWAYS_INLINE Batch<Arch> exp_parts(Batch<Arch> x, Batch<Arch>& with_magic) {
     using B = Batch<Arch>;
     constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     with_magic = fma<Arch>(x, B(1.44269504f), B(round_magic));
     const B n = with_magic - B(round_magic);
-    const B r = fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), x));
-    return exp2_fraction<Arch>(r * B(1.44269504f));
+    return exp_fraction<Arch>(fma<Arch>(n, B(-ln2_low), fma<Arch>(n, B(-ln2_high), x)));
 }
 
 /// e^x within 2 ulp; 0 below the normal floats, inf above the largest, NaN stays NaN.
@@ -58,7 +67,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     using B = Batch<Arch>;
     const B clamped = at_most<Arch>(B(89.f), at_least<Arch>(B(-88.1f), x));
     B t;
-    const B fraction = exp_fraction<Arch>(clamped, t);
+    const B fraction = exp_parts<Arch>(clamped, t);
     // 2^128 is no float: above 0 the last factor 2 comes separately.
     const B two = xsimd::select(x > B(0.f), B(1.f), B(0.f));
     const B p = fraction * power_of_two<Arch>(t - two) * (B(1.f) + two);
@@ -67,15 +76,14 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     return xsimd::select(x == x, high, x);
 }
 
-/// e^x for x <= 0 within 2 ulp; 0 below the normal floats (so -inf gives 0), NaN stays NaN.
+/// e^x for x <= 0 within 2 ulp; below the normal floats within the least of them, exactly 0 from -88 down (so -inf gives
+/// 0); NaN stays NaN.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
     using B = Batch<Arch>;
-    const B clamped = at_least<Arch>(B(-87.4f), x);
     B t;
-    const B fraction = exp_fraction<Arch>(clamped, t);
-    const B p = fraction * power_of_two<Arch>(t);
-    return xsimd::select(x < B(-87.33654f), B(0.f), p);
+    const B fraction = exp_parts<Arch>(at_least<Arch>(B(-88.f), x), t);
+    return fraction * power_of_two<Arch>(t);
 }
 
 /// e^x 2^-n, the same bits for every integer n while it is a normal float; 0 below, inf above them.
@@ -84,7 +92,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_exp(Batch<Arch> x, Batch<Arch> n) {
     using B = Batch<Arch>;
     const B clamped = at_most<Arch>(B(1000.f), at_least<Arch>(B(-1000.f), x));
     B t;
-    const B fraction = exp_fraction<Arch>(clamped, t);
+    const B fraction = exp_parts<Arch>(clamped, t);
     const B power = t - B(round_magic) - n;
     const B p =
         fraction * power_of_two<Arch>(at_most<Arch>(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
