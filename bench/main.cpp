@@ -3,11 +3,11 @@
 //   attenta-bench --benchmark_filter=attend/attenta/f32/nhd --benchmark_out=out.json
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
-#include "bench/attend.hpp"
-#include "bench/implementations.hpp"
 #include "bench/linear/linear.hpp"
-#include "bench/reporter.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/reporter.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/attend.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <attenta/engine/backend.hpp>
 

@@ -2,8 +2,8 @@
 // each of its layers at full context, timed beside the same computation written with Eigen.
 #include "llama.hpp"
 
-#include "bench/naive_eigen.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/naive_eigen.hpp"
 
 #include <attenta/catalog.hpp>
 

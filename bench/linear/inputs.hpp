@@ -1,7 +1,7 @@
 // The tensors of the benchmarks of linear attention.
 #pragma once
 
-#include "bench/memory.hpp"
+#include "bench/ruler/memory.hpp"
 
 #include <attenta/core/view.hpp>
 

@@ -1,11 +1,11 @@
 #include "bench/linear/linear.hpp"
 
-#include "bench/implementations.hpp"
 #include "bench/linear/cases.hpp"
 #include "bench/linear/mechanisms.hpp"
-#include "bench/registration.hpp"
-#include "bench/roofline.hpp"
-#include "bench/sampling.hpp"
+#include "bench/ruler/registration.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/ruler/sampling.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <attenta/core/executor.hpp>
 #include <attenta/engine/backend.hpp>

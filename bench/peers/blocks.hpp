@@ -2,7 +2,7 @@
 // cache and masked keys are left out; the query heads of a group are rows of one block and share the group's K and V.
 #pragma once
 
-#include "bench/problem.hpp"
+#include "bench/softmax/problem.hpp"
 
 #include <cstddef>
 #include <cstdint>

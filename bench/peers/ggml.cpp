@@ -1,6 +1,6 @@
 // ggml: one node, flash_attn_ext, that reads our q, K and V where they lie, f32 or f16.
-#include "bench/implementations.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <ggml-cpu.h>
 #include <ggml.h>

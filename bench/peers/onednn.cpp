@@ -1,7 +1,7 @@
 // oneDNN 2: its primitives matmul, softmax, matmul.
-#include "bench/implementations.hpp"
 #include "bench/peers/blocks.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.hpp>

@@ -1,8 +1,8 @@
 // onnxruntime's own operators, as models for its CPU have them: GroupQueryAttention, which is causal and keeps a cache
 // [head, token, dim], and MultiHeadAttention.
-#include "bench/implementations.hpp"
 #include "bench/peers/onnx_model.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <onnxruntime_cxx_api.h>
 

@@ -1,7 +1,7 @@
 // OpenBLAS: sgemm, softmax in Eigen, sgemm.
-#include "bench/implementations.hpp"
 #include "bench/peers/blocks.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <cblas.h>
 #include <Eigen/Core>

@@ -1,4 +1,4 @@
-#include "bench/agreement.hpp"
+#include "bench/softmax/agreement.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,12 +1,12 @@
-#include "bench/attend.hpp"
+#include "bench/softmax/attend.hpp"
 
-#include "bench/agreement.hpp"
-#include "bench/cases.hpp"
-#include "bench/implementations.hpp"
-#include "bench/registration.hpp"
-#include "bench/reporter.hpp"
-#include "bench/roofline.hpp"
-#include "bench/sampling.hpp"
+#include "bench/ruler/registration.hpp"
+#include "bench/ruler/reporter.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/ruler/sampling.hpp"
+#include "bench/softmax/agreement.hpp"
+#include "bench/softmax/cases.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <benchmark/benchmark.h>
 

@@ -1,7 +1,7 @@
-#include "bench/implementations.hpp"
+#include "bench/softmax/implementations.hpp"
 
-#include "bench/naive_eigen.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/softmax/naive_eigen.hpp"
 
 #include <attenta/core/config.hpp>
 #include <attenta/core/executor.hpp>

@@ -1,7 +1,7 @@
 // A figure of someone who computes something else is worth nothing.
 #pragma once
 
-#include "bench/implementations.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <string_view>
 

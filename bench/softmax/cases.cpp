@@ -1,6 +1,6 @@
-#include "bench/cases.hpp"
+#include "bench/softmax/cases.hpp"
 
-#include "bench/implementations.hpp"
+#include "bench/softmax/implementations.hpp"
 
 #include <initializer_list>
 #include <thread>

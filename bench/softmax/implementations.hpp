@@ -2,7 +2,7 @@
 // which has a file in peers/ that makes it known.
 #pragma once
 
-#include "bench/problem.hpp"
+#include "bench/softmax/problem.hpp"
 
 #include <attenta/core/isa.hpp>
 

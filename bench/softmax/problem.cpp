@@ -1,7 +1,7 @@
-#include "bench/problem.hpp"
+#include "bench/softmax/problem.hpp"
 
-#include "bench/memory.hpp"
-#include "bench/roofline.hpp"
+#include "bench/ruler/memory.hpp"
+#include "bench/ruler/roofline.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,7 @@
-#include "bench/roofline.hpp"
+#include "bench/ruler/roofline.hpp"
 
-#include "bench/median.hpp"
-#include "bench/memory.hpp"
+#include "bench/ruler/median.hpp"
+#include "bench/ruler/memory.hpp"
 
 #include <unistd.h>
 

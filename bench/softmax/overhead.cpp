@@ -1,5 +1,5 @@
-#include "bench/attend.hpp"
-#include "bench/sampling.hpp"
+#include "bench/ruler/sampling.hpp"
+#include "bench/softmax/attend.hpp"
 
 #include <attenta/softmax/softmax.hpp>
 

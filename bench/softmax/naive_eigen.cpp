@@ -1,4 +1,4 @@
-#include "bench/naive_eigen.hpp"
+#include "bench/softmax/naive_eigen.hpp"
 
 #include <Eigen/Core>
 

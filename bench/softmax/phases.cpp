@@ -1,9 +1,9 @@
-#include "bench/attend.hpp"
-#include "bench/cases.hpp"
-#include "bench/problem.hpp"
-#include "bench/registration.hpp"
-#include "bench/roofline.hpp"
-#include "bench/sampling.hpp"
+#include "bench/ruler/registration.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/ruler/sampling.hpp"
+#include "bench/softmax/attend.hpp"
+#include "bench/softmax/cases.hpp"
+#include "bench/softmax/problem.hpp"
 
 #include <attenta/core/context.hpp>
 #include <attenta/core/executor.hpp>

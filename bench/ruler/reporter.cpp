@@ -1,7 +1,7 @@
-#include "bench/reporter.hpp"
+#include "bench/ruler/reporter.hpp"
 
 #include "bench/names.hpp"
-#include "bench/sampling.hpp"
+#include "bench/ruler/sampling.hpp"
 
 #include <sstream>
 

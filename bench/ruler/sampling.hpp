@@ -2,7 +2,7 @@
 // benchmarks time themselves inside a single iteration and hand their result to the Reporter.
 #pragma once
 
-#include "bench/median.hpp"
+#include "bench/ruler/median.hpp"
 
 #include <benchmark/benchmark.h>
 
