@@ -245,6 +245,26 @@ TEST_P(LinearProperties, AnyNumberOfThreadsGivesTheSameBits) {
     }
 }
 
+TEST_P(LinearProperties, ManyThreadsOnFewHeadsGiveTheSameBits) {
+    attenta::ThreadPool sixteen(16);
+    attenta::ExecutorAdapter backwards(32, [](std::int64_t n, attenta::TaskRef fn) {
+        for (std::int64_t task = n; task-- > 0;) fn(task, static_cast<int>(task % 32));
+    });
+    Context serial, on_sixteen(sixteen), on_backwards(backwards);
+    const LinearShape shapes[] = {{1, 1, 1, 1030, 16, 40}, {2, 2, 2, 700, 33, 9}, {4, 2, 2, 517, 24, 16}};
+    for (const attenta::Isa isa : available_isas()) {
+        const IsaScope scope(isa);
+        for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+            for (const LinearShape& s : shapes) {
+                const LinearCase c =
+                    linear_case(GetParam(), s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 6);
+                const LinearOutput want = attend(c, serial);
+                for (Context* context : {&on_sixteen, &on_backwards})
+                    EXPECT_TRUE(equal_bits(attend(c, *context), want)) << describe(c) << ", " << name(isa);
+            }
+    }
+}
+
 TEST_P(LinearProperties, AnyLayoutGivesTheSameBits) {
     on_every_isa([&](Context& context) {
         for_each_option(GetParam(), [&](const LinearCase& c) {

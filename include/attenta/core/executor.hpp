@@ -47,7 +47,7 @@ public:
 };
 
 /// `threads` threads, the caller among them. Tasks are handed out in order; a call from inside a task, or from a second
-/// thread while the pool is busy, runs serially on its caller.
+/// thread while the pool is busy, runs serially on its caller. Threads without work watch for 0.1 ms, then sleep.
 class ThreadPool final : public Executor {
 public:
     explicit ThreadPool(int threads);

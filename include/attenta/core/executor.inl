@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -12,33 +13,43 @@
 ATTENTA_BEGIN
 
 struct ThreadPool::Impl {
-    std::mutex mutex;
+    std::mutex mutex;  ///< of `start` and `done`
     std::condition_variable start, done;
-    std::atomic<bool> busy{false};
+    std::atomic<bool> busy{false}, stop{false};
     std::atomic<std::int64_t> next{0};
     std::int64_t count = 0;
     const TaskRef* task = nullptr;
-    std::uint64_t generation = 0;
-    int running = 0;
-    bool stop = false;
+    std::atomic<std::uint64_t> generation{0};
+    std::atomic<int> running{0};
     std::vector<std::thread> threads;
 
     void work(const TaskRef& fn, int slot) {
         for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) fn(i, slot);
     }
 
-    void loop(int slot) {
-        std::uint64_t seen = 0;
+    /// Waking a thread takes longer than many calls do: watches for a while before it sleeps.
+    template <class Ready>
+    void wait(std::condition_variable& signal, Ready&& ready) {
+        using Clock = std::chrono::steady_clock;
+        for (const auto until = Clock::now() + std::chrono::microseconds(100); !ready() && Clock::now() < until;)
+            std::this_thread::yield();
+        if (ready()) return;
         std::unique_lock lock(mutex);
-        for (;;) {
-            start.wait(lock, [&] { return stop || generation != seen; });
+        signal.wait(lock, ready);
+    }
+    /// After what makes `ready` true: whoever has just found it false is asleep by now.
+    void wake(std::condition_variable& signal) {
+        { const std::lock_guard lock(mutex); }
+        signal.notify_all();
+    }
+
+    void loop(int slot) {
+        for (std::uint64_t seen = 0;;) {
+            wait(start, [&] { return stop || generation != seen; });
             if (stop) return;
-            seen = generation;
-            const TaskRef* fn = task;
-            lock.unlock();
-            work(*fn, slot);
-            lock.lock();
-            if (--running == 0) done.notify_one();
+            ++seen;
+            work(*task, slot);
+            if (--running == 0) wake(done);
         }
     }
 };
@@ -49,11 +60,8 @@ ATTENTA_INLINE ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl
 }
 
 ATTENTA_INLINE ThreadPool::~ThreadPool() {
-    {
-        const std::lock_guard lock(impl_->mutex);
-        impl_->stop = true;
-    }
-    impl_->start.notify_all();
+    impl_->stop = true;
+    impl_->wake(impl_->start);
     for (auto& t : impl_->threads) t.join();
 }
 
@@ -64,19 +72,14 @@ ATTENTA_INLINE void ThreadPool::parallel_for(std::int64_t n, TaskRef fn) {
         for (std::int64_t i = 0; i < n; ++i) fn(i, 0);
         return;
     }
-    {
-        const std::lock_guard lock(impl_->mutex);
-        impl_->next = 0;
-        impl_->count = n;
-        impl_->task = &fn;
-        impl_->running = static_cast<int>(impl_->threads.size());
-        ++impl_->generation;
-    }
-    impl_->start.notify_all();
+    impl_->next = 0;
+    impl_->count = n;
+    impl_->task = &fn;
+    impl_->running = static_cast<int>(impl_->threads.size());
+    ++impl_->generation;
+    impl_->wake(impl_->start);
     impl_->work(fn, 0);
-    std::unique_lock lock(impl_->mutex);
-    impl_->done.wait(lock, [&] { return impl_->running == 0; });
-    lock.unlock();
+    impl_->wait(impl_->done, [&] { return impl_->running == 0; });
     impl_->busy = false;
 }
 

@@ -87,8 +87,8 @@ struct Request {
     bool causal = true;  ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
     float scale = 1;
     Finish finish = {};
-    bool normalizer = false;        ///< the state has one, and `finish` gets the sum of weights
-    std::int64_t state_heads = 0;   ///< 0: max(Hk, Hv)
+    bool normalizer = false;       ///< the state has one, and `finish` gets the sum of weights
+    std::int64_t state_heads = 0;  ///< 0: max(Hk, Hv)
 
     // For messages: what q, k, v, g are called by the mechanism, and its further inputs. A null name: not the caller's.
     const char *q_name = "q", *k_name = "k", *v_name = "v", *g_name = "g", *beta_name = "beta";
@@ -112,11 +112,23 @@ struct Job {
     LinearState* state = nullptr;
     float* normalizers = nullptr;  ///< [state_heads, dim] behind the last token; all tasks of a head need the old one
     std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
+
+    /// States before each chunk of a round and behind the last, [chunk - round_begin][head][slot_floats].
+    float* slots = nullptr;
+    std::int64_t round_begin = 0, round_end = 0, slot_floats = 0;
 };
 
-/// Value columns [column_begin, column_end) of state heads [head_begin, head_end): columns do not depend on each other.
+/// What a task does. With more threads than heads and columns employ, chunks of a round are worked on side by side:
+/// first what each adds to the state and how it lets the state decay, then the states one after the other from these,
+/// a few channels a task, and at last the outputs of each chunk. The arithmetic is that of `whole`.
+enum class Part : std::uint8_t { whole, sums, states, outputs };
+
+/// Value columns [column_begin, column_end) of state heads [head_begin, head_end) in chunks [chunk_begin, chunk_end):
+/// columns do not depend on each other.
 struct Task {
-    std::int64_t head_begin = 0, head_end = 0, column_begin = 0, column_end = 0;
+    std::int64_t head_begin = 0, head_end = 0, column_begin = 0, column_end = 0, chunk_begin = 0, chunk_end = 0;
+    Part part = Part::whole;
+    std::int64_t channel_begin = 0, channel_end = 0;  ///< of `states`; multiples of 16, or the last
 };
 
 }  // namespace scan

@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -185,9 +187,9 @@ inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features,
 
 /// How many heads take turns in a task: rows of token-major tensors are then read whole, not in pieces of a head each a
 /// sequence apart. Their states and two chunks of rows stay in L2.
-inline std::int64_t heads_together(const Job& job, std::int64_t cuts, std::int64_t threads) {
+inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
     const auto token_major = [](const auto& x) { return x.head_stride < x.token_stride; };
-    if (cuts > 1 || job.r.k.tokens <= few_tokens || !token_major(job.r.k) || !token_major(job.r.v)) return 1;
+    if (job.r.k.tokens <= few_tokens || !token_major(job.r.k) || !token_major(job.r.v)) return 1;
     constexpr std::int64_t tensors = 4;
     const std::int64_t bytes = (job.dim_v + 2 * tensors * chunk) * job.dim * static_cast<std::int64_t>(sizeof(float)),
                        most = std::max<std::int64_t>(1, l2_bytes() * 3 / 4 / bytes),
@@ -195,52 +197,155 @@ inline std::int64_t heads_together(const Job& job, std::int64_t cuts, std::int64
     return (job.state_heads + groups - 1) / groups;
 }
 
+/// A run, shared among the threads: heads, columns of few heads, and chunks where threads are many.
+class Run {
+public:
+    Run(const Request& r, Heads<float> o, LinearState& state, Context& context)
+        : executor_(context.executor()), threads_(executor_.concurrency()), few_(r.k.tokens <= few_tokens) {
+        const checks::Sizes sizes(r);
+        job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
+        job_.slot_floats = Slot::floats(job_);
+        columns_ = job_.dim_v;
+        if (!few_) share();
+        together_ = columns_ < job_.dim_v || by_chunks_ ? 1 : heads_together(job_, threads_);
+        reserve(context.workspace());
+    }
+
+    void run() {
+        if (few_ && job_.r.q.tokens <= few_tokens) map_rows();
+        const Chunks chunks(job_.r);
+        std::int64_t i = 0;
+        if (by_chunks_) {
+            const bool last_is_few = (job_.r.q.tokens - 1) % chunk < few_tokens;
+            whole(0, i = chunks.before);
+            for (const std::int64_t end = chunks.all - (last_is_few ? 1 : 0); i < end; i = job_.round_end) {
+                job_.round_begin = i;
+                job_.round_end = std::min(i + round_chunks(), end);
+                round();
+            }
+        }
+        whole(i, chunks.all);
+    }
+
+private:
+    static constexpr std::int64_t panel = 32, task_chunks = 4, task_channels = 16;
+
+    /// For the shortest time, in those of a head alone: every cut of columns repeats a third of a head's work, and by
+    /// chunks it takes twice the work, most of that to bring states from one core to the other.
+    void share() {
+        constexpr double repeated = 0.35, by_chunks = 2;
+        const Request& r = job_.r;
+        const std::int64_t panels = parts(job_.dim_v, panel);
+        double least = std::numeric_limits<double>::infinity();
+        for (std::int64_t n = panels; n >= 1; --n) {
+            const double part = static_cast<double>(n) / static_cast<double>(panels),
+                         turns = static_cast<double>(parts(job_.state_heads * parts(panels, n), threads_)),
+                         time = turns * (repeated + (1 - repeated) * part);
+            if (time >= least) continue;
+            least = time;
+            columns_ = std::min(n * panel, job_.dim_v);
+        }
+        const bool independent = r.causal && r.update == Update::additive && !r.gv.data;
+        by_chunks_ = independent && r.q.tokens >= 2 * task_chunks * chunk &&
+                     by_chunks * static_cast<double>(job_.state_heads) < least * static_cast<double>(threads_);
+    }
+    /// Two tasks for every thread.
+    std::int64_t round_chunks() const { return task_chunks * parts(2 * threads_, job_.state_heads); }
+
+    void reserve(Workspace& workspace) {
+        const Request& r = job_.r;
+        const auto mapped = [&](const Heads<const float>& x, const RowMap& map) {
+            return few_ && r.q.tokens <= few_tokens && map.together ? x.heads * x.tokens * job_.dim : 0;
+        };
+        const auto take = [&](Carver c) {
+            Carver scratch(nullptr);
+            Scratch(scratch, job_, by_chunks_ ? job_.dim_v : columns_, together_);
+            scratch_bytes_ = round_up(scratch.used(), 64);
+            scratch_ = c.take<std::byte>(scratch_bytes_ * threads_);
+            job_.normalizers = c.take<float>(r.normalizer ? job_.state_heads * job_.dim : 0);
+            keys_ = c.take<float>(mapped(r.k, r.k_map));
+            queries_ = c.take<float>(mapped(r.q, r.q_map));
+            job_.slots = c.take<float>(by_chunks_ ? (round_chunks() + 1) * job_.state_heads * job_.slot_floats : 0);
+            return c.used();
+        };
+        take(Carver(workspace.reserve(static_cast<std::size_t>(take(Carver(nullptr))))));
+    }
+
+    /// A map that takes rows together gets the heads of a token. Memory would be idle meanwhile: the first states may come.
+    void map_rows() {
+        const std::vector<float>& matrix = job_.state->matrix;
+        const std::span<const float> states(matrix.data(), std::min<std::size_t>(matrix.size(), 128 << 10));
+        Request& r = job_.r;
+        if (r.k_map.together) map_heads(r.k, r.k_map, job_.dim, keys_, states.first(states.size() / 2), executor_);
+        if (r.q_map.together) map_heads(r.q, r.q_map, job_.dim, queries_, states.subspan(states.size() / 2), executor_);
+    }
+
+    void whole(std::int64_t begin, std::int64_t end) {
+        if (begin == end) return;
+        const std::int64_t cuts = parts(job_.dim_v, columns_);
+        executor_.parallel_for(parts(job_.state_heads, together_) * cuts, [&](std::int64_t i, int thread) {
+            const std::int64_t head = i / cuts * together_, column = i % cuts * columns_;
+            run_task({.head_begin = head,
+                      .head_end = std::min(head + together_, job_.state_heads),
+                      .column_begin = column,
+                      .column_end = std::min(column + columns_, job_.dim_v),
+                      .chunk_begin = begin,
+                      .chunk_end = end},
+                     thread);
+        });
+        if (job_.r.normalizer)
+            std::copy_n(job_.normalizers, job_.state->normalizer.size(), job_.state->normalizer.data());
+    }
+
+    void round() {
+        chunks_of_round(Part::sums);
+        const std::int64_t tasks = parts(job_.dim, task_channels);
+        executor_.parallel_for(tasks * job_.state_heads, [&](std::int64_t i, int thread) {
+            Task task = all_columns(i / tasks, Part::states);
+            task.channel_begin = i % tasks * task_channels;
+            task.channel_end = std::min(task.channel_begin + task_channels, job_.dim);
+            run_task(task, thread);
+        });
+        chunks_of_round(Part::outputs);
+    }
+    void chunks_of_round(Part part) {
+        const std::int64_t begin = job_.round_begin, end = job_.round_end, tasks = parts(end - begin, task_chunks);
+        executor_.parallel_for(tasks * job_.state_heads, [&](std::int64_t i, int thread) {
+            Task task = all_columns(i / tasks, part);
+            task.chunk_begin = begin + i % tasks * task_chunks;
+            task.chunk_end = std::min(task.chunk_begin + task_chunks, end);
+            run_task(task, thread);
+        });
+    }
+    Task all_columns(std::int64_t head, Part part) const {
+        return {.head_begin = head, .head_end = head + 1, .column_end = job_.dim_v, .part = part};
+    }
+
+    void run_task(const Task& task, int thread) const {
+        backend_.scan_task(job_, task, scratch_ + thread * scratch_bytes_);
+    }
+
+    const Backend& backend_ = active_backend();
+    Executor& executor_;
+    const std::int64_t threads_;
+    const bool few_;
+    Job job_;
+    std::int64_t columns_ = 0, together_ = 1, scratch_bytes_ = 0;
+    bool by_chunks_ = false;
+    std::byte* scratch_ = nullptr;
+    float *keys_ = nullptr, *queries_ = nullptr;
+};
+
 ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
-    const checks::Sizes sizes(r);
     if (state.empty()) {
+        const checks::Sizes sizes(r);
         state.heads = sizes.state_heads;
         state.dim = sizes.features;
         state.dim_v = sizes.dim_v;
         state.matrix.assign(static_cast<std::size_t>(state.heads * state.dim * state.dim_v), 0.f);
         if (r.normalizer) state.normalizer.assign(static_cast<std::size_t>(state.heads * state.dim), 0.f);
     }
-    Job job{r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
-
-    // Few heads are cut by columns of their values, which gives every column the same arithmetic.
-    constexpr std::int64_t panel = 32;
-    const std::int64_t threads = context.executor().concurrency(), panels = (job.dim_v + panel - 1) / panel,
-                       wanted = threads == 1 || r.k.tokens <= few_tokens ? 1 : 2 * threads / job.state_heads,
-                       cuts = std::clamp<std::int64_t>(wanted, 1, panels), per_cut = (panels + cuts - 1) / cuts * panel;
-    Carver sizing(nullptr);
-    const std::int64_t together = heads_together(job, cuts, threads);
-    Scratch(sizing, job, std::min(per_cut, job.dim_v), together);
-    const auto slot = static_cast<std::size_t>(tile::round_up(sizing.used(), 64));
-    const std::size_t normalizers = r.normalizer ? state.normalizer.size() : 0;
-    const bool few = r.k.tokens <= few_tokens && r.q.tokens <= few_tokens;
-    const auto mapped = [&](const Heads<const float>& x, const RowMap& map) {
-        return few && map.together ? static_cast<std::size_t>(x.heads * x.tokens * job.dim) : 0;
-    };
-    const std::size_t keys = mapped(r.k, r.k_map), queries = mapped(r.q, r.q_map);
-    std::byte* const scratch = context.workspace().reserve(slot * static_cast<std::size_t>(threads) +
-                                                           (normalizers + keys + queries) * sizeof(float));
-    job.normalizers = reinterpret_cast<float*>(scratch + slot * static_cast<std::size_t>(threads));
-    // Memory would be idle while they are mapped: the first states may come.
-    const std::span<const float> states(state.matrix.data(), std::min<std::size_t>(state.matrix.size(), 128 << 10));
-    float* const maps = job.normalizers + normalizers;
-    if (keys > 0) map_heads(job.r.k, job.r.k_map, job.dim, maps, states.first(states.size() / 2), context.executor());
-    if (queries > 0)
-        map_heads(job.r.q, job.r.q_map, job.dim, maps + keys, states.subspan(states.size() / 2), context.executor());
-
-    const Backend& backend = active_backend();
-    const std::int64_t groups = (job.state_heads + together - 1) / together;
-    context.executor().parallel_for(groups * cuts, [&](std::int64_t i, int thread) {
-        const std::int64_t head = i / cuts * together, column = i % cuts * per_cut;
-        if (column >= job.dim_v) return;
-        const Task task{head, std::min(head + together, job.state_heads), column,
-                        std::min(column + per_cut, job.dim_v)};
-        backend.scan_task(job, task, scratch + static_cast<std::size_t>(thread) * slot);
-    });
-    std::copy_n(job.normalizers, normalizers, state.normalizer.data());
+    Run(r, o, state, context).run();
 }
 
 }  // namespace scan

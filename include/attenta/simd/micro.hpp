@@ -29,6 +29,12 @@ public:
         each([&](auto r, auto n)
                  ATTENTA_FLATTEN { sum_[r][n] = B::load_unaligned(c + r * c_stride + n * lanes<Arch>); });
     }
+    /// Adds factor[r] · C[r].
+    ATTENTA_ALWAYS_INLINE void add_scaled(const float* factor, const float* c, std::int64_t c_stride) {
+        each([&](auto r, auto n) ATTENTA_FLATTEN {
+            sum_[r][n] = fma<Arch>(B(factor[r]), B::load_unaligned(c + r * c_stride + n * lanes<Arch>), sum_[r][n]);
+        });
+    }
     /// Row r times factor[r].
     ATTENTA_ALWAYS_INLINE void scale(const float* factor) {
         each([&](auto r, auto n) ATTENTA_FLATTEN { sum_[r][n] = sum_[r][n] * B(factor[r]); });

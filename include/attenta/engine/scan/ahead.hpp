@@ -51,7 +51,7 @@ protected:
         ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
         const std::int64_t passes =
                                (span_.queries ? group() : 0) + (r_.update != Update::additive && span_.keys ? 1 : 0),
-                           products = span_.keys ? (r_.update == Update::low_rank ? 2 : 1) : 0;
+                           products = span_.updates ? (r_.update == Update::low_rank ? 2 : 1) : 0;
         const std::int64_t turns = panels_ * (passes * n_ + products * n_) * dim_ / R / Tile::together;
         lines_a_turn_ = ahead_.lines() * one_line / std::max<std::int64_t>(1, turns) + 1;
         due_ = dim_ / Tile::together * one_line;  // a product early, so that none is left behind the last one

@@ -50,10 +50,7 @@ protected:
                 decay_strips(x_.block_strips, x_.since_start, count, q.strips + r * dim_);
             }
             multiply(x_.since_start, x_.block_decay);
-            for (const Side& y : sides) {
-                for (std::int64_t s = 0; s < r; ++s) multiply(y.decayed + s * d_stride_, x_.block_decay);
-                suffix(y.rows, r, count, y.decayed + r * d_stride_);
-            }
+            for (const Side& y : sides) decay_side(y, r, count);
             for (const Query& q : queries)
                 for (int side = 0; side < Sides; ++side)
                     for (std::int64_t t = r; t < r + count; ++t) std::fill_n(q.p[side] + t * chunk + r, block, 0.f);
@@ -63,6 +60,22 @@ protected:
                 pair_products(queries, sides, r + half, count - half);
             }
         }
+    }
+
+    /// Decays a side to the chunk's end, as channel_products does.
+    void decay_alone(const Side& y) {
+        for (std::int64_t r = 0; r < n_; r += block) {
+            const std::int64_t count = std::min(block, n_ - r);
+            std::fill_n(x_.block_decay, d_stride_, 1.f);
+            for (std::int64_t t = r; t < r + count; ++t) multiply(x_.block_decay, x_.e + t * d_stride_);
+            decay_side(y, r, count);
+        }
+    }
+
+    /// Rows before r that are decayed to r, and those from r on, are decayed to r + count.
+    void decay_side(const Side& y, std::int64_t r, std::int64_t count) const {
+        for (std::int64_t s = 0; s < r; ++s) multiply(y.decayed + s * d_stride_, x_.block_decay);
+        suffix(y.rows, r, count, y.decayed + r * d_stride_);
     }
 
     /// Packed strips, each channel times its decay.

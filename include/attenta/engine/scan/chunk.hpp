@@ -21,6 +21,7 @@ class Chunk {
 public:
     Chunk(const Job& job, const Task& task, std::byte* memory)
         : job_(job),
+          task_(task),
           r_(job.r),
           first_head_(task.head_begin),
           heads_(task.head_end - task.head_begin),
@@ -53,6 +54,7 @@ protected:
         std::int64_t begin = 0, count = 0;
         bool queries = false, keys = false;
         std::int64_t query_begin = 0;
+        bool updates = keys;
     };
 
     static std::int64_t spread(std::int64_t head, std::int64_t heads, std::int64_t of) { return head / (heads / of); }
@@ -116,6 +118,7 @@ protected:
         }
         for (std::int64_t d = 0; d < dim_; ++d) x_.chunk_decay[d] = static_cast<float>(x_.sums[d]);
         map_exp(x_.chunk_decay, x_.chunk_decay, dim_);
+        std::fill(x_.chunk_decay + dim_, x_.chunk_decay + d_stride_, 0.f);
     }
 
     float to_end(std::int64_t s) const { return by_token_ ? x_.to_end[s] : x_.power[n_ - 1 - s]; }
@@ -191,17 +194,17 @@ protected:
 
     float* state_panel(std::int64_t p) const { return x_.state + p * W * round_up(dim_, R); }
 
-    void load_state() {
+    void load_state(std::int64_t begin, std::int64_t end) const {
         for (std::int64_t p = 0; p < panels_; ++p) {
-            for (std::int64_t d = 0; d < dim_; ++d)
+            for (std::int64_t d = begin; d < end; ++d)
                 load_columns(job_.state->of(head_) + d * job_.dim_v + column_, p, 1.f, state_panel(p) + d * W);
-            std::fill(state_panel(p) + dim_ * W, state_panel(p) + round_up(dim_, R) * W, 0.f);
+            std::fill(state_panel(p) + end * W, state_panel(p) + round_up(end, R) * W, 0.f);
         }
     }
 
-    void store_state() const {
+    void store_state(std::int64_t begin, std::int64_t end) const {
         for (std::int64_t p = 0; p < panels_; ++p)
-            for (std::int64_t d = 0; d < dim_; ++d)
+            for (std::int64_t d = begin; d < end; ++d)
                 std::copy_n(state_panel(p) + d * W, std::min(W, columns_ - p * W),
                             job_.state->of(head_) + d * job_.dim_v + column_ + p * W);
     }
@@ -278,6 +281,7 @@ protected:
     }
 
     const Job& job_;
+    const Task& task_;
     const Request& r_;
     const std::int64_t first_head_, heads_, column_, columns_, panels_, dim_, d_stride_;
     Carver carver_;

@@ -31,9 +31,9 @@ class ScanLoop : public TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>> {
         Base::constant_decays, Base::token_decays, Base::channel_decays, Base::to_end, Base::whole_chunk,
         Base::load_rows, Base::load_keys, Base::load_values, Base::state_panel, Base::load_state, Base::store_state,
         Base::pack_strips, Base::strip_row, Base::pack_panels, Base::strip_products, Base::bonus_weight,
-        Base::partial_dot, Base::job_, Base::r_, Base::first_head_, Base::heads_, Base::head_, Base::column_,
-        Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_, Base::by_channel_, Base::by_token_,
-        Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::suffix, Base::steps;
+        Base::partial_dot, Base::job_, Base::task_, Base::r_, Base::first_head_, Base::heads_, Base::head_,
+        Base::column_, Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_, Base::by_channel_,
+        Base::by_token_, Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::steps;
     using typename Base::Arch, typename Base::Batch, typename Base::Span, typename Base::Rows, typename Base::Query,
         typename Base::Side, typename Base::Tile;
 
@@ -42,14 +42,11 @@ public:
 
     /// The heads of a task take turns chunk by chunk.
     void run() {
-        const std::int64_t keys = r_.k.tokens, queries = r_.q.tokens, first = r_.causal ? keys - queries : keys;
-        in_place_ = keys <= few_tokens && queries <= few_tokens && columns_ % L == 0;
+        in_place_ = r_.k.tokens <= few_tokens && r_.q.tokens <= few_tokens && columns_ % L == 0;
+        if (task_.part == Part::states) return states();
         for_heads([&] { begin(); });
-        for (std::int64_t t = 0; t < first; t += chunk)
-            for_heads([&] { pass({t, std::min(chunk, first - t), false, true, 0}); });
-        for (std::int64_t t = 0; t < queries; t += chunk)
-            for_heads([&] { pass({r_.causal ? first + t : 0, std::min(chunk, queries - t), true, r_.causal, t}); });
-        for_heads([&] { end(); });
+        for (std::int64_t i = task_.chunk_begin; i < task_.chunk_end; ++i) for_heads([&] { pass(i); });
+        if (task_.part == Part::whole) for_heads([&] { end(); });
     }
 
 private:
@@ -62,27 +59,78 @@ private:
     }
 
     void begin() {
-        if (!in_place_) load_state();
-        if (r_.normalizer) std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
         if (!by_channel_ && !by_token_) {
             const double g = r_.g.data ? static_cast<double>(row(r_.g, 0)[0]) : 0;
             x_.step[0] = static_cast<float>(std::exp(g));
             if (r_.k.tokens > few_tokens) constant_decays(g);
         }
+        if (task_.part != Part::whole) return;
+        if (!in_place_) load_state(0, dim_);
+        if (r_.normalizer) std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
     }
 
     void end() {
-        if (!in_place_) store_state();
+        if (!in_place_) store_state(0, dim_);
         if (r_.normalizer && column_ == 0) std::copy_n(x_.z, dim_, job_.normalizers + head_ * dim_);
     }
 
-    void pass(const Span& span) {
-        span_ = span;
-        n_ = span.count;
+    Slot slot(std::int64_t i) const {
+        return {job_.slots + ((i - job_.round_begin) * job_.state_heads + head_) * job_.slot_floats, job_};
+    }
+
+    /// Some channels of the round's states, from what its chunks add.
+    void states() {
+        const std::int64_t begin = task_.channel_begin, end = task_.channel_end, lanes_end = round_up(end, L);
+        head_ = first_head_;
+        x_.state = slot(job_.round_begin).state;
+        load_state(begin, end);
+        float* const z = r_.normalizer ? job_.state->normalizer.data() + head_ * dim_ : nullptr;
+        if (z) std::copy(z + begin, z + end, slot(job_.round_begin).z + begin);
+        for (std::int64_t i = job_.round_begin; i < job_.round_end; ++i) {
+            const Slot now = slot(i), next = slot(i + 1);
+            for (std::int64_t p = 0; p < panels_; ++p) {
+                const std::int64_t panel = state_panel(p) - x_.state;
+                for (std::int64_t d = begin; d < end; ++d)
+                    for (std::int64_t c = panel + d * W; c < panel + (d + 1) * W; c += L)
+                        advance(Batch(next.decay[d]), now.state + c, next.state + c);
+            }
+            for (std::int64_t d = begin; z && d < lanes_end; d += L)
+                advance(simd::load<Arch>(next.decay + d), now.z + d, next.z + d);
+            x_.state = next.state;
+        }
+        store_state(begin, end);
+        if (z) std::copy(slot(job_.round_end).z + begin, slot(job_.round_end).z + end, z + begin);
+    }
+    /// next += decay · now
+    static void advance(Batch decay, const float* now, float* next) {
+        simd::fma<Arch>(decay, simd::load<Arch>(now), simd::load<Arch>(next)).store_unaligned(next);
+    }
+
+    Span span(std::int64_t i) const {
+        const std::int64_t keys = r_.k.tokens, queries = r_.q.tokens, first = r_.causal ? keys - queries : keys,
+                           before = Chunks(r_).before, t = (i < before ? i : i - before) * chunk;
+        if (i < before) return {t, std::min(chunk, first - t), false, true, 0};
+        return {r_.causal ? first + t : 0,
+                std::min(chunk, queries - t),
+                task_.part != Part::sums,
+                r_.causal,
+                t,
+                r_.causal && task_.part != Part::outputs};
+    }
+
+    void pass(std::int64_t i) {
+        span_ = span(i);
+        n_ = span_.count;
+        if (task_.part != Part::whole) {
+            const Slot own = slot(task_.part == Part::sums ? i + 1 : i);
+            x_.state = own.state;
+            x_.z = own.z;
+        }
         if (n_ <= few_tokens || r_.gv.data)
             steps();
         else
             chunked();
+        if (task_.part == Part::sums) std::copy_n(x_.chunk_decay, d_stride_, slot(i + 1).decay);
     }
 
     void chunked() {
@@ -101,7 +149,7 @@ private:
         }
         if (span_.queries)
             for (std::int64_t i = 0; i < group(); ++i) read(head_ * group() + i);
-        if (span_.keys) update();
+        if (span_.updates) update();
     }
 
     /// X Kᵀ of packed rows and keys.
@@ -286,8 +334,9 @@ private:
     // The state behind the chunk.
 
     void update() {
+        if (!by_channel_) std::fill_n(x_.chunk_decay, d_stride_, whole_chunk());
         if (by_channel_) {
-            if (!span_.queries && r_.update == Update::additive) suffix(k_, 0, n_, x_.decayed_k);
+            if (!span_.queries && r_.update == Update::additive) this->decay_alone({k_, x_.decayed_k});
             if (r_.update == Update::low_rank)
                 add_outer<false>({{x_.decayed_k, x_.v}, {x_.decayed_b, x_.n}});
             else
@@ -316,25 +365,25 @@ private:
     void add_outer(const Outer (&products)[Products]) {
         for (std::int64_t p = 0; p < panels_; ++p)
             for (std::int64_t d = 0; d < dim_; d += R) {
-                float* const state = state_panel(p) + d * W;
                 Tile tile;
-                tile.load(state, W);
-                if (r_.g.data) {
-                    float factor[R];
-                    for (std::int64_t u = 0; u < R; ++u)
-                        factor[u] = by_channel_ ? x_.chunk_decay[std::min(d + u, dim_ - 1)] : whole_chunk();
-                    tile.scale(factor);
-                }
+                tile.zero();
                 for (const Outer& x : products)
                     this->add_and_ask(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
                                       x.values + p * chunk * W, n_);
+                float* const state = state_panel(p) + d * W;
+                if (task_.part == Part::whole) tile.add_scaled(x_.chunk_decay + d, state, W);
                 tile.store(state, W);
             }
     }
 
     void add_normalizer() {
-        simd::scale_row<Arch>(x_.z, dim_, whole_chunk());
-        for (std::int64_t s = 0; s < n_; ++s) simd::add_row<Arch>(x_.z, k_[s], dim_, to_end(s));
+        for (std::int64_t d = 0; d < d_stride_; d += L) {
+            Batch sum(0.f);
+            for (std::int64_t s = 0; s < n_; ++s)
+                sum = simd::fma<Arch>(Batch(to_end(s)), simd::load<Arch>(k_[s] + d), sum);
+            if (task_.part == Part::whole) sum = simd::fma<Arch>(Batch(whole_chunk()), simd::load<Arch>(x_.z + d), sum);
+            sum.store_unaligned(x_.z + d);
+        }
     }
 
     Rows q_;

@@ -16,6 +16,27 @@ inline bool decays_by_channel(const Request& r) {
     return r.g.data && (r.g.dim > 1 || r.read_before || r.update == Update::low_rank);
 }
 
+constexpr std::int64_t parts(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
+
+/// Numbers of chunks: in front of the first query, which only change the state, and all.
+struct Chunks {
+    std::int64_t before, all;
+    explicit Chunks(const Request& r)
+        : before(parts(r.causal ? r.k.tokens - r.q.tokens : r.k.tokens, chunk)),
+          all(before + parts(r.q.tokens, chunk)) {}
+};
+
+/// A head's state between chunks of a round, or what a chunk adds to it.
+struct Slot {
+    float *state, *z, *decay;  ///< panels of columns; normalizer; what the chunk makes of each channel of the old state
+
+    Slot(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + round_up(job.dim, 16)) {}
+    static std::int64_t floats(const Job& job) { return panels(job) + 2 * round_up(job.dim, 16); }
+
+private:
+    static std::int64_t panels(const Job& job) { return round_up(job.dim, 16) * round_up(job.dim_v, 32); }
+};
+
 /// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
 struct Scratch {
     static constexpr std::int64_t most_lanes = 16, most_width = 32, most_rows = 8;
@@ -23,7 +44,6 @@ struct Scratch {
 
     // What a head keeps from chunk to chunk; see turn_to.
     float *state, *z, *step, *from_start, *to_end, *power, *between;  // the last five: decays of all channels
-
     // Of the chunk at hand.
 
     float *k, *q, *a, *b;                  // rows of a chunk
