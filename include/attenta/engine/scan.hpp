@@ -33,7 +33,9 @@ struct Backend;
 
 namespace scan {
 
-inline constexpr std::int64_t chunk = 32;      ///< tokens of a chunk
+/// Tokens of a chunk, for heads of 64 to 256 channels alike: half as many load and store the state twice as often, of
+/// twice as many a quarter of the work would stay within the chunk.
+inline constexpr std::int64_t chunk = 32;
 inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where decays differ by channel
 inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
 
