@@ -21,6 +21,15 @@ std::vector<LinearCase> linear_cases() {
                 cases.back().impl = impl;
                 cases.back().mechanism = m.name;
             }
+    // How threads share the heads, and a single one.
+    for (const char* mechanism : {"lightning", "gla", "gated_delta_rule", "rwkv7"})
+        for (const LinearCase& shape : {LinearCase{.H = 8, .D = 128, .T = 4096, .threads = 2},
+                                        LinearCase{.H = 1, .D = 128, .T = 8192, .threads = 1},
+                                        LinearCase{.H = 1, .D = 128, .T = 8192, .threads = 2}}) {
+            cases.push_back(shape);
+            cases.back().impl = "attenta";
+            cases.back().mechanism = mechanism;
+        }
     return cases;
 }
 
