@@ -10,10 +10,12 @@
 // ahead.hpp     requests for the next chunk
 // channels.hpp  P where decays differ by channel
 // steps.hpp     few tokens, one by one
+// rounds.hpp    states of chunks that are worked on side by side
 #pragma once
 
 #include <attenta/engine/scan/ahead.hpp>
 #include <attenta/engine/scan/channels.hpp>
+#include <attenta/engine/scan/rounds.hpp>
 #include <attenta/engine/scan/steps.hpp>
 
 #include <algorithm>
@@ -25,8 +27,8 @@ ATTENTA_BEGIN
 namespace scan {
 
 template <class A>
-class ScanLoop : public TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>> {
-    using Base = TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>;
+class ScanLoop : public RoundStates<TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>> {
+    using Base = RoundStates<TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>>;
     using Base::L, Base::lanes, Base::R, Base::vectors, Base::W, Base::spread, Base::row, Base::beta, Base::group,
         Base::constant_decays, Base::token_decays, Base::channel_decays, Base::to_end, Base::whole_chunk,
         Base::load_rows, Base::load_keys, Base::load_values, Base::state_panel, Base::load_state, Base::store_state,
@@ -43,7 +45,7 @@ public:
     /// The heads of a task take turns chunk by chunk.
     void run() {
         in_place_ = r_.k.tokens <= few_tokens && r_.q.tokens <= few_tokens && columns_ % L == 0;
-        if (task_.part == Part::states) return states();
+        if (task_.part == Part::states) return this->states();
         for_heads([&] { begin(); });
         for (std::int64_t i = task_.chunk_begin; i < task_.chunk_end; ++i) for_heads([&] { pass(i); });
         if (task_.part == Part::whole) for_heads([&] { end(); });
@@ -74,38 +76,6 @@ private:
         if (r_.normalizer && column_ == 0) std::copy_n(x_.z, dim_, job_.normalizers + head_ * dim_);
     }
 
-    Slot slot(std::int64_t i) const {
-        return {job_.slots + ((i - job_.round_begin) * job_.state_heads + head_) * job_.slot_floats, job_};
-    }
-
-    /// Some channels of the round's states, from what its chunks add.
-    void states() {
-        const std::int64_t begin = task_.channel_begin, end = task_.channel_end, lanes_end = round_up(end, L);
-        head_ = first_head_;
-        x_.state = slot(job_.round_begin).state;
-        load_state(begin, end);
-        float* const z = r_.normalizer ? job_.state->normalizer.data() + head_ * dim_ : nullptr;
-        if (z) std::copy(z + begin, z + end, slot(job_.round_begin).z + begin);
-        for (std::int64_t i = job_.round_begin; i < job_.round_end; ++i) {
-            const Slot now = slot(i), next = slot(i + 1);
-            for (std::int64_t p = 0; p < panels_; ++p) {
-                const std::int64_t panel = state_panel(p) - x_.state;
-                for (std::int64_t d = begin; d < end; ++d)
-                    for (std::int64_t c = panel + d * W; c < panel + (d + 1) * W; c += L)
-                        advance(Batch(next.decay[d]), now.state + c, next.state + c);
-            }
-            for (std::int64_t d = begin; z && d < lanes_end; d += L)
-                advance(simd::load<Arch>(next.decay + d), now.z + d, next.z + d);
-            x_.state = next.state;
-        }
-        store_state(begin, end);
-        if (z) std::copy(slot(job_.round_end).z + begin, slot(job_.round_end).z + end, z + begin);
-    }
-    /// next += decay · now
-    static void advance(Batch decay, const float* now, float* next) {
-        simd::fma<Arch>(decay, simd::load<Arch>(now), simd::load<Arch>(next)).store_unaligned(next);
-    }
-
     Span span(std::int64_t i) const {
         const std::int64_t keys = r_.k.tokens, queries = r_.q.tokens, first = r_.causal ? keys - queries : keys,
                            before = Chunks(r_).before, t = (i < before ? i : i - before) * chunk;
@@ -122,7 +92,7 @@ private:
         span_ = span(i);
         n_ = span_.count;
         if (task_.part != Part::whole) {
-            const Slot own = slot(task_.part == Part::sums ? i + 1 : i);
+            const Slot own = this->slot(task_.part == Part::sums ? i + 1 : i);
             x_.state = own.state;
             x_.z = own.z;
         }
@@ -130,7 +100,7 @@ private:
             steps();
         else
             chunked();
-        if (task_.part == Part::sums) std::copy_n(x_.chunk_decay, d_stride_, slot(i + 1).decay);
+        if (task_.part == Part::sums) std::copy_n(x_.chunk_decay, d_stride_, this->slot(i + 1).decay);
     }
 
     void chunked() {
