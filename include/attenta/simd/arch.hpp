@@ -225,7 +225,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> complex_product(Batch<Arch> a, Batch<Arch> b) 
     return vfmaq_f32(vrev64q_f32(a) * signs * vtrn2q_f32(b, b), a, vtrn1q_f32(b, b));
 #else
     const __m128 signs = _mm_setr_ps(-1.f, 1.f, -1.f, 1.f), crossed = _mm_shuffle_ps(a, a, 0xb1);
-    return a * _mm_shuffle_ps(b, b, 0xa0) + crossed * signs * _mm_shuffle_ps(b, b, 0xf5);
+    return _mm_add_ps(_mm_mul_ps(a, _mm_shuffle_ps(b, b, 0xa0)), crossed * signs * _mm_shuffle_ps(b, b, 0xf5));
 #endif
 }
 

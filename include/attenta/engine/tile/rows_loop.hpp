@@ -25,6 +25,7 @@ class RowsLoop {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
     using Weights = RowWeights<Arch, Rows>;
+    using Softmax = OnlineSoftmax<Arch>;
     static constexpr std::int64_t width = Weights::width;
     /// More rows than that fill vectors themselves: no horizontal step.
     static constexpr bool dots = Rows <= 8;
@@ -385,10 +386,10 @@ private:
                 float* lse = task_.part >= 0 ? job_.part_lse + part
                              : job_.lse      ? job_.lse + row.head * job_.q.tokens + token
                                              : nullptr;
-                if (lse) *lse = l == 0.f ? minus_infinity : x_.m[head_ * width + r] * job_.to_log2 * ln2 + std::log(l);
+                if (lse) *lse = Softmax::log_sum(job_.to_log2, x_.m[head_ * width + r], l);
                 if (!job_.values) continue;
                 float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
-                if (!simd::finish_row<Arch>(out, outputs() + r * o_stride_, dim_v_, l == 0.f ? 0.f : 1.f / l))
+                if (!simd::finish_row<Arch>(out, outputs() + r * o_stride_, dim_v_, Softmax::output_factor(l)))
                     finite = false;
             }
         return finite;
