@@ -2,7 +2,7 @@
 
 #include "bench/linear/mechanisms.hpp"
 
-#include <string>
+#include <string_view>
 
 namespace bench {
 
@@ -14,22 +14,19 @@ std::vector<LinearCase> linear_cases() {
         {.decode = true, .H = 32, .D = 128, .T = 1, .warm = true},
     };
     std::vector<LinearCase> cases;
+    const auto add = [&](LinearCase c, std::string_view mechanism, const char* impl) {
+        c.mechanism = mechanism;
+        c.impl = impl;
+        cases.push_back(c);
+    };
     for (const LinearCase& shape : shapes)
         for (const LinearMechanism& m : linear_mechanisms())
-            for (const char* impl : {"attenta", "naive_eigen"}) {
-                cases.push_back(shape);
-                cases.back().impl = impl;
-                cases.back().mechanism = m.name;
-            }
+            for (const char* impl : {"attenta", "naive_eigen"}) add(shape, m.name, impl);
     // How threads share the heads, and a single one.
-    for (const char* mechanism : {"lightning", "gla", "gated_delta_rule", "rwkv7"})
-        for (const LinearCase& shape : {LinearCase{.H = 8, .D = 128, .T = 4096, .threads = 2},
-                                        LinearCase{.H = 1, .D = 128, .T = 8192, .threads = 1},
-                                        LinearCase{.H = 1, .D = 128, .T = 8192, .threads = 2}}) {
-            cases.push_back(shape);
-            cases.back().impl = "attenta";
-            cases.back().mechanism = mechanism;
-        }
+    for (const char* mechanism : {"lightning", "gla", "gated_delta_rule", "rwkv7"}) {
+        add({.H = 8, .D = 128, .T = 4096, .threads = 2}, mechanism, "attenta");
+        for (const int threads : {1, 2}) add({.H = 1, .D = 128, .T = 8192, .threads = threads}, mechanism, "attenta");
+    }
     return cases;
 }
 

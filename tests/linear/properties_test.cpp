@@ -7,6 +7,7 @@
 #include <cfloat>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <string>
 #include <utility>
@@ -228,41 +229,42 @@ void for_each_option(const LinearMechanism& m, F&& fn) {
             fn(linear_case(m, s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 5));
 }
 
-TEST_P(LinearProperties, AnyNumberOfThreadsGivesTheSameBits) {
-    attenta::ThreadPool two(2), three(3);
-    attenta::ExecutorAdapter backwards(3, [](std::int64_t n, attenta::TaskRef fn) {
-        for (std::int64_t task = n; task-- > 0;) fn(task, static_cast<int>(task % 3));
+/// Tasks from the last to the first, each in another slot than its neighbours.
+auto backwards(int slots) {
+    return attenta::ExecutorAdapter(slots, [slots](std::int64_t n, attenta::TaskRef fn) {
+        for (std::int64_t task = n; task-- > 0;) fn(task, static_cast<int>(task % slots));
     });
-    Context serial, on_two(two), on_three(three), on_backwards(backwards);
+}
+
+/// On every instruction set.
+void expect_serial_bits(const LinearCase& c, std::initializer_list<attenta::Executor*> executors) {
     for (const attenta::Isa isa : available_isas()) {
         const IsaScope scope(isa);
-        for_each_option(GetParam(), [&](const LinearCase& c) {
-            const LinearOutput want = attend(c, serial);
-            for (Context* context : {&on_two, &on_three, &on_backwards})
-                EXPECT_TRUE(equal_bits(attend(c, *context), want))
-                    << describe(c) << ", " << name(isa) << ", threads " << context->executor().concurrency();
-        });
+        Context serial;
+        const LinearOutput want = attend(c, serial);
+        for (attenta::Executor* executor : executors) {
+            Context context(*executor);
+            EXPECT_TRUE(equal_bits(attend(c, context), want))
+                << describe(c) << ", " << name(isa) << ", threads " << executor->concurrency();
+        }
     }
+}
+
+TEST_P(LinearProperties, AnyNumberOfThreadsGivesTheSameBits) {
+    attenta::ThreadPool two(2), three(3);
+    auto three_backwards = backwards(3);
+    for_each_option(GetParam(), [&](const LinearCase& c) { expect_serial_bits(c, {&two, &three, &three_backwards}); });
 }
 
 TEST_P(LinearProperties, ManyThreadsOnFewHeadsGiveTheSameBits) {
     attenta::ThreadPool sixteen(16);
-    attenta::ExecutorAdapter backwards(32, [](std::int64_t n, attenta::TaskRef fn) {
-        for (std::int64_t task = n; task-- > 0;) fn(task, static_cast<int>(task % 32));
-    });
-    Context serial, on_sixteen(sixteen), on_backwards(backwards);
+    auto many_backwards = backwards(32);
     const LinearShape shapes[] = {{1, 1, 1, 1030, 16, 40}, {2, 2, 2, 700, 33, 9}, {4, 2, 2, 517, 24, 16}};
-    for (const attenta::Isa isa : available_isas()) {
-        const IsaScope scope(isa);
-        for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
-            for (const LinearShape& s : shapes) {
-                const LinearCase c =
-                    linear_case(GetParam(), s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 6);
-                const LinearOutput want = attend(c, serial);
-                for (Context* context : {&on_sixteen, &on_backwards})
-                    EXPECT_TRUE(equal_bits(attend(c, *context), want)) << describe(c) << ", " << name(isa);
-            }
-    }
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (const LinearShape& s : shapes)
+            expect_serial_bits(
+                linear_case(GetParam(), s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 6),
+                {&sixteen, &many_backwards});
 }
 
 TEST_P(LinearProperties, AnyLayoutGivesTheSameBits) {

@@ -52,7 +52,9 @@ inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
 class Run {
 public:
     Run(const Request& r, Heads<float> o, LinearState& state, Context& context)
-        : executor_(context.executor()), threads_(executor_.concurrency()), few_(r.k.tokens <= few_tokens) {
+        : executor_(context.executor()),
+          threads_(executor_.concurrency()),
+          few_(r.k.tokens <= few_tokens && r.q.tokens <= few_tokens) {
         const checks::Sizes sizes(r);
         job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
         job_.slot_floats = Slot::floats(job_);
@@ -63,13 +65,14 @@ public:
     }
 
     void run() {
-        if (few_ && job_.r.q.tokens <= few_tokens) map_rows();
+        if (few_) map_rows();
         const Chunks chunks(job_.r);
         std::int64_t i = 0;
         if (by_chunks_) {
             const bool last_is_few = (job_.r.q.tokens - 1) % chunk < few_tokens;
-            whole(0, i = chunks.before);
-            for (const std::int64_t end = chunks.all - (last_is_few ? 1 : 0); i < end; i = job_.round_end) {
+            const std::int64_t end = chunks.all - (last_is_few ? 1 : 0);
+            whole(0, chunks.before);
+            for (i = chunks.before; i < end; i = job_.round_end) {
                 job_.round_begin = i;
                 job_.round_end = std::min(i + round_chunks(), end);
                 round();
@@ -79,7 +82,7 @@ public:
     }
 
 private:
-    static constexpr std::int64_t panel = 32, task_chunks = 4, task_channels = 16;
+    static constexpr std::int64_t panel = Scratch::most_width, task_channels = Scratch::most_lanes, task_chunks = 4;
 
     /// For the shortest time, in those of a head alone: every cut of columns repeats a third of a head's work, and by
     /// chunks it takes twice the work, most of that to bring states from one core to the other.
@@ -106,7 +109,7 @@ private:
     void reserve(Workspace& workspace) {
         const Request& r = job_.r;
         const auto mapped = [&](const Heads<const float>& x, const RowMap& map) {
-            return few_ && r.q.tokens <= few_tokens && map.together ? x.heads * x.tokens * job_.dim : 0;
+            return few_ && map.together ? x.heads * x.tokens * job_.dim : 0;
         };
         const auto take = [&](Carver c) {
             Carver scratch(nullptr);

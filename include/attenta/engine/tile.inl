@@ -247,7 +247,7 @@ ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_tas
     const Interval seen = visible_keys(sequence);
     const std::int64_t begin = seen.begin / key_block * key_block, rows = sequence.row_end;
     const std::int64_t length = std::max(least_keys, round_up((seen.end - begin + 31) / 32, key_block));
-    const std::int64_t parts = std::max<std::int64_t>(1, (seen.end - begin + length - 1) / length);
+    const std::int64_t parts = std::max<std::int64_t>(1, tile::parts(seen.end - begin, length));
     for (std::int64_t p = 0; p < parts; ++p)
         for (std::int64_t h = 0; h < sequence.head_end; h += heads_per_task) {
             Task t = sequence;
@@ -309,7 +309,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     });
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
-    executor.parallel_for((merges + chunk - 1) / chunk, [&](std::int64_t i, int) {
+    executor.parallel_for(parts(merges, chunk), [&](std::int64_t i, int) {
         Stopwatch watch(job.phases);
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];

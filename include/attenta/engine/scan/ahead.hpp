@@ -52,7 +52,7 @@ protected:
         const std::int64_t passes =
                                (span_.queries ? group() : 0) + (r_.update != Update::additive && span_.keys ? 1 : 0),
                            products = span_.updates ? (r_.update == Update::low_rank ? 2 : 1) : 0;
-        const std::int64_t turns = panels_ * (passes * n_ + products * n_) * dim_ / R / Tile::together;
+        const std::int64_t turns = panels_ * (passes + products) * n_ * dim_ / R / Tile::together;
         lines_a_turn_ = ahead_.lines() * one_line / std::max<std::int64_t>(1, turns) + 1;
         due_ = dim_ / Tile::together * one_line;  // a product early, so that none is left behind the last one
     }

@@ -304,7 +304,6 @@ private:
     // The state behind the chunk.
 
     void update() {
-        if (!by_channel_) std::fill_n(x_.chunk_decay, d_stride_, whole_chunk());
         if (by_channel_) {
             if (!span_.queries && r_.update == Update::additive) this->decay_alone({k_, x_.decayed_k});
             if (r_.update == Update::low_rank)
@@ -313,6 +312,7 @@ private:
                 add_outer<false>({{x_.decayed_k, x_.added}});
             return;
         }
+        std::fill_n(x_.chunk_decay, d_stride_, whole_chunk());
         if (!r_.g.data && k_.first == x_.k) {  // nothing decays: keys serve as they are
             add_outer<false>({{x_.k, x_.added}});
         } else {

@@ -9,6 +9,7 @@ ATTENTA_BEGIN
 namespace scan {
 
 using tile::Carver;
+using tile::parts;
 using tile::round_up;
 
 /// Read-before and low-rank updates are made for gates by channel: one channel alone is no different.
@@ -16,25 +17,12 @@ inline bool decays_by_channel(const Request& r) {
     return r.g.data && (r.g.dim > 1 || r.read_before || r.update == Update::low_rank);
 }
 
-constexpr std::int64_t parts(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
-
 /// Numbers of chunks: in front of the first query, which only change the state, and all.
 struct Chunks {
     std::int64_t before, all;
     explicit Chunks(const Request& r)
         : before(parts(r.causal ? r.k.tokens - r.q.tokens : r.k.tokens, chunk)),
           all(before + parts(r.q.tokens, chunk)) {}
-};
-
-/// A head's state between chunks of a round, or what a chunk adds to it.
-struct Slot {
-    float *state, *z, *decay;  ///< panels of columns; normalizer; what the chunk makes of each channel of the old state
-
-    Slot(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + round_up(job.dim, 16)) {}
-    static std::int64_t floats(const Job& job) { return panels(job) + 2 * round_up(job.dim, 16); }
-
-private:
-    static std::int64_t panels(const Job& job) { return round_up(job.dim, 16) * round_up(job.dim_v, 32); }
 };
 
 /// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
@@ -119,6 +107,18 @@ private:
 
     std::byte* heads_;
     std::int64_t head_bytes_;
+};
+
+/// A head's state between chunks of a round, or what a chunk adds to it.
+struct Slot {
+    float *state, *z, *decay;  ///< panels of columns; normalizer; what the chunk makes of each channel of the old state
+
+    Slot(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + lanes(job)) {}
+    static std::int64_t floats(const Job& job) { return panels(job) + 2 * lanes(job); }
+
+private:
+    static std::int64_t lanes(const Job& job) { return round_up(job.dim, Scratch::most_lanes); }
+    static std::int64_t panels(const Job& job) { return lanes(job) * round_up(job.dim_v, Scratch::most_width); }
 };
 
 }  // namespace scan

@@ -156,7 +156,7 @@ private:
     /// The rows of the next block, for requests to memory meanwhile: packing would wait for each of them.
     BlockAhead rows_after(const Interval& seen) {
         const std::int64_t count = locate_later(block_.begin + key_block, seen),
-                           calls = (rows_ + most_rows - 1) / most_rows * (key_block + o_stride_) / width;
+                           calls = parts(rows_, most_rows) * (key_block + o_stride_) / width;
         const KvView::Side &k = job_.kv.k, &v = job_.kv.v;
         return {{{x_.k_later, x_.k_later + count, k.head_bytes(head_), k.row_bytes()},
                  {x_.v_later, x_.v_later + (job_.values ? count : 0), v.head_bytes(head_), v.row_bytes()}},

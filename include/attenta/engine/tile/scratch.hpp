@@ -16,7 +16,9 @@ inline constexpr std::int64_t words_per_block = key_block / 64;
 inline constexpr float ln2 = 0.693147180559945f, log2e = 1.44269504088896f;
 inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+/// How many parts of `of` cover n.
+constexpr std::int64_t parts(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return parts(n, to) * to; }
 
 /// Query rows that share one packing of K and V: so many that packing costs little and their state still sits in L2.
 constexpr std::int64_t rows_per_task(std::int64_t dim, std::int64_t dim_v) {
