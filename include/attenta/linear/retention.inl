@@ -3,6 +3,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/engine/scan/scratch.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/retention.hpp>
 
@@ -91,16 +92,16 @@ public:
         const bool rotated = !options_.theta.empty();
         const std::int64_t tokens = whole.k.tokens, dim = whole.k.dim,
                            segment = rotated ? std::min(tokens, longest_segment) : tokens,
-                           near_rows = std::min(segment, period), far_rows = (segment + period - 1) / period;
+                           near_rows = std::min(segment, period), far_rows = scan::parts(segment, period);
         const Numbers<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
-        float *const near = rotated ? table.data() : nullptr, *const far = near + near_rows * dim;
+        float *const near = rotated ? table.data() : nullptr, *const far = rotated ? near + near_rows * dim : nullptr;
         const row_maps::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
         if (rotated) fill_rotations(options_.theta, 0, 1, near_rows, near);
         if (rotated) r_.q_map = {active_backend().rotate, &q};
         if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);
-            if (rotated) fill_rotations(options_.theta, options_.offset + t, period, far_rows, far);
+            if (rotated) fill_rotations(options_.theta, options_.offset + t, period, scan::parts(count, period), far);
             r_.q = whole.q.slice(t, count);
             r_.k = whole.k.slice(t, count);
             r_.v = whole.v.slice(t, count);
