@@ -51,9 +51,11 @@ TEST(Softmax, EqualsTheDefinitionForFewAndManyRowsAndKeys) {
 
 /// Few rows against more keys and values than a cache holds take them from several places in turn, edited or not.
 TEST(Softmax, EqualsTheDefinitionForKeysAndValuesFromMemory) {
-    for (const std::int64_t queries : {1, 2, 3, 7, 20})
+    const Shape rows[] = {{2, 2, 1}, {4, 2, 1}, {4, 2, 2}, {4, 2, 3}, {4, 2, 4}, {4, 2, 7}, {4, 2, 20}};
+    for (Shape shape : rows)
         for (const std::string option : {"", "softcap 2.5", "mask"}) {
-            Case c({4, 2, queries, 17003, 64, 63}, static_cast<std::uint64_t>(queries));
+            shape.Tk = 17003, shape.D = 64, shape.Dv = 63;
+            Case c(shape, static_cast<std::uint64_t>(shape.Tq));
             c.options.causal = true;
             for (const OptionSetter& setter : option_setters())
                 if (setter.name == option) apply(setter, c);

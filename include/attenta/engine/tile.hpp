@@ -68,10 +68,11 @@ struct EditCall {
     const void* parameters = nullptr;
 };
 
-/// Places of a block that the rows loop takes rows of K and V from in turn, where they come from memory: how many suit
-/// the processor's own prefetching, for up to 8 rows of queries and for more.
-struct Streams {
+/// What suits the processor's own prefetching where K and V come from memory: the places of a block that the rows loop
+/// takes rows from in turn, for up to 8 rows of queries and for more, and whether it reads one row after the other.
+struct MemoryOrder {
     std::int64_t few_rows = 2, many_rows = 1;
+    bool whole_rows = false;
 };
 
 /// What all tasks of a run share.
@@ -91,7 +92,7 @@ struct Job {
     bool values = true;
     float *part_o = nullptr, *part_lse = nullptr;  ///< results of parts
     PhaseTimes* phases = nullptr;
-    Streams streams;
+    MemoryOrder order;
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).

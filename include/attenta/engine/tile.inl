@@ -163,8 +163,8 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
     if (bl.meets(bo)) fail(f, "lse overlaps o, needs memory of its own");
 }
 
-/// Measured. Intel's processors foresee many short streams best.
-inline Streams memory_streams() { return is_intel() ? Streams{8, 8} : Streams{}; }
+/// Measured. Intel's processors foresee many short streams of whole rows best.
+inline MemoryOrder memory_order() { return is_intel() ? MemoryOrder{8, 8, true} : MemoryOrder{}; }
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
@@ -183,7 +183,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     job_.weight_edit_count = static_cast<std::int64_t>(weight_edits_.size());
     job_.sink = r.sink.empty() ? nullptr : r.sink.data();
     job_.values = r.values;
-    job_.streams = memory_streams();
+    job_.order = memory_order();
 
     std::int64_t q_begin = 0;
     for (std::int64_t s = 0; s < r.kv.sequences; ++s) {

@@ -197,12 +197,12 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
     return reduce_rows<Arch>(sum);
 }
 
-/// The same for keys from memory, which likes long pieces of a row: two keys at a time, four vectors of each are held and
-/// queries are loaded for both. In cache this takes longer, for it loads more.
-template <class Arch, int Rows, class T>
+/// The same in longer pieces of fewer rows, as memory likes them: `Long` vectors of `Keys` keys are held and queries are
+/// loaded for these. In cache this takes longer, for it loads more.
+template <class Arch, int Rows, int Keys, int Long, class T>
 ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows later,
                                                 const float* q, std::int64_t dim) {
-    constexpr int L = static_cast<int>(lanes<Arch>), Keys = 2, Long = 4;
+    constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];
     unrolled<L / (Rows * Keys)>([&](auto pair) ATTENTA_FLATTEN {
         constexpr int first = pair * Keys;
@@ -290,6 +290,36 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
             }
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n].store_unaligned(o + r * o_stride + c + n * L); });
+            });
+        });
+}
+
+/// The same for `Keys` values, line after line of whole rows as memory likes them, while sums go through L1; p is
+/// [Keys][Rows].
+template <class Arch, int Rows, int Keys, class T>
+ATTENTA_ALWAYS_INLINE void add_whole_values(const std::byte* const* v, LaterRows& later, const float* p,
+                                            std::int64_t dim, float* o, std::int64_t o_stride) {
+    constexpr int L = static_cast<int>(lanes<Arch>), line = static_cast<int>(per_line<T>) / L;
+    Batch<Arch> weight[Keys][Rows];
+    const T* row[Keys];
+    unrolled<Keys>([&](auto i) ATTENTA_FLATTEN {
+        row[i] = reinterpret_cast<const T*>(v[i]);
+        unrolled<Rows>([&](auto r) ATTENTA_FLATTEN { weight[i][r] = Batch<Arch>(p[i * Rows + r]); });
+    });
+    for_pieces<Arch, line, 1, T>(
+        dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
+            Batch<Arch> x[Keys][N];
+            unrolled<Keys>([&](auto i) ATTENTA_FLATTEN {
+                if constexpr (N == line) later.ask();
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[i][n] = read(row[i] + c + n * L); });
+            });
+            unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
+                unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+                    float* const at = o + r * o_stride + c + n * L;
+                    Batch<Arch> sum = load<Arch>(at);
+                    unrolled<Keys>([&](auto i) ATTENTA_FLATTEN { sum = fma<Arch>(weight[i][r], x[i][n], sum); });
+                    sum.store_unaligned(at);
+                });
             });
         });
 }

@@ -11,6 +11,7 @@
 #include <attenta/engine/tile/loop.hpp>
 #include <attenta/engine/tile/row_streams.hpp>
 #include <attenta/engine/tile/row_weights.hpp>
+#include <attenta/engine/tile/whole_rows.hpp>
 #include <attenta/simd/transpose.hpp>
 
 #include <type_traits>
@@ -26,6 +27,7 @@ class RowsLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     using Weights = RowWeights<Arch, Rows>;
     using Softmax = OnlineSoftmax<Arch>;
+    using Whole = WholeRows<Arch, Rows>;
     static constexpr std::int64_t width = Weights::width;
     /// More rows than that fill vectors themselves: no horizontal step.
     static constexpr bool dots = Rows <= 8;
@@ -37,6 +39,7 @@ class RowsLoop {
     /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
     static constexpr std::int64_t score_turn = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
+    static constexpr std::int64_t s_stride = rows_block * Rows + RowsScratch::most_lanes;
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
     /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
     static constexpr std::int64_t ahead = 8192;
@@ -67,8 +70,12 @@ public:
           q_stride_(round_up(dim_, L)),
           o_stride_(round_up(dim_v_, L)),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
+          bundle_(adjacent_ ? most_heads : 1),
           from_memory_(come_from_memory(job.kv, task.sequence)),
+          whole_(Whole::possible && job.order.whole_rows && from_memory_ && job.kv.k.dtype == Dtype::f32 &&
+                 job.kv.v.dtype == Dtype::f32),
           most_streams_(streams()),
+          whole_rows_(job.kv, adjacent_, x_.visits),
           watch_(job.phases) {}
 
     void run() {
@@ -86,8 +93,10 @@ private:
             if (block_.positions) block_.positions += j;
             locate_rows();
             watch_.lap(Phase::pack);
-            const std::int64_t bundle = adjacent_ ? most_heads : 1;
-            for (first_ = 0; first_ < heads_; first_ += bundle) bundle_pass(std::min(first_ + bundle, heads_));
+            for (first_ = 0; first_ < heads_; first_ = end_) {
+                end_ = std::min(first_ + bundle_, heads_);
+                bundle_pass();
+            }
         }
         const bool finite = finish();
         watch_.lap(Phase::merge);
@@ -96,7 +105,7 @@ private:
 
     std::int64_t streams() const {
         if (!from_memory_) return 1;
-        return dots ? job_.streams.few_rows : job_.streams.many_rows;
+        return dots ? job_.order.few_rows : job_.order.many_rows;
     }
 
     /// f(i, token): the i-th row that is read is that of the block's token.
@@ -128,7 +137,7 @@ private:
     float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
 
     /// Scores, then weights, of the bundle's heads.
-    float* scores_of_head() const { return x_.s + (head_ - first_) * (rows_block * Rows + RowsScratch::most_lanes); }
+    float* scores_of_head() const { return x_.s + (head_ - first_) * s_stride; }
     float* alphas() const { return x_.alpha + (head_ - first_) * width; }
 
     RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
@@ -166,9 +175,8 @@ private:
         }
     }
 
-    /// Heads first_ .. end - 1: all scores, all weights, all values.
-    void bundle_pass(std::int64_t end) {
-        end_ = end;
+    /// The bundle's heads: all scores, all weights, all values.
+    void bundle_pass() {
         bool any = false;
         for_heads([&] {
             Cover& covered = covered_[head_ - first_];
@@ -176,17 +184,43 @@ private:
             any = any || covered != Cover::none;
         });
         if (!any) return;
-        simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
+        if (whole_) {
+            plan_whole_rows();
+            watch_.lap(Phase::pack);
+            whole_scores();
+        } else {
+            simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
+        }
         watch_.lap(Phase::scores);
+        simd::LaterRows soon = whole_ && job_.values ? whole_rows_.first_values() : simd::LaterRows{};
         for_heads([&] {
             const Cover covered = covered_[head_ - first_];
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
-            weights();
+            if (!whole_ && dots && from_memory_ && job_.values) soon = first_values_of_head();
+            weights(soon);
         });
         watch_.lap(Phase::softmax);
         if (!job_.values) return;
-        simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
+        for_heads([&] { decay_outputs(); });
+        if (whole_ && !careful_)
+            add_whole_values();
+        else
+            simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
         watch_.lap(Phase::values);
+    }
+
+    void plan_whole_rows() {
+        const std::int64_t h = task_.head_begin;
+        whole_rows_.plan(x_.k_rows, job_.values ? x_.v_rows : nullptr, block_.count, h + first_, h + end_,
+                         h + std::min(end_ + bundle_, heads_));
+    }
+    void whole_scores() {
+        if constexpr (Whole::possible)
+            whole_rows_.scores(x_.q + first_ * Rows * q_stride_, Rows * q_stride_, x_.s, s_stride);
+    }
+    void add_whole_values() {
+        if constexpr (Whole::possible)
+            whole_rows_.add_values(x_.s, s_stride, x_.o + first_ * Rows * o_stride_, Rows * o_stride_, o_stride_);
     }
 
     template <class F>
@@ -263,7 +297,8 @@ private:
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
-            if (from_memory_) return simd::dot_long_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
+            if (from_memory_)
+                return simd::dot_long_rows<Arch, dot_part, 2, 4, T>(now.rows + t, now.offset, later, q, dim_);
         return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
     }
 
@@ -308,17 +343,23 @@ private:
         }
     }
 
-    /// Memory would idle meanwhile: asks for the values behind those that the keys' pass has asked for.
-    void weights() {
-        const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
-        const RowStream values = values_of(head_);
+    simd::LaterRows first_values_of_head() const {
         const std::int64_t bytes = job_.kv.v.row_bytes();
-        simd::LaterRows soon;
-        if (job_.values && dots && from_memory_) soon = values.later(ahead / bytes, most_values, bytes);
+        return values_of(head_).later(ahead / bytes, most_values, bytes);
+    }
+
+    /// Memory would idle meanwhile: asks for values behind those that the keys' pass has asked for.
+    void weights(simd::LaterRows& soon) {
+        const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t r = 0; r < rows_; r += L)
             Weights::weigh(scores_of_head() + r, steps, job_.to_log2, x_.m + head_ * width + r,
                            x_.l + head_ * width + r, alphas() + r, soon);
+    }
+
+    void decay_outputs() const {
+        for (std::int64_t r = 0; r < rows_; ++r)
+            if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
     }
 
     template <class T>
@@ -327,8 +368,6 @@ private:
                            step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
         RowPass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {
-            for (std::int64_t r = 0; r < rows_; ++r)
-                if (alphas()[r] != 1.f) simd::scale_row<Arch>(outputs() + r * o_stride_, o_stride_, alphas()[r]);
             pass.now[head_ - first_] = values_of(head_);
             pass.after[head_ - first_] = keys_of(head_ + end_ - first_);
         });
@@ -403,9 +442,12 @@ private:
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
     const bool adjacent_;              ///< rows of neighbouring heads lie side by side in memory
+    const std::int64_t bundle_;        ///< heads that take turns
     const bool from_memory_;           ///< K and V do not fit in a cache
+    const bool whole_;                 ///< they are read one row after the other
     const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes,
     std::int64_t streams_ = 1;         ///< and those of the block
+    Whole whole_rows_;
     std::int64_t first_ = 0, end_ = 0, head_ = 0;
     Cover covered_[most_heads] = {};
     bool careful_ = false;

@@ -85,7 +85,7 @@ inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
 
 struct RowsScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8;
-    const std::byte **k_located, **v_located, **k_rows, **v_rows;
+    const std::byte **k_located, **v_located, **k_rows, **v_rows, **visits;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     MaskRow* row;
 
@@ -96,6 +96,7 @@ struct RowsScratch {
         v_located = c.take<const std::byte*>(rows_block);
         k_rows = c.take<const std::byte*>(rows_block + most_lanes);
         v_rows = c.take<const std::byte*>(rows_block);
+        visits = c.take<const std::byte*>(bundle * (3 * rows_block + most_lanes));
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
         s = c.take<float>(bundle * (rows_block * rows + width));

@@ -1,0 +1,133 @@
+// The rows loop's products with float rows of K and V that come from memory, read one row after the other.
+#pragma once
+
+#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/simd/later.hpp>
+#include <attenta/simd/rows.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace tile {
+
+/// A bundle of heads, which take turns, against the tokens of a block. Everything but the rows stays in L1.
+///
+/// The rows stand in a table in the order in which they are read: Intel's processors fetch what such a table points to,
+/// but not what lies at an offset from there. What is read some rows later stands as many places further on.
+template <class Arch, int Rows>
+class WholeRows {
+    static constexpr std::int64_t L = simd::lanes<Arch>;
+    static constexpr int line = std::max(1, static_cast<int>(simd::per_line<float> / L));
+    static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);
+    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
+    static constexpr std::int64_t key_turn = std::max<std::int64_t>(score_tokens, Rows);
+    /// Bytes between the request for a row and its use.
+    static constexpr std::int64_t ahead = 8192;
+
+public:
+    /// More rows or fewer registers make it a matter of arithmetic.
+    static constexpr bool possible = Rows <= 8 && L == 16;
+
+    WholeRows(const KvView& kv, bool adjacent, const std::byte** table)
+        : kv_(kv), adjacent_(adjacent), table_(table), end_(table) {}
+
+    /// `count` tokens of the heads [begin, end): keys, values unless v_rows is null, and what these ask for of the keys of
+    /// the next bundle, which ends before next_end. Rows are those of head 0, keys up to a multiple of score_tokens.
+    void plan(const std::byte* const* k_rows, const std::byte* const* v_rows, std::int64_t count, std::int64_t begin,
+              std::int64_t end, std::int64_t next_end) {
+        heads_ = end - begin;
+        count_ = count;
+        end_ = table_;
+        add(kv_.k, k_rows, round_up(count, score_tokens), key_turn, begin, end);
+        values_ = end_;
+        if (v_rows) add(kv_.v, v_rows, count, value_turn(), begin, end);
+        if (end < next_end) add(kv_.k, k_rows, std::min(count, places_ahead(kv_.k)), key_turn, end, next_end);
+    }
+
+    /// Of a head's tokens [token][Rows]; queries as simd::interleave_rows leaves them.
+    [[gnu::noinline]] void scores(const float* q, std::int64_t q_stride, float* s, std::int64_t s_stride) const {
+        const std::int64_t places = places_ahead(kv_.k), bytes = kv_.k.row_bytes();
+        const std::byte* const* k = table_;
+        for (std::int64_t turn = 0; turn < count_; turn += key_turn)
+            for (std::int64_t h = 0; h < heads_; ++h)
+                for (std::int64_t t = turn; t < std::min(turn + key_turn, count_); t += score_tokens, k += score_tokens)
+                    products(k, later(k + places, score_tokens, bytes), q + h * q_stride)
+                        .store_unaligned(s + h * s_stride + t * Rows);
+    }
+
+    /// What the first values leave to ask for behind what the last keys asked for.
+    simd::LaterRows first_values() const {
+        return later(values_ + places_ahead(kv_.k), heads_ * count_, kv_.v.row_bytes());
+    }
+
+    /// o[head][row][·] += Σ s[head][token][row] v[token][·]
+    [[gnu::noinline]] void add_values(const float* s, std::int64_t s_stride, float* o, std::int64_t o_stride,
+                                      std::int64_t row_stride) const {
+        // Heads that take turns have more rows on their way.
+        const std::int64_t places = places_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
+        const std::byte* const* v = values_;
+        for (std::int64_t turn = 0; turn < count_; turn += value_turn())
+            for (std::int64_t h = 0; h < heads_; ++h) {
+                const std::int64_t n = std::min(value_turn(), count_ - turn);
+                const float* const p = s + h * s_stride + turn * Rows;
+                auto soon = later(v + places, n, bytes);
+                std::int64_t i = 0;
+                for (; i + 2 <= n; i += 2)
+                    simd::add_whole_values<Arch, Rows, 2, float>(v + i, soon, p + i * Rows, kv_.v.dim, o + h * o_stride,
+                                                                 row_stride);
+                if (i < n)
+                    simd::add_whole_values<Arch, Rows, 1, float>(v + i, soon, p + i * Rows, kv_.v.dim, o + h * o_stride,
+                                                                 row_stride);
+                v += n;
+            }
+    }
+
+private:
+    std::int64_t places_ahead(const KvView::Side& side) const {
+        return std::max<std::int64_t>(1, ahead / side.row_bytes());
+    }
+    std::int64_t value_turn() const {
+        return std::max<std::int64_t>({4, 2048 / kv_.v.row_bytes(), adjacent_ ? Rows : 0});
+    }
+
+    /// n rows of each of the heads.
+    void add(const KvView::Side& side, const std::byte* const* rows, std::int64_t n, std::int64_t turn,
+             std::int64_t begin, std::int64_t end) {
+        if (end - begin == 1) turn = n;
+        const std::byte** out = end_;
+        for (std::int64_t t = 0; t < n; t += turn) {
+            const std::int64_t here = std::min(turn, n - t);
+            for (std::int64_t head = begin; head < end; ++head, out += here) {
+                const std::int64_t offset = side.head_bytes(head);
+                for (std::int64_t i = 0; i < here; ++i) out[i] = rows[t + i] + offset;
+            }
+        }
+        end_ = out;
+    }
+
+    simd::LaterRows later(const std::byte* const* first, std::int64_t n, std::int64_t bytes) const {
+        const std::byte* const* const end = end_;
+        return {std::min(first, end), std::min(first + n, end), 0, bytes};
+    }
+
+    /// Two or eight rows of queries, which registers hold for several keys, gain nothing.
+    ATTENTA_ALWAYS_INLINE simd::Batch<Arch> products(const std::byte* const* k, simd::LaterRows later,
+                                                     const float* q) const {
+        if constexpr (Rows == 1 || Rows == 4)
+            return simd::dot_long_rows<Arch, Rows, 1, line, float>(k, 0, later, q, kv_.k.dim);
+        else
+            return simd::dot_rows<Arch, Rows, float>(k, 0, later, q, kv_.k.dim);
+    }
+
+    const KvView& kv_;
+    const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
+    const std::byte **table_, **end_, **values_ = nullptr;
+    std::int64_t heads_ = 0, count_ = 0;
+};
+
+}  // namespace tile
+
+ATTENTA_END
