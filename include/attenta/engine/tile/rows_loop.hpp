@@ -88,14 +88,17 @@ public:
 private:
     bool pass() {
         load_queries();
-        for (std::int64_t j = task_.key_begin; j < task_.key_end; j += rows_block) {
-            block_ = {j, std::min(rows_block, task_.key_end - j), job_.kv.positions_of(task_.sequence)};
-            if (block_.positions) block_.positions += j;
-            locate_rows();
+        for (std::int64_t j = task_.key_begin, blocks; j < task_.key_end; j += blocks * rows_block) {
+            blocks = blocks_from(j);
+            at_block(j);
+            locate_rows(blocks);
             watch_.lap(Phase::pack);
             for (first_ = 0; first_ < heads_; first_ = end_) {
                 end_ = std::min(first_ + bundle_, heads_);
-                bundle_pass();
+                if (blocks > 1)
+                    run_pass(j);
+                else
+                    bundle_pass();
             }
         }
         const bool finite = finish();
@@ -115,20 +118,47 @@ private:
             for (std::int64_t i = stream; i < block_.count; i += streams_) f(i, token++);
     }
 
-    void locate_rows() {
+    void at_block(std::int64_t begin) {
+        block_ = {begin, std::min(rows_block, task_.key_end - begin), job_.kv.positions_of(task_.sequence)};
+        if (block_.positions) block_.positions += begin;
+    }
+
+    /// Heads that do not take turns read their keys in long runs; values in blocks, where their order counts.
+    std::int64_t blocks_from(std::int64_t begin) const {
+        constexpr std::int64_t run = RowsScratch::run_blocks;
+        return whole_ && !adjacent_ && !careful_ && begin + run * rows_block <= task_.key_end ? run : 1;
+    }
+
+    void locate_rows(std::int64_t blocks) {
         // Whole vectors of each place's tokens, for the transposes of `edit`.
         const bool whole = block_.count % (most_streams_ * RowsScratch::most_lanes) == 0;
+        const std::int64_t count = blocks > 1 ? blocks * rows_block : block_.count;
         streams_ = whole ? most_streams_ : 1;
         const std::byte** const k = streams_ > 1 ? x_.k_located : x_.k_rows;
         const std::byte** const v = streams_ > 1 ? x_.v_located : x_.v_rows;
-        job_.kv.locate(task_.sequence, block_.begin, block_.count, k, v);
+        job_.kv.locate(task_.sequence, block_.begin, count, k, v);
         if (streams_ > 1)
-            for_tokens([&](std::int64_t i, std::int64_t token) {
-                x_.k_rows[i] = k[token];
-                x_.v_rows[i] = v[token];
-            });
+            for (std::int64_t b = 0; b < blocks * rows_block; b += rows_block)
+                for_tokens([&](std::int64_t i, std::int64_t token) {
+                    x_.k_rows[b + i] = k[b + token];
+                    x_.v_rows[b + i] = v[b + token];
+                });
+        if (blocks > 1) order_keys(k);
         // The last scores are computed in whole groups, too.
-        std::fill_n(x_.k_rows + block_.count, score_tokens, x_.k_rows[block_.count - 1]);
+        std::fill_n(x_.k_rows + count, score_tokens, x_.k_rows[count - 1]);
+    }
+
+    /// Keys from places of the whole run in turn, and where their scores stand.
+    void order_keys(const std::byte* const* located) const {
+        const std::int64_t part = RowsScratch::run_blocks * rows_block / streams_,
+                           part_of_block = rows_block / streams_;
+        for (std::int64_t stream = 0, token = 0; stream < streams_; ++stream)
+            for (std::int64_t n = 0; n < part; ++n, ++token) {
+                const std::int64_t i = n * streams_ + stream, block = token / rows_block, t = token % rows_block;
+                x_.k_rows[i] = located[token];
+                x_.places[i] = static_cast<std::int32_t>(block * s_stride +
+                                                         (t % part_of_block * streams_ + t / part_of_block) * Rows);
+            }
     }
 
     const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
@@ -137,7 +167,7 @@ private:
     float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
 
     /// Scores, then weights, of the bundle's heads.
-    float* scores_of_head() const { return x_.s + (head_ - first_) * s_stride; }
+    float* scores_of_head() const { return x_.s + (head_ - first_ + block_of_run_) * s_stride; }
     float* alphas() const { return x_.alpha + (head_ - first_) * width; }
 
     RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
@@ -177,22 +207,21 @@ private:
 
     /// The bundle's heads: all scores, all weights, all values.
     void bundle_pass() {
-        bool any = false;
-        for_heads([&] {
-            Cover& covered = covered_[head_ - first_];
-            covered = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
-            any = any || covered != Cover::none;
-        });
-        if (!any) return;
+        if (!classify()) return;
         if (whole_) {
-            plan_whole_rows();
+            plan_whole_rows(block_.count);
             watch_.lap(Phase::pack);
             whole_scores();
         } else {
             simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
         }
         watch_.lap(Phase::scores);
-        simd::LaterRows soon = whole_ && job_.values ? whole_rows_.first_values() : simd::LaterRows{};
+        weigh();
+    }
+
+    void weigh() {
+        const std::int64_t first = block_of_run_ * rows_block;
+        simd::LaterRows soon = whole_ && job_.values ? whole_rows_.first_values(first) : simd::LaterRows{};
         for_heads([&] {
             const Cover covered = covered_[head_ - first_];
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
@@ -203,24 +232,49 @@ private:
         if (!job_.values) return;
         for_heads([&] { decay_outputs(); });
         if (whole_ && !careful_)
-            add_whole_values();
+            add_whole_values(first);
         else
             simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
         watch_.lap(Phase::values);
     }
 
-    void plan_whole_rows() {
+    bool classify() {
+        bool any = false;
+        for_heads([&] {
+            Cover& covered = covered_[head_ - first_];
+            covered = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
+            any = any || covered != Cover::none;
+        });
+        return any;
+    }
+
+    /// A head's run of blocks: all scores, then weights and values of one block after the other.
+    void run_pass(std::int64_t begin) {
+        head_ = first_;
+        plan_whole_rows(RowsScratch::run_blocks * rows_block);
+        watch_.lap(Phase::pack);
+        if constexpr (Whole::possible) whole_rows_.scores(queries(), x_.s, x_.places);
+        watch_.lap(Phase::scores);
+        for (block_of_run_ = 0; block_of_run_ < RowsScratch::run_blocks; ++block_of_run_) {
+            at_block(begin + block_of_run_ * rows_block);
+            if (classify()) weigh();
+        }
+        block_of_run_ = 0;
+    }
+
+    void plan_whole_rows(std::int64_t count) {
         const std::int64_t h = task_.head_begin;
-        whole_rows_.plan(x_.k_rows, job_.values ? x_.v_rows : nullptr, block_.count, h + first_, h + end_,
+        whole_rows_.plan(x_.k_rows, job_.values ? x_.v_rows : nullptr, count, h + first_, h + end_,
                          h + std::min(end_ + bundle_, heads_));
     }
     void whole_scores() {
         if constexpr (Whole::possible)
             whole_rows_.scores(x_.q + first_ * Rows * q_stride_, Rows * q_stride_, x_.s, s_stride);
     }
-    void add_whole_values() {
+    void add_whole_values(std::int64_t first) {
         if constexpr (Whole::possible)
-            whole_rows_.add_values(x_.s, s_stride, x_.o + first_ * Rows * o_stride_, Rows * o_stride_, o_stride_);
+            whole_rows_.add_values(x_.s + block_of_run_ * s_stride, s_stride, x_.o + first_ * Rows * o_stride_,
+                                   Rows * o_stride_, o_stride_, first, block_.count);
     }
 
     template <class F>
@@ -448,7 +502,7 @@ private:
     const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes,
     std::int64_t streams_ = 1;         ///< and those of the block
     Whole whole_rows_;
-    std::int64_t first_ = 0, end_ = 0, head_ = 0;
+    std::int64_t first_ = 0, end_ = 0, head_ = 0, block_of_run_ = 0;
     Cover covered_[most_heads] = {};
     bool careful_ = false;
     Stopwatch watch_;

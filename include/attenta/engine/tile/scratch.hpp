@@ -84,22 +84,25 @@ inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
 }
 
 struct RowsScratch {
-    static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8;
+    static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8, run_blocks = 4;
     const std::byte **k_located, **v_located, **k_rows, **v_rows, **visits;
+    std::int32_t* places;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     MaskRow* row;
 
     /// `rows`: padded rows of a head.
     RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
         const std::int64_t bundle = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
-        k_located = c.take<const std::byte*>(rows_block);
-        v_located = c.take<const std::byte*>(rows_block);
-        k_rows = c.take<const std::byte*>(rows_block + most_lanes);
-        v_rows = c.take<const std::byte*>(rows_block);
-        visits = c.take<const std::byte*>(bundle * (3 * rows_block + most_lanes));
+        const std::int64_t blocks = std::max(bundle, run_blocks), run = run_blocks * rows_block;
+        k_located = c.take<const std::byte*>(run);
+        v_located = c.take<const std::byte*>(run);
+        k_rows = c.take<const std::byte*>(run + most_lanes);
+        v_rows = c.take<const std::byte*>(run);
+        visits = c.take<const std::byte*>(blocks * (3 * rows_block + most_lanes));
+        places = c.take<std::int32_t>(run);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
-        s = c.take<float>(bundle * (rows_block * rows + width));
+        s = c.take<float>(blocks * (rows_block * rows + width));
         m = c.take<float>(heads * width);
         l = c.take<float>(heads * width);
         alpha = c.take<float>(bundle * width);

@@ -58,20 +58,30 @@ public:
                         .store_unaligned(s + h * s_stride + t * Rows);
     }
 
-    /// What the first values leave to ask for behind what the last keys asked for.
-    simd::LaterRows first_values() const {
-        return later(values_ + places_ahead(kv_.k), heads_ * count_, kv_.v.row_bytes());
+    /// The same of one head, to `place[token]`.
+    [[gnu::noinline]] void scores(const float* q, float* s, const std::int32_t* place) const {
+        const std::int64_t places = places_ahead(kv_.k), bytes = kv_.k.row_bytes();
+        for (std::int64_t t = 0; t < count_; t += score_tokens) {
+            float lane[static_cast<std::size_t>(L)];
+            products(table_ + t, later(table_ + t + places, score_tokens, bytes), q).store_unaligned(lane);
+            for (std::int64_t u = 0; u < score_tokens; ++u) std::copy_n(lane + u * Rows, Rows, s + place[t + u]);
+        }
     }
 
-    /// o[head][row][·] += Σ s[head][token][row] v[token][·]
+    /// What values from token `first` on leave to ask for behind what has been asked for.
+    simd::LaterRows first_values(std::int64_t first = 0) const {
+        return later(values_ + first + places_ahead(kv_.k), heads_ * count_, kv_.v.row_bytes());
+    }
+
+    /// o[head][row][·] += Σ s[head][token][row] v[token][·] for `count` tokens of all heads; of one head from `first` on.
     [[gnu::noinline]] void add_values(const float* s, std::int64_t s_stride, float* o, std::int64_t o_stride,
-                                      std::int64_t row_stride) const {
+                                      std::int64_t row_stride, std::int64_t first, std::int64_t count) const {
         // Heads that take turns have more rows on their way.
         const std::int64_t places = places_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
-        const std::byte* const* v = values_;
-        for (std::int64_t turn = 0; turn < count_; turn += value_turn())
+        const std::byte* const* v = values_ + first;
+        for (std::int64_t turn = 0; turn < count; turn += value_turn())
             for (std::int64_t h = 0; h < heads_; ++h) {
-                const std::int64_t n = std::min(value_turn(), count_ - turn);
+                const std::int64_t n = std::min(value_turn(), count - turn);
                 const float* const p = s + h * s_stride + turn * Rows;
                 auto soon = later(v + places, n, bytes);
                 std::int64_t i = 0;
