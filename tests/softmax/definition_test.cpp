@@ -53,8 +53,8 @@ TEST(Softmax, EqualsTheDefinitionForFewAndManyRowsAndKeys) {
 TEST(Softmax, EqualsTheDefinitionForKeysAndValuesFromMemory) {
     const Shape rows[] = {{2, 2, 1}, {4, 2, 1}, {4, 2, 2}, {4, 2, 3}, {4, 2, 4}, {4, 2, 7}, {4, 2, 20}};
     for (Shape shape : rows)
-        for (const std::string option : {"", "softcap 2.5", "mask"}) {
-            shape.Tk = 17003, shape.D = 64, shape.Dv = 63;
+        for (const std::string option : {"", "softcap 2.5", "mask", "segments"}) {
+            shape.Tk = 36003, shape.D = 32, shape.Dv = 31;
             Case c(shape, static_cast<std::uint64_t>(shape.Tq));
             c.options.causal = true;
             for (const OptionSetter& setter : option_setters())

@@ -114,5 +114,15 @@ TEST(SoftmaxNan, InfinityInAValueStaysInTheRowsThatSeeIt) {
     expect_damage_stays_everywhere(true, std::numeric_limits<float>::infinity());
 }
 
+/// More keys and values than a cache holds are read in another order.
+TEST(SoftmaxNan, StaysInItsRowsWhenKeysAndValuesComeFromMemory) {
+    const Shape shape = {4, 2, 2, 36003, 32, 31};
+    for (const OptionSetter& visibility : visibilities())
+        if (visibility.name == std::string("causal") || visibility.name == std::string("mask"))
+            for (const std::int64_t j : {shape.Tk / 2, shape.Tk - 1})
+                for (const bool value : {false, true})
+                    expect_damage_stays(shape, visibility, j, {value, std::nanf(""), attenta::Dtype::f32});
+}
+
 }  // namespace
 }  // namespace attenta_test

@@ -36,6 +36,7 @@ class RowsLoop {
     static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
     static_assert(tile_keys <= RowsScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
+    static_assert(!Whole::possible || Whole::score_tokens == score_tokens);
     /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
     static constexpr std::int64_t score_turn = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
@@ -131,9 +132,9 @@ private:
 
     void locate_rows(std::int64_t blocks) {
         // Whole vectors of each place's tokens, for the transposes of `edit`.
-        const bool whole = block_.count % (most_streams_ * RowsScratch::most_lanes) == 0;
+        const bool in_vectors = block_.count % (most_streams_ * RowsScratch::most_lanes) == 0;
         const std::int64_t count = blocks > 1 ? blocks * rows_block : block_.count;
-        streams_ = whole ? most_streams_ : 1;
+        streams_ = in_vectors ? most_streams_ : 1;
         const std::byte** const k = streams_ > 1 ? x_.k_located : x_.k_rows;
         const std::byte** const v = streams_ > 1 ? x_.v_located : x_.v_rows;
         job_.kv.locate(task_.sequence, block_.begin, count, k, v);

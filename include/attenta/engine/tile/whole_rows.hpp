@@ -21,15 +21,13 @@ template <class Arch, int Rows>
 class WholeRows {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int line = std::max(1, static_cast<int>(simd::per_line<float> / L));
-    static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);
-    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
-    static constexpr std::int64_t key_turn = std::max<std::int64_t>(score_tokens, Rows);
     /// Bytes between the request for a row and its use.
     static constexpr std::int64_t ahead = 8192;
 
 public:
     /// More rows or fewer registers make it a matter of arithmetic.
     static constexpr bool possible = Rows <= 8 && L == 16;
+    static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);  ///< whose scores fill a vector
 
     WholeRows(const KvView& kv, bool adjacent, const std::byte** table)
         : kv_(kv), adjacent_(adjacent), table_(table), end_(table) {}
@@ -96,6 +94,8 @@ public:
     }
 
 private:
+    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
+    static constexpr std::int64_t key_turn = std::max<std::int64_t>(score_tokens, Rows);
     std::int64_t places_ahead(const KvView::Side& side) const {
         return std::max<std::int64_t>(1, ahead / side.row_bytes());
     }
