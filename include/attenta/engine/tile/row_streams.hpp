@@ -12,6 +12,9 @@ ATTENTA_BEGIN
 
 namespace tile {
 
+/// Bytes between the request for a row and its use: less comes late, more is lost before its use.
+inline constexpr std::int64_t bytes_ahead = 8192;
+
 /// Rows of K or V of a head. Kernels get the table of rows and the offset: addresses that were stored a moment ago would
 /// have to wait for everything before them, and the next loads with them.
 struct RowStream {

@@ -10,9 +10,8 @@
 
 #include <attenta/engine/tile/loop.hpp>
 #include <attenta/engine/tile/row_streams.hpp>
-#include <attenta/engine/tile/row_weights.hpp>
+#include <attenta/engine/tile/rows_task.hpp>
 #include <attenta/engine/tile/whole_rows.hpp>
-#include <attenta/simd/transpose.hpp>
 
 #include <type_traits>
 
@@ -22,17 +21,16 @@ namespace tile {
 
 /// `Rows`: the query rows of a head, padded to a power of two.
 template <class Arch, int Rows>
-class RowsLoop {
+class RowsLoop : RowsTask<Arch, Rows> {
+    using Base = RowsTask<Arch, Rows>;
     using Batch = simd::Batch<Arch>;
-    static constexpr std::int64_t L = simd::lanes<Arch>;
-    using Weights = RowWeights<Arch, Rows>;
-    using Softmax = OnlineSoftmax<Arch>;
     using Whole = WholeRows<Arch, Rows>;
-    static constexpr std::int64_t width = Weights::width;
-    /// More rows than that fill vectors themselves: no horizontal step.
-    static constexpr bool dots = Rows <= 8;
-    /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
-    static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
+    using Base::L, Base::width, Base::dots, Base::dot_part, Base::s_stride, Base::job_, Base::task_, Base::heads_,
+        Base::rows_, Base::x_, Base::dim_, Base::dim_v_, Base::q_stride_, Base::o_stride_, Base::block_, Base::streams_,
+        Base::first_, Base::end_, Base::head_, Base::block_of_run_, Base::at_block, Base::for_tokens, Base::row_of,
+        Base::queries, Base::outputs, Base::scores_of_head, Base::alphas, Base::for_heads, Base::load_queries,
+        Base::edit, Base::finish;
+    using typename Base::Weights;
     static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
     static_assert(tile_keys <= RowsScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
@@ -40,10 +38,7 @@ class RowsLoop {
     /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
     static constexpr std::int64_t score_turn = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
-    static constexpr std::int64_t s_stride = rows_block * Rows + RowsScratch::most_lanes;
     static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
-    /// Bytes between the request for a row and its use: less comes late, more is lost before its use.
-    static constexpr std::int64_t ahead = 8192;
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
     /// busier where K and V are more than a cache holds. Halves and many rows are bound by arithmetic there, too.
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
@@ -55,28 +50,24 @@ class RowsLoop {
     }
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
+    template <class T>
+    std::int64_t value_turn() const {
+        const std::int64_t bytes = from_memory_ ? streamed_step<T>() : cached_step;
+        return std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
+    }
     /// Shorter rows come fast enough from a cache by themselves; asking costs more than it gives.
     static constexpr std::int64_t long_row = 256;
 
 public:
     RowsLoop(const Job& job, const Task& task, std::byte* memory)
-        : job_(job),
-          task_(task),
-          heads_(task.head_end - task.head_begin),
-          rows_(task.row_end - task.row_begin),
-          carver_(memory),
-          x_(carver_, job.kv.k.dim, job.kv.v.dim, heads_, Rows),
-          dim_(job.kv.k.dim),
-          dim_v_(job.kv.v.dim),
-          q_stride_(round_up(dim_, L)),
-          o_stride_(round_up(dim_v_, L)),
+        : Base(job, task, memory),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
           bundle_(adjacent_ ? most_heads : 1),
           from_memory_(come_from_memory(job.kv, task.sequence)),
           whole_(Whole::possible && job.order.whole_rows && from_memory_ && job.kv.k.dtype == Dtype::f32 &&
                  job.kv.v.dtype == Dtype::f32),
           most_streams_(streams()),
-          whole_rows_(job.kv, adjacent_, x_.visits),
+          whole_rows_(job.kv, adjacent_, score_turn, value_turn<float>(), x_.visits),
           watch_(job.phases) {}
 
     void run() {
@@ -112,18 +103,6 @@ private:
         return dots ? job_.order.few_rows : job_.order.many_rows;
     }
 
-    /// f(i, token): the i-th row that is read is that of the block's token.
-    template <class F>
-    void for_tokens(F&& f) const {
-        for (std::int64_t stream = 0, token = 0; stream < streams_; ++stream)
-            for (std::int64_t i = stream; i < block_.count; i += streams_) f(i, token++);
-    }
-
-    void at_block(std::int64_t begin) {
-        block_ = {begin, std::min(rows_block, task_.key_end - begin), job_.kv.positions_of(task_.sequence)};
-        if (block_.positions) block_.positions += begin;
-    }
-
     /// Heads that do not take turns read their keys in long runs; values in blocks, where their order counts.
     std::int64_t blocks_from(std::int64_t begin) const {
         constexpr std::int64_t run = RowsScratch::run_blocks;
@@ -141,7 +120,7 @@ private:
         if (streams_ > 1)
             for (std::int64_t b = 0; b < blocks * rows_block; b += rows_block)
                 for_tokens([&](std::int64_t i, std::int64_t token) {
-                    x_.k_rows[b + i] = k[b + token];
+                    if (blocks == 1) x_.k_rows[i] = k[token];
                     x_.v_rows[b + i] = v[b + token];
                 });
         if (blocks > 1) order_keys(k);
@@ -162,49 +141,12 @@ private:
             }
     }
 
-    const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
-    /// For dot products [part][vector][row][lane], else [channel][row].
-    float* queries() const { return x_.q + head_ * Rows * q_stride_; }
-    float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
-
-    /// Scores, then weights, of the bundle's heads.
-    float* scores_of_head() const { return x_.s + (head_ - first_ + block_of_run_) * s_stride; }
-    float* alphas() const { return x_.alpha + (head_ - first_) * width; }
-
     RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
         return {rows, block_.count, side.head_bytes(task_.head_begin + head)};
     }
     RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
-
-    void load_queries() {
-        std::fill_n(x_.m, heads_ * width, minus_infinity);
-        std::fill_n(x_.l, heads_ * width, 0.f);
-        std::fill_n(x_.o, heads_ * Rows * o_stride_, 0.f);
-        for (head_ = 0; head_ < heads_; ++head_) {
-            const float* q[Rows] = {};
-            for (std::int64_t r = 0; r < rows_; ++r) {
-                const MaskRow row = task_.mask_row(task_.head_begin + head_, task_.row_begin + r, job_.group);
-                x_.row[head_ * Rows + r] = row;
-                q[r] = job_.q.row(row.head, task_.q_begin + row.index);
-                if (!job_.sink || !task_.sink || job_.sink[row.head] == minus_infinity) continue;
-                // Lanes of further tokens stay empty: the sink counts once.
-                x_.m[head_ * width + r] = job_.sink[row.head] * (log2e / job_.to_log2);
-                x_.l[head_ * width + r] = 1.f;
-            }
-            if constexpr (dots) {
-                for (int first = 0; first < Rows; first += dot_part)
-                    simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.q_factor,
-                                                          queries() + first * q_stride_);
-            } else {
-                std::fill(q + rows_, q + Rows, q[0]);  // nobody looks at their results
-                for (int first = 0; first < rows_; first += static_cast<int>(L))
-                    simd::pack_queries<Arch, static_cast<int>(L), Rows>(q + first, dim_, job_.q_factor,
-                                                                        queries() + first);
-            }
-        }
-    }
 
     /// The bundle's heads: all scores, all weights, all values.
     void bundle_pass() {
@@ -224,7 +166,7 @@ private:
         const std::int64_t first = block_of_run_ * rows_block;
         simd::LaterRows soon = whole_ && job_.values ? whole_rows_.first_values(first) : simd::LaterRows{};
         for_heads([&] {
-            const Cover covered = covered_[head_ - first_];
+            const Cover covered = cover();
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
             if (!whole_ && dots && from_memory_ && job_.values) soon = first_values_of_head();
             weights(soon);
@@ -239,26 +181,36 @@ private:
         watch_.lap(Phase::values);
     }
 
+    Cover& cover() { return covered_[head_ - first_ + block_of_run_]; }
     bool classify() {
         bool any = false;
         for_heads([&] {
-            Cover& covered = covered_[head_ - first_];
-            covered = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
-            any = any || covered != Cover::none;
+            cover() = job_.mask ? job_.mask.classify(row_of(0), row_of(rows_ - 1), block_) : Cover::all;
+            any = any || cover() != Cover::none;
         });
         return any;
     }
 
     /// A head's run of blocks: all scores, then weights and values of one block after the other.
     void run_pass(std::int64_t begin) {
+        bool any = false;
+        for_blocks(begin, [&] { any = classify() || any; });
+        if (!any) return;
         head_ = first_;
         plan_whole_rows(RowsScratch::run_blocks * rows_block);
         watch_.lap(Phase::pack);
         if constexpr (Whole::possible) whole_rows_.scores(queries(), x_.s, x_.places);
         watch_.lap(Phase::scores);
+        for_blocks(begin, [&] {
+            head_ = first_;
+            if (cover() != Cover::none) weigh();
+        });
+    }
+    template <class F>
+    void for_blocks(std::int64_t begin, F&& f) {
         for (block_of_run_ = 0; block_of_run_ < RowsScratch::run_blocks; ++block_of_run_) {
             at_block(begin + block_of_run_ * rows_block);
-            if (classify()) weigh();
+            f();
         }
         block_of_run_ = 0;
     }
@@ -278,14 +230,9 @@ private:
                                    Rows * o_stride_, o_stride_, first, block_.count);
     }
 
-    template <class F>
-    ATTENTA_ALWAYS_INLINE void for_heads(F&& f) {
-        for (head_ = first_; head_ < end_; ++head_) f();
-    }
-
     std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
         if (!from_memory_ && side.row_bytes() < long_row) return 0;
-        return std::max<std::int64_t>(1, ahead / (side.row_bytes() * step));
+        return std::max<std::int64_t>(1, bytes_ahead / (side.row_bytes() * step));
     }
 
     /// S[token][row] for the block.
@@ -357,50 +304,9 @@ private:
         return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
     }
 
-    /// Edits and masks work on row-major tiles: there and back.
-    void edit(Cover covered) {
-        scores_by_row();
-        for (std::int64_t e = 0; e < job_.edit_count; ++e) {
-            ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
-            job_.edits[e].function(job_.edits[e].parameters, t);
-        }
-        for (std::int64_t r = 0; r < rows_; ++r) {
-            std::uint64_t words[rows_block / 64];
-            std::fill_n(words, rows_block / 64, ~std::uint64_t{0});
-            if (covered != Cover::all) job_.mask.bits(row_of(r), block_, words);
-            simd::mask_row<Arch>(x_.edit + r * rows_block, 0, round_up(block_.count, L), words);
-        }
-        scores_by_token();
-    }
-
-    void scores_by_row() const {
-        const float* const s = scores_of_head();
-        if constexpr (dots) {
-            for (std::int64_t r = 0; r < rows_; ++r)
-                for_tokens(
-                    [&](std::int64_t i, std::int64_t token) { x_.edit[r * rows_block + token] = s[i * Rows + r]; });
-        } else {
-            const std::int64_t part = block_.count / streams_;
-            for (std::int64_t i = 0; i < streams_; ++i)
-                simd::transpose_rows<Arch>(s + i * Rows, streams_ * Rows, part, rows_, x_.edit + i * part, rows_block);
-        }
-    }
-    void scores_by_token() const {
-        float* const s = scores_of_head();
-        if constexpr (dots) {
-            for (std::int64_t r = 0; r < rows_; ++r)
-                for_tokens(
-                    [&](std::int64_t i, std::int64_t token) { s[i * Rows + r] = x_.edit[r * rows_block + token]; });
-        } else {
-            const std::int64_t part = block_.count / streams_;
-            for (std::int64_t i = 0; i < streams_; ++i)
-                simd::transpose_rows<Arch>(x_.edit + i * part, rows_block, rows_, part, s + i * Rows, streams_ * Rows);
-        }
-    }
-
     simd::LaterRows first_values_of_head() const {
         const std::int64_t bytes = job_.kv.v.row_bytes();
-        return values_of(head_).later(ahead / bytes, most_values, bytes);
+        return values_of(head_).later(bytes_ahead / bytes, most_values, bytes);
     }
 
     /// Memory would idle meanwhile: asks for values behind those that the keys' pass has asked for.
@@ -419,8 +325,7 @@ private:
 
     template <class T>
     void values() {
-        const std::int64_t bytes = from_memory_ ? streamed_step<T>() : cached_step,
-                           step = std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
+        const std::int64_t step = value_turn<T>();
         RowPass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {
             pass.now[head_ - first_] = values_of(head_);
@@ -469,42 +374,13 @@ private:
                                         scores_of_head()[i * Rows + r]);
     }
 
-    bool finish() {
-        bool finite = true;
-        for (head_ = 0; head_ < heads_; ++head_)
-            for (std::int64_t r = 0; r < rows_; ++r) {
-                const MaskRow& row = row_of(r);
-                float l = 0;
-                for (std::int64_t u = 0; u < Weights::tokens; ++u) l += x_.l[head_ * width + u * Rows + r];
-                const std::int64_t part = task_.part + head_ * rows_ + r, token = task_.q_begin + row.index;
-                float* lse = task_.part >= 0 ? job_.part_lse + part
-                             : job_.lse      ? job_.lse + row.head * job_.q.tokens + token
-                                             : nullptr;
-                if (lse) *lse = Softmax::log_sum(job_.to_log2, x_.m[head_ * width + r], l);
-                if (!job_.values) continue;
-                float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
-                if (!simd::finish_row<Arch>(out, outputs() + r * o_stride_, dim_v_, Softmax::output_factor(l)))
-                    finite = false;
-            }
-        return finite;
-    }
-
-    const Job& job_;
-    const Task& task_;
-    const std::int64_t heads_, rows_;
-    Carver carver_;
-    RowsScratch x_;
-    const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
-    KeyBlock block_;
     const bool adjacent_;              ///< rows of neighbouring heads lie side by side in memory
     const std::int64_t bundle_;        ///< heads that take turns
     const bool from_memory_;           ///< K and V do not fit in a cache
     const bool whole_;                 ///< they are read one row after the other
-    const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes,
-    std::int64_t streams_ = 1;         ///< and those of the block
+    const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes
     Whole whole_rows_;
-    std::int64_t first_ = 0, end_ = 0, head_ = 0, block_of_run_ = 0;
-    Cover covered_[most_heads] = {};
+    Cover covered_[most_heads] = {};  ///< of the heads that take turns, or of the blocks of a head's run
     bool careful_ = false;
     Stopwatch watch_;
 };

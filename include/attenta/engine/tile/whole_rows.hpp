@@ -1,7 +1,7 @@
 // The rows loop's products with float rows of K and V that come from memory, read one row after the other.
 #pragma once
 
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/tile/row_streams.hpp>
 #include <attenta/simd/later.hpp>
 #include <attenta/simd/rows.hpp>
 
@@ -21,16 +21,15 @@ template <class Arch, int Rows>
 class WholeRows {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int line = std::max(1, static_cast<int>(simd::per_line<float> / L));
-    /// Bytes between the request for a row and its use.
-    static constexpr std::int64_t ahead = 8192;
 
 public:
     /// More rows or fewer registers make it a matter of arithmetic.
     static constexpr bool possible = Rows <= 8 && L == 16;
     static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);  ///< whose scores fill a vector
 
-    WholeRows(const KvView& kv, bool adjacent, const std::byte** table)
-        : kv_(kv), adjacent_(adjacent), table_(table), end_(table) {}
+    /// Turns are numbers of tokens.
+    WholeRows(const KvView& kv, bool adjacent, std::int64_t key_turn, std::int64_t value_turn, const std::byte** table)
+        : kv_(kv), adjacent_(adjacent), key_turn_(key_turn), value_turn_(value_turn), table_(table), end_(table) {}
 
     /// `count` tokens of the heads [begin, end): keys, values unless v_rows is null, and what these ask for of the keys of
     /// the next bundle, which ends before next_end. Rows are those of head 0, keys up to a multiple of score_tokens.
@@ -39,19 +38,20 @@ public:
         heads_ = end - begin;
         count_ = count;
         end_ = table_;
-        add(kv_.k, k_rows, round_up(count, score_tokens), key_turn, begin, end);
+        add(kv_.k, k_rows, round_up(count, score_tokens), key_turn_, begin, end);
         values_ = end_;
-        if (v_rows) add(kv_.v, v_rows, count, value_turn(), begin, end);
-        if (end < next_end) add(kv_.k, k_rows, std::min(count, places_ahead(kv_.k)), key_turn, end, next_end);
+        if (v_rows) add(kv_.v, v_rows, count, value_turn_, begin, end);
+        if (end < next_end) add(kv_.k, k_rows, std::min(count, places_ahead(kv_.k)), key_turn_, end, next_end);
     }
 
     /// Of a head's tokens [token][Rows]; queries as simd::interleave_rows leaves them.
     [[gnu::noinline]] void scores(const float* q, std::int64_t q_stride, float* s, std::int64_t s_stride) const {
         const std::int64_t places = places_ahead(kv_.k), bytes = kv_.k.row_bytes();
         const std::byte* const* k = table_;
-        for (std::int64_t turn = 0; turn < count_; turn += key_turn)
+        for (std::int64_t turn = 0; turn < count_; turn += key_turn_)
             for (std::int64_t h = 0; h < heads_; ++h)
-                for (std::int64_t t = turn; t < std::min(turn + key_turn, count_); t += score_tokens, k += score_tokens)
+                for (std::int64_t t = turn; t < std::min(turn + key_turn_, count_);
+                     t += score_tokens, k += score_tokens)
                     products(k, later(k + places, score_tokens, bytes), q + h * q_stride)
                         .store_unaligned(s + h * s_stride + t * Rows);
     }
@@ -77,9 +77,9 @@ public:
         // Heads that take turns have more rows on their way.
         const std::int64_t places = places_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
         const std::byte* const* v = values_ + first;
-        for (std::int64_t turn = 0; turn < count; turn += value_turn())
+        for (std::int64_t turn = 0; turn < count; turn += value_turn_)
             for (std::int64_t h = 0; h < heads_; ++h) {
-                const std::int64_t n = std::min(value_turn(), count - turn);
+                const std::int64_t n = std::min(value_turn_, count - turn);
                 const float* const p = s + h * s_stride + turn * Rows;
                 auto soon = later(v + places, n, bytes);
                 std::int64_t i = 0;
@@ -94,15 +94,9 @@ public:
     }
 
 private:
-    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
-    static constexpr std::int64_t key_turn = std::max<std::int64_t>(score_tokens, Rows);
     std::int64_t places_ahead(const KvView::Side& side) const {
-        return std::max<std::int64_t>(1, ahead / side.row_bytes());
+        return std::max<std::int64_t>(1, bytes_ahead / side.row_bytes());
     }
-    std::int64_t value_turn() const {
-        return std::max<std::int64_t>({4, 2048 / kv_.v.row_bytes(), adjacent_ ? Rows : 0});
-    }
-
     /// n rows of each of the heads.
     void add(const KvView::Side& side, const std::byte* const* rows, std::int64_t n, std::int64_t turn,
              std::int64_t begin, std::int64_t end) {
@@ -134,6 +128,7 @@ private:
 
     const KvView& kv_;
     const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
+    const std::int64_t key_turn_, value_turn_;
     const std::byte **table_, **end_, **values_ = nullptr;
     std::int64_t heads_ = 0, count_ = 0;
 };
