@@ -8,6 +8,9 @@
 #if __has_include(<unistd.h>)
 #include <unistd.h>
 #endif
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#include <cpuid.h>
+#endif
 
 ATTENTA_BEGIN
 
@@ -18,6 +21,21 @@ inline std::int64_t l2_bytes() {
     if (bytes > 0) return bytes;
 #endif
     return 1 << 20;
+}
+
+/// AMD's number of a processor's generation: 0x19 is Zen 3 and 4, 0x1a is Zen 5; 0 for others' processors.
+inline unsigned amd_family() {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    static const unsigned family = [] {
+        __builtin_cpu_init();
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        if (!__builtin_cpu_is("amd") || __get_cpuid(1, &a, &b, &c, &d) == 0) return 0u;
+        return (a >> 8 & 0xf) + (a >> 20 & 0xff);
+    }();
+    return family;
+#else
+    return 0;
+#endif
 }
 
 inline bool is_intel() {

@@ -69,10 +69,11 @@ struct EditCall {
 };
 
 /// What suits the processor's own prefetching where K and V come from memory: the places of a block that the rows loop
-/// takes rows from in turn, for up to 8 rows of queries and for more, and whether it reads one row after the other.
+/// takes rows from in turn, for up to 8 rows of queries and for more, whether it reads one row after the other, and
+/// whether it asks for rows to come to L1, not L2.
 struct MemoryOrder {
     std::int64_t few_rows = 2, many_rows = 1;
-    bool whole_rows = false;
+    bool whole_rows = false, into_l1 = false;
 };
 
 /// What all tasks of a run share.

@@ -163,8 +163,12 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
     if (bl.meets(bo)) fail(f, "lse overlaps o, needs memory of its own");
 }
 
-/// Measured. Intel's processors foresee many short streams of whole rows best.
-inline MemoryOrder memory_order() { return is_intel() ? MemoryOrder{8, 8, true} : MemoryOrder{}; }
+/// Measured. Intel's processors foresee many short streams of whole rows best, Zen 5 lets its own prefetching work when
+/// a turn has one token of each place: two lie in one page of memory.
+inline MemoryOrder memory_order() {
+    if (is_intel()) return {8, 8, true, false};
+    return amd_family() >= 0x1a ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
+}
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {

@@ -143,7 +143,8 @@ private:
 
     RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, side.head_bytes(task_.head_begin + head)};
+        return {rows, block_.count, side.head_bytes(task_.head_begin + head),
+                job_.order.into_l1 ? simd::Level::l1 : simd::Level::l2};
     }
     RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
@@ -293,13 +294,14 @@ private:
         }
     }
 
-    /// Keys from memory are read in longer pieces where registers hold them; halves have conversions to do, too.
+    /// Keys from memory are read in longer pieces where they come to L2 and registers hold them; halves have conversions
+    /// to do, too.
     template <class T>
     ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows later,
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
-            if (from_memory_)
+            if (from_memory_ && !job_.order.into_l1)
                 return simd::dot_long_rows<Arch, dot_part, 2, 4, T>(now.rows + t, now.offset, later, q, dim_);
         return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
     }
