@@ -38,6 +38,9 @@ inline unsigned amd_family() {
 #endif
 }
 
+/// Requests for lines to come to L1 serve their own prefetching better than those for L2.
+inline bool likes_requests_to_l1() { return amd_family() >= 0x1a; }
+
 inline bool is_intel() {
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
     __builtin_cpu_init();

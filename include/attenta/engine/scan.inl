@@ -58,6 +58,7 @@ public:
         const checks::Sizes sizes(r);
         job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
         job_.slot_floats = Slot::floats(job_);
+        job_.into_l1 = likes_requests_to_l1();
         columns_ = job_.dim_v;
         if (!few_) share();
         together_ = columns_ < job_.dim_v || by_chunks_ ? 1 : heads_together(job_, threads_);

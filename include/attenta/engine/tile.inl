@@ -167,7 +167,7 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
 /// a turn has one token of each place: two lie in one page of memory.
 inline MemoryOrder memory_order() {
     if (is_intel()) return {8, 8, true, false};
-    return amd_family() >= 0x1a ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
+    return likes_requests_to_l1() ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
 }
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)

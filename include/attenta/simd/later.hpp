@@ -18,9 +18,9 @@ constexpr std::int64_t in_streams(std::int64_t i, std::int64_t n, std::int64_t s
 }
 
 /// Asks for the lines of N elements.
-template <int N, class T>
+template <int N, Level To = Level::l2, class T>
 ATTENTA_ALWAYS_INLINE void ask(const T* x) {
-    unrolled<(N + per_line<T> - 1) / per_line<T>>([&](auto i) ATTENTA_FLATTEN { prefetch(x + i * per_line<T>); });
+    unrolled<(N + per_line<T> - 1) / per_line<T>>([&](auto i) ATTENTA_FLATTEN { prefetch<To>(x + i * per_line<T>); });
 }
 
 /// Asks for the lines of a row of n elements.

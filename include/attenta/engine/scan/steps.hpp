@@ -87,8 +87,8 @@ protected:
         }
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
         if (r_.update != Update::additive)
-            state_dot<N>(x_.a, state, stride, y, [this, state, stride, asks = has_next()](auto d) ATTENTA_FLATTEN {
-                if (asks) this->template ask_next<N, 2>(state, stride, 0, d);
+            state_dot<N>(x_.a, state, stride, y, [this, state, stride, ahead = ahead()](auto d) ATTENTA_FLATTEN {
+                this->template ask<N, 2>(ahead, state, stride, 0, d);
             });
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (r_.update == Update::additive) v[n] = v[n] * b;
@@ -130,25 +130,38 @@ protected:
         }
     }
 
-    bool has_next() const { return in_place_ && head_ + 1 < job_.state_heads; }
+    /// Requests for states that are worked on where they lie.
+    struct Ahead {
+        bool next;              ///< memory would idle meanwhile: asks for the next head's state
+        std::int64_t own_rows;  ///< or for rows of this one and on, up to that one, shortly before their use
+    };
+    Ahead ahead() const {
+        const bool next = in_place_ && head_ + 1 < job_.state_heads;
+        if (!job_.into_l1) return {next, 0};
+        return {false, !in_place_ ? 0 : next ? dim_ : dim_ - rows_ahead};
+    }
+    static constexpr std::int64_t rows_ahead = 8;
 
-    /// Memory would idle while a state is worked on: asks for the next head's, N vectors per row of this one, shared by
-    /// `Passes` passes over the rows.
+    /// N vectors per row, shared by `Passes` passes over the rows.
     template <int N, int Passes>
-    ATTENTA_ALWAYS_INLINE void ask_next(const float* state, std::int64_t stride, int pass, std::int64_t d) const {
-        constexpr std::int64_t part = N * L / Passes;
-        const std::int64_t i = pass * dim_ + d;
-        simd::ask<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
+    ATTENTA_ALWAYS_INLINE void ask(Ahead ahead, const float* state, std::int64_t stride, int pass,
+                                   std::int64_t d) const {
+        if (ahead.next) {
+            constexpr std::int64_t part = N * L / Passes;
+            const std::int64_t i = pass * dim_ + d;
+            simd::ask<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
+        }
+        if (pass == 0 && d < ahead.own_rows) simd::ask<N * L, simd::Level::l1>(state + (d + rows_ahead) * stride);
     }
 
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
     template <int N, bool LowRank, bool Before>
-    void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N], Batch (&o)[N]) const {
-        const bool asks = has_next(), halves = r_.update != Update::additive;
+    ATTENTA_ALWAYS_INLINE void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N],
+                                       Batch (&o)[N]) const {
+        const bool halves = r_.update != Update::additive;
+        const Ahead ahead = this->ahead();
         const float* const first = state;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            if (asks && halves) ask_next<N, 2>(first, stride, 1, d);
-            if (asks && !halves) ask_next<N, 1>(first, stride, 0, d);
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 const Batch old = simd::load<Arch>(state + n * L);
@@ -157,6 +170,7 @@ protected:
                 now.store_unaligned(state + n * L);
                 o[n] = simd::fma<Arch>(q, Before ? old : now, o[n]);
             });
+            halves ? ask<N, 2>(ahead, first, stride, 1, d) : ask<N, 1>(ahead, first, stride, 0, d);
         }
     }
 
