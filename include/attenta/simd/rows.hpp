@@ -173,7 +173,7 @@ ATTENTA_ALWAYS_INLINE void for_pieces(std::int64_t dim, F&& f) {
 /// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Asks for later rows on the
 /// way, a few lines at a time: a burst of requests would stop the work until memory has answered.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows& later,
                                            const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -200,7 +200,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
 /// The same in longer pieces of fewer rows, as memory likes them: `Long` vectors of `Keys` keys are held and queries are
 /// loaded for these. In cache this takes longer, for it loads more.
 template <class Arch, int Rows, int Keys, int Long, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows& later,
                                                 const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];

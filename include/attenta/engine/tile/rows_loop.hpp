@@ -46,7 +46,8 @@ class RowsLoop : RowsTask<Arch, Rows> {
     std::int64_t streamed_step() const {
         if (Rows >= 32) return 16384;
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
-        return adjacent_ ? std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes()) : 2048;
+        if (adjacent_) return std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes());
+        return job_.order.into_l1 ? 8192 : 2048;
     }
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
@@ -247,12 +248,10 @@ private:
         for (std::int64_t turn = 0; turn < block_.count; turn += score_turn) {
             const std::int64_t end = std::min(turn + score_turn, block_.count);
             for_heads([&] {
-                for (std::int64_t t = turn; t < end; t += score_tokens) {
-                    if constexpr (dots)
-                        dot_products<T>(pass, t);
-                    else
-                        tile_of_scores<T>(pass, t);
-                }
+                if constexpr (dots)
+                    dot_products<T>(pass, turn, end);
+                else
+                    tile_of_scores<T>(pass, turn);
             });
         }
     }
@@ -277,19 +276,21 @@ private:
     }
 
     template <class T>
-    [[gnu::noinline]] void dot_products(const RowPass& pass, std::int64_t t) const {
+    [[gnu::noinline]] void dot_products(const RowPass& pass, std::int64_t t, std::int64_t end) const {
         const RowStream& now = pass.now[head_ - first_];
-        const auto later = pass.later(head_ - first_, t, score_tokens, job_.kv.k.row_bytes());
-        float* const out = scores_of_head() + t * Rows;
-        for (int first = 0; first < Rows; first += dot_part) {
-            const Batch products = dots_of_part<T>(now, t, first == 0 ? later : simd::LaterRows{}, first);
-            if constexpr (Rows == dot_part) {
-                products.store_unaligned(out);
-            } else {
-                float lane[static_cast<std::size_t>(L)];
-                products.store_unaligned(lane);
-                for (std::int64_t u = 0; u < score_tokens; ++u)
-                    std::copy_n(lane + u * dot_part, dot_part, out + u * Rows + first);
+        auto later = pass.later(head_ - first_, t, score_turn, job_.kv.k.row_bytes());
+        float* out = scores_of_head() + t * Rows;
+        for (; t < end; t += score_tokens, out += score_tokens * Rows) {
+            for (int first = 0; first < Rows; first += dot_part) {
+                const Batch products = dots_of_part<T>(now, t, later, first);
+                if constexpr (Rows == dot_part) {
+                    products.store_unaligned(out);
+                } else {
+                    float lane[static_cast<std::size_t>(L)];
+                    products.store_unaligned(lane);
+                    for (std::int64_t u = 0; u < score_tokens; ++u)
+                        std::copy_n(lane + u * dot_part, dot_part, out + u * Rows + first);
+                }
             }
         }
     }
@@ -297,7 +298,7 @@ private:
     /// Keys from memory are read in longer pieces where they come to L2 and registers hold them; halves have conversions
     /// to do, too.
     template <class T>
-    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows later,
+    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows& later,
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)

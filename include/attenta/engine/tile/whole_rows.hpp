@@ -118,7 +118,7 @@ private:
     }
 
     /// Two or eight rows of queries, which registers hold for several keys, gain nothing.
-    ATTENTA_ALWAYS_INLINE simd::Batch<Arch> products(const std::byte* const* k, simd::LaterRows later,
+    ATTENTA_ALWAYS_INLINE simd::Batch<Arch> products(const std::byte* const* k, simd::LaterRows&& later,
                                                      const float* q) const {
         if constexpr (Rows == 1 || Rows == 4)
             return simd::dot_long_rows<Arch, Rows, 1, line, float>(k, 0, later, q, kv_.k.dim);
