@@ -23,6 +23,15 @@ inline std::int64_t l2_bytes() {
     return 1 << 20;
 }
 
+inline bool is_intel() {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
+
 /// AMD's number of a processor's generation: 0x19 is Zen 3 and 4, 0x1a is Zen 5; 0 for others' processors.
 inline unsigned amd_family() {
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
@@ -40,14 +49,5 @@ inline unsigned amd_family() {
 
 /// Requests for lines to come to L1 serve their own prefetching better than those for L2.
 inline bool likes_requests_to_l1() { return amd_family() >= 0x1a; }
-
-inline bool is_intel() {
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-    __builtin_cpu_init();
-    return __builtin_cpu_is("intel");
-#else
-    return false;
-#endif
-}
 
 ATTENTA_END

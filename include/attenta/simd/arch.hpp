@@ -292,7 +292,8 @@ inline constexpr int per_line = cache_line / static_cast<int>(sizeof(T));  ///< 
 enum class Level { l2 = 2, l1 = 3 };
 
 /// Asks for a line. From memory into L2: a request for L1 holds one of its few places for lines on their way until memory
-/// answers, and 24 of them, as on Zen 4, reach half of what memory delivers. Into L1 what is in L2 and needed at once.
+/// answers, and 24 of them, as on Zen 4, reach half of what memory delivers. Into L1 what is in L2 and needed at once, and
+/// everything on Zen 5 (core/machine.hpp).
 template <Level To = Level::l2>
 ATTENTA_ALWAYS_INLINE void prefetch(const void* p) {
 #if defined(__GNUC__)
