@@ -114,7 +114,7 @@ struct Job {
     LinearState* state = nullptr;
     float* normalizers = nullptr;  ///< [state_heads, dim] behind the last token; all tasks of a head need the old one
     std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
-    bool into_l1 = false;  ///< a state's own rows are asked for, shortly before their use; otherwise the next head's
+    bool into_l1 = false;  ///< of requests; those for a state come shortly before its use, not a head earlier
 
     /// States before each chunk of a round and behind the last, [chunk - round_begin][head][slot_floats].
     float* slots = nullptr;

@@ -48,7 +48,9 @@ protected:
         const std::byte** const values = next;
         if (span_.keys) rows(r_.v, job_.state_heads, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, queries);
-        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size}, {values, next, column_ * size, columns_ * size}};
+        const simd::Level level = job_.into_l1 ? simd::Level::l1 : simd::Level::l2;
+        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size, level},
+                  {values, next, column_ * size, columns_ * size, level}};
         const std::int64_t passes =
                                (span_.queries ? group() : 0) + (r_.update != Update::additive && span_.keys ? 1 : 0),
                            products = span_.updates ? (r_.update == Update::low_rank ? 2 : 1) : 0;
