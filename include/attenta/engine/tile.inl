@@ -163,8 +163,8 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
     if (bl.meets(bo)) fail(f, "lse overlaps o, needs memory of its own");
 }
 
-/// Measured. Intel's processors foresee many short streams of whole rows best, Zen 5 lets its own prefetching work when
-/// a turn has one token of each place: two lie in one page of memory.
+/// Measured. Intel's processors foresee many short streams of whole rows best. Zen 5 foresees what a page of memory is
+/// read for in one place: neighbouring tokens of halves would share a page in a turn.
 inline MemoryOrder memory_order() {
     if (is_intel()) return {8, 8, true, false};
     return likes_requests_to_l1() ? MemoryOrder{8, 8, false, true} : MemoryOrder{};

@@ -51,12 +51,12 @@ public:
     LaterRows() = default;
     /// `bytes` bytes from `offset` on of each row.
     LaterRows(const std::byte* const* first, const std::byte* const* last, std::int64_t offset, std::int64_t bytes,
-              Level to = Level::l2)
+              bool into_l1 = false)
         : row_(first),
           last_(last),
           offset_(offset),
           whole_((bytes + cache_line - 1) / cache_line * cache_line),
-          to_(to) {}
+          into_l1_(into_l1) {}
 
     /// Still to be asked for.
     std::int64_t lines() const { return ((end_ - at_) + (last_ - row_) * whole_) / cache_line; }
@@ -67,7 +67,7 @@ public:
             at_ = *row_++ + offset_;
             end_ = at_ + whole_;
         }
-        if (to_ == Level::l1)
+        if (into_l1_)
             prefetch<Level::l1>(at_);
         else
             prefetch(at_);
@@ -83,7 +83,7 @@ private:
     const std::byte *const *row_ = nullptr, *const *last_ = nullptr;
     std::int64_t offset_ = 0, whole_ = 0;  ///< bytes of a row in whole lines
     const std::byte *at_ = nullptr, *end_ = nullptr;
-    Level to_ = Level::l2;
+    bool into_l1_ = false;
 };
 
 /// Rows of keys, then of values.

@@ -48,9 +48,8 @@ protected:
         const std::byte** const values = next;
         if (span_.keys) rows(r_.v, job_.state_heads, keys);
         if (span_.queries) rows(job_.o, job_.out_heads, queries);
-        const simd::Level level = job_.into_l1 ? simd::Level::l1 : simd::Level::l2;
-        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size, level},
-                  {values, next, column_ * size, columns_ * size, level}};
+        ahead_ = {{x_.ahead, values, 0, r_.k.dim * size, job_.into_l1},
+                  {values, next, column_ * size, columns_ * size, job_.into_l1}};
         const std::int64_t passes =
                                (span_.queries ? group() : 0) + (r_.update != Update::additive && span_.keys ? 1 : 0),
                            products = span_.updates ? (r_.update == Update::low_rank ? 2 : 1) : 0;

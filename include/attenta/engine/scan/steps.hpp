@@ -170,7 +170,11 @@ protected:
                 now.store_unaligned(state + n * L);
                 o[n] = simd::fma<Arch>(q, Before ? old : now, o[n]);
             });
-            halves ? ask<N, 2>(ahead, first, stride, 1, d) : ask<N, 1>(ahead, first, stride, 0, d);
+            // Behind the row's work: in front of it, g++ 12 spills the outputs of low-rank updates.
+            if (halves)
+                ask<N, 2>(ahead, first, stride, 1, d);
+            else
+                ask<N, 1>(ahead, first, stride, 0, d);
         }
     }
 

@@ -20,11 +20,11 @@ inline constexpr std::int64_t bytes_ahead = 8192;
 struct RowStream {
     const std::byte* const* rows = nullptr;
     std::int64_t tokens = 0, offset = 0;
-    simd::Level to = simd::Level::l2;  ///< where requests bring them
+    bool into_l1 = false;  ///< requests bring them to L1, not L2
     const std::byte* row(std::int64_t t) const { return rows[t] + offset; }
     /// Up to n rows of `bytes` bytes from token t on.
     simd::LaterRows later(std::int64_t t, std::int64_t n, std::int64_t bytes) const {
-        return {rows + t, rows + t + std::clamp<std::int64_t>(tokens - t, 0, n), offset, bytes, to};
+        return {rows + t, rows + t + std::clamp<std::int64_t>(tokens - t, 0, n), offset, bytes, into_l1};
     }
 };
 

@@ -144,8 +144,7 @@ private:
 
     RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, side.head_bytes(task_.head_begin + head),
-                job_.order.into_l1 ? simd::Level::l1 : simd::Level::l2};
+        return {rows, block_.count, side.head_bytes(task_.head_begin + head), job_.order.into_l1};
     }
     RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
