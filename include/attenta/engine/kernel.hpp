@@ -75,11 +75,29 @@ ATTENTA_END
             e, [](attenta::Isa) -> attenta::TileFunction { return &attenta::detail::run_edit<Edit>; }); \
     }
 #else
-#if defined(__x86_64__) || defined(__i386__)
-#define ATTENTA_FOR_EACH_ISA(X, Edit) X(Edit, sse2) X(Edit, avx2) X(Edit, avx512)
+// attenta_add_kernels says which instruction sets ATTENTA_ISAS leaves out.
+#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_SSE2)
+#define ATTENTA_ON_SSE2(X, Edit)
 #else
-#define ATTENTA_FOR_EACH_ISA(X, Edit) X(Edit, neon64)
+#define ATTENTA_ON_SSE2(X, Edit) X(Edit, sse2)
 #endif
+#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_AVX2)
+#define ATTENTA_ON_AVX2(X, Edit)
+#else
+#define ATTENTA_ON_AVX2(X, Edit) X(Edit, avx2)
+#endif
+#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_AVX512)
+#define ATTENTA_ON_AVX512(X, Edit)
+#else
+#define ATTENTA_ON_AVX512(X, Edit) X(Edit, avx512)
+#endif
+#if defined(__aarch64__)
+#define ATTENTA_ON_NEON64(X, Edit) X(Edit, neon64)
+#else
+#define ATTENTA_ON_NEON64(X, Edit)
+#endif
+#define ATTENTA_FOR_EACH_ISA(X, Edit) \
+    ATTENTA_ON_SSE2(X, Edit) ATTENTA_ON_AVX2(X, Edit) ATTENTA_ON_AVX512(X, Edit) ATTENTA_ON_NEON64(X, Edit)
 #define ATTENTA_EDIT_SYMBOL_(Edit, isa) attenta_edit_##Edit##_##isa
 #define ATTENTA_EDIT_SYMBOL(Edit, isa) ATTENTA_EDIT_SYMBOL_(Edit, isa)
 #define ATTENTA_EDIT_PROTOTYPE(Edit, isa) \
