@@ -4,9 +4,8 @@
 template <class Arch>
 void LateDecay::operator()(attenta::Tile<Arch> t) const {
     using Batch = typename attenta::Tile<Arch>::Batch;
-    t.map([this](Batch s, const attenta::TileRow& row, Batch key) {
-        const Batch distance = Batch(static_cast<float>(row.position) - grace) - key;
-        return s - Batch(rate) * xsimd::max(distance, Batch(0.f));
+    t.map([this](Batch s, const attenta::TileRow&, Batch distance) {
+        return s - Batch(rate) * xsimd::max(distance - Batch(grace), Batch(0.f));
     });
 }
 

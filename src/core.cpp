@@ -3,3 +3,4 @@
 #include <attenta/core/error.inl>
 #include <attenta/core/executor.inl>
 #include <attenta/core/linear_state.inl>
+#include <attenta/core/run_tasks.inl>

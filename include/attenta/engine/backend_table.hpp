@@ -17,7 +17,7 @@ struct Backend {
     // Engine loops. `scratch` belongs to the slot.
     void (*tile_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
     void (*rows_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
-    void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* lse_parts, std::int64_t lse_step,
+    void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* max, const float* sum, std::int64_t step,
                       std::int64_t parts, std::int64_t dim_v, float* o, float* lse);
 
     void (*scan_task)(const scan::Job& job, const scan::Task& task, std::byte* scratch);

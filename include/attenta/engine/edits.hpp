@@ -4,7 +4,9 @@
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/observers.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 ATTENTA_BEGIN
 
@@ -13,16 +15,16 @@ namespace edits {
 template <class Arch>
 void apply(const SoftCap& e, const Tile<Arch>& t) {
     using B = simd::Batch<Arch>;
-    const B cap(e.cap), inverse(1.f / e.cap);
-    t.map([&](B s) { return cap * simd::tanh<Arch>(s * inverse); });
+    // Of a cap beyond 2^125 the inverse is subnormal, of a subnormal cap it is infinite.
+    const float shrink = e.cap > 0x1p125f ? 0.125f : 1.f;
+    const B cap(e.cap), part(shrink), inverse(std::min(1.f / (e.cap * shrink), std::numeric_limits<float>::max()));
+    t.map([&](B s) { return simd::scaled_tanh<Arch>(s * part * inverse, cap, s); });
 }
 
 template <class Arch>
 void apply(const Alibi& e, const Tile<Arch>& t) {
     using B = simd::Batch<Arch>;
-    t.map([&](B s, const TileRow& row, B keys) {
-        return s - B(e.slopes[row.head]) * xsimd::abs(B(static_cast<float>(row.position)) - keys);
-    });
+    t.map([&](B s, const TileRow& row, B distance) { return s - B(e.slopes[row.head]) * xsimd::abs(distance); });
 }
 
 template <class Arch>

@@ -13,13 +13,54 @@
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/rows.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 ATTENTA_BEGIN
 
-/// A tile of scores or weights. `map(f)` replaces every vector s of scores by f(s, row, lane_keys): `row` is the
-/// vector's query, `lane_keys` the positions of its keys as floats (exact below 2^24). `map(f)` with one argument is
-/// for edits that need neither.
+/// Positions of the keys of a tile as floats, each the exact sum of a multiple of 4096 and a number below, so that
+/// differences are rounded once, however far a stream has come.
+template <class Arch>
+class KeyPositions {
+    using Batch = simd::Batch<Arch>;
+
+public:
+    explicit KeyPositions(const KeyBlock& keys) : origin_(keys.positions ? 0 : keys.begin) {
+        const std::int64_t whole = (keys.count + simd::lanes<Arch> - 1) / simd::lanes<Arch> * simd::lanes<Arch>;
+        for (std::int64_t i = 0; i < whole; ++i) {  // what stands behind the last key repeats it
+            const auto [coarse, fine] = split(keys.position(std::min(i, keys.count - 1)));
+            coarse_[i] = coarse;
+            fine_[i] = fine;
+        }
+    }
+
+    /// `position` minus those of keys i, i + 1, …
+    struct From {
+        Batch coarse, fine;
+    };
+    From from(std::int64_t position) const {
+        const auto [coarse, fine] = split(position);
+        return {Batch(coarse), Batch(fine)};
+    }
+    ATTENTA_ALWAYS_INLINE Batch distances(const From& from, std::int64_t i) const {
+        return (from.coarse - simd::load<Arch>(coarse_ + i)) + (from.fine - simd::load<Arch>(fine_ + i));
+    }
+
+private:
+    std::pair<float, float> split(std::int64_t position) const {
+        const std::int64_t x = position - origin_, fine = x & 4095;
+        return {static_cast<float>(x - fine), static_cast<float>(fine)};
+    }
+
+    std::int64_t origin_;
+    float coarse_[ScoreTile::most_keys], fine_[ScoreTile::most_keys];
+};
+
+/// A tile of scores or weights. `map(f)` replaces every vector s of scores by f(s, row, distance): `row` is the vector's
+/// query, `distance` its position minus those of the vector's keys. `map(f)` with one argument is for edits that need
+/// neither.
 template <class Arch>
 class Tile {
 public:
@@ -33,26 +74,25 @@ public:
 
     template <class F>
     void map(F&& f) const {
-        for (std::int64_t r = 0; r < t_.rows; ++r)
-            for (std::int64_t i = 0; i < t_.keys.count; i += simd::lanes<Arch>) {
-                float* const s = t_.s + r * t_.stride + i;
-                const Batch x = simd::load<Arch>(s);
-                if constexpr (std::is_invocable_v<F, Batch>)
-                    f(x).store_unaligned(s);
-                else
-                    f(x, t_.row[r], key_positions(i)).store_unaligned(s);
+        if constexpr (std::is_invocable_v<F, Batch>) {
+            for (std::int64_t r = 0; r < t_.rows; ++r) map_row(r, [&](Batch s, std::int64_t) { return f(s); });
+        } else {
+            const KeyPositions<Arch> keys(t_.keys);
+            for (std::int64_t r = 0; r < t_.rows; ++r) {
+                const auto from = keys.from(t_.row[r].position);
+                map_row(r, [&](Batch s, std::int64_t i) { return f(s, t_.row[r], keys.distances(from, i)); });
             }
-    }
-
-    /// Positions of keys i .. i + lanes - 1 of the tile; keys behind the last repeat it.
-    Batch key_positions(std::int64_t i) const {
-        float p[static_cast<std::size_t>(simd::lanes<Arch>)];
-        for (std::int64_t u = 0; u < simd::lanes<Arch>; ++u)
-            p[u] = static_cast<float>(t_.keys.position(i + u < t_.keys.count ? i + u : t_.keys.count - 1));
-        return simd::load<Arch>(p);
+        }
     }
 
 private:
+    template <class F>
+    ATTENTA_ALWAYS_INLINE void map_row(std::int64_t r, F&& f) const {
+        float* const s = t_.s + r * t_.stride;
+        for (std::int64_t i = 0; i < t_.keys.count; i += simd::lanes<Arch>)
+            f(simd::load<Arch>(s + i), i).store_unaligned(s + i);
+    }
+
     const ScoreTile& t_;
 };
 

@@ -1,6 +1,7 @@
 // Instantiates everything for one instruction set.
 #pragma once
 
+#include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/edits.hpp>
 #include <attenta/engine/merge.hpp>
@@ -21,8 +22,7 @@ void map(const float* x, float* y, std::int64_t n) {
 
 template <class Arch>
 void run_tiles(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
-    const simd::FlushToZero flush;
-    if (job.known_lse)
+    if (job.known)
         tile::TileLoop<Arch, tile::KnownStatistics<Arch>>(job, task, scratch).run();
     else
         tile::TileLoop<Arch, tile::OnlineSoftmax<Arch>>(job, task, scratch).run();
@@ -30,7 +30,6 @@ void run_tiles(const tile::Job& job, const tile::Task& task, std::byte* scratch)
 
 template <class Arch>
 void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
-    const simd::FlushToZero flush;
     switch (tile::padded_rows(task.row_end - task.row_begin)) {
         case 1:
             return tile::RowsLoop<Arch, 1>(job, task, scratch).run();
@@ -51,7 +50,7 @@ void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) 
 
 template <class Arch>
 void run_scan(const scan::Job& job, const scan::Task& task, std::byte* scratch) {
-    const simd::FlushToZero flush;
+    const FlushToZero flush;
     scan::ScanLoop<Arch>(job, task, scratch).run();
 }
 
@@ -60,7 +59,7 @@ void skip_and_gate(float* o, const float* x, const float* skip, std::int64_t ski
                    std::int64_t n) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
-    const simd::FlushToZero flush;
+    const FlushToZero flush;
     for (std::int64_t i = 0; i < n; i += L) {
         const std::int64_t here = std::min(L, n - i);
         const auto load = [&](const float* p) {

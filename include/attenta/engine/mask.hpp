@@ -62,6 +62,9 @@ struct KeyBlock {
     const std::int32_t* positions = nullptr;
 
     std::int64_t position(std::int64_t i) const { return positions ? positions[i] : begin + i; }
+    KeyBlock slice(std::int64_t first, std::int64_t n) const {
+        return {begin + first, n, positions ? positions + first : nullptr};
+    }
     Interval range() const {
         if (!positions) return {begin, begin + count};
         const auto [low, high] = std::minmax_element(positions, positions + count);
@@ -315,8 +318,7 @@ struct MaskOr {
 
     void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         for (std::int64_t i = 0; i < keys.count; i += 64) {
-            const KeyBlock part{keys.begin + i, std::min<std::int64_t>(64, keys.count - i),
-                                keys.positions ? keys.positions + i : nullptr};
+            const KeyBlock part = keys.slice(i, std::min<std::int64_t>(64, keys.count - i));
             std::uint64_t x = ~std::uint64_t{0}, y = x;
             detail::mask_bits(a, r, part, &x);
             detail::mask_bits(b, r, part, &y);

@@ -34,6 +34,8 @@ using TileRow = MaskRow;
 /// A tile of scores, natural logits (scaled). Row r belongs to query row[r]; scores of row r stand at
 /// s[r · stride + i], i < keys.count. Memory up to the next multiple of 16 keys may be written.
 struct ScoreTile {
+    static constexpr std::int64_t most_keys = 256;
+
     float* s = nullptr;
     std::int64_t stride = 0;
     std::int64_t rows = 0;

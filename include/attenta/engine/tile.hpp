@@ -13,8 +13,8 @@
 // Where the rest of DESIGN §4's table attaches:
 //   a job across heads, with halo rows       Task::head_begin .. head_end, row_begin .. row_end: a task may span heads (the
 //                                            rows loop does) and start before the rows that it writes
-//   passes with known statistics             Request::known_lse: weights are exact in the second pass         (exists)
-//   weights edited after the denominator     Request::weight_edits, with known_lse                            (exists)
+//   passes with known statistics             Request::two_passes: weights are exact in the second pass        (exists)
+//   weights edited after the denominator     Request::weight_edits, with known statistics                     (exists)
 //   observers: column sums, last rows, mass  a weight edit that only looks (observers.hpp)                    (exists)
 //   values that depend on (i, j)             a weight edit sees its weights and keys, and adds to the rows' outputs
 //   extra keys per query or head             a further part of the merge: (o, lse) of those keys
@@ -27,8 +27,10 @@
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/view.hpp>
 #include <attenta/engine/mask.hpp>
+#include <attenta/engine/row_statistics.hpp>
 #include <attenta/engine/score_edit.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -43,6 +45,7 @@ namespace tile {
 inline constexpr std::int64_t key_block = 128;   ///< keys of a tile; a multiple of every panel width
 inline constexpr std::int64_t rows_block = 256;  ///< keys of a block of the rows loop: long streams, few turns
 inline constexpr std::int64_t few_rows = 64;
+static_assert(std::max(key_block, rows_block) <= ScoreTile::most_keys);
 
 /// What a mechanism asks of the engine. Everything is borrowed.
 struct Request {
@@ -56,10 +59,11 @@ struct Request {
     ScoreEdits edits;
     std::span<const float> sink;  ///< [Hq] or empty
 
-    bool values = true;                ///< false: only lse
-    const float* known_lse = nullptr;  ///< [Hq, tokens]: the second pass, weights are exp(s - known_lse)
-    ScoreEdits weight_edits;  ///< on tiles of exact weights; needs known_lse. Tiles of one K/V head come in order,
-                              ///< on one thread, so an edit may accumulate per head
+    bool values = true;  ///< false: only lse or statistics
+    /// Statistics of rows are wanted, or known from such a pass: both passes then compute scores in the same way.
+    bool two_passes = false;
+    ScoreEdits weight_edits;  ///< on tiles of exact weights; needs known statistics. Tiles of one K/V head come in
+                              ///< order, on one thread, so an edit may accumulate per head
 };
 
 /// An edit whose function is resolved.
@@ -81,17 +85,18 @@ struct Job {
     Heads<const float> q;
     Heads<float> o;
     float* lse = nullptr;
-    const float* known_lse = nullptr;
+    RowStatistics* statistics = nullptr;   ///< [Hq, tokens], as lse: the first pass writes them,
+    const RowStatistics* known = nullptr;  ///< the second reads them
     KvView kv;
     std::int64_t group = 1;  ///< query heads per K/V head
-    float q_factor = 1;      ///< folded into q; what remains to make scores exponents of 2 is
-    float to_log2 = 1;
+    float scale = 1;         ///< folded into q
     MaskSet mask;
     const EditCall *edits = nullptr, *weight_edits = nullptr;
     std::int64_t edit_count = 0, weight_edit_count = 0;
     const float* sink = nullptr;
     bool values = true;
-    float *part_o = nullptr, *part_lse = nullptr;  ///< results of parts
+    float* part_o = nullptr;  ///< results of parts, and their
+    RowStatistics* part_statistics = nullptr;
     PhaseTimes* phases = nullptr;
     MemoryOrder order;
 };
@@ -104,7 +109,7 @@ struct Task {
     std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
     bool few = false;  ///< rows: runs in the rows loop
     std::int64_t part =
-        -1;  ///< -1: the whole result, written to o; otherwise row `part` of part_o / part_lse, counted in rows
+        -1;            ///< -1: the whole result, written to o; otherwise the task's first row among those of parts
     bool sink = true;  ///< this task counts the sink
 
     MaskRow mask_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
@@ -117,17 +122,22 @@ struct Merge {
     std::int64_t head = 0, token = 0, first = 0, step = 0, parts = 0;
 };
 
+/// Of the rows of a run, [Hq, tokens] or null: what the first pass writes, what the second knows.
+struct Statistics {
+    RowStatistics* found = nullptr;
+    const RowStatistics* known = nullptr;
+};
+
 class Plan {
 public:
     /// Checks everything and makes the schedule. Throws Error.
     Plan(const Request& request, Context& context);
 
-    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
-             const float* known_lse = nullptr) const;
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {}) const;
     std::size_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
-    void schedule(Task sequence, bool exact_weights);
+    void schedule(Task sequence, bool two_passes);
     void split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys);
     Interval visible_keys(const Task& sequence) const;
     void reserve_scratch();

@@ -3,6 +3,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/core/machine.hpp>
+#include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/backend_table.hpp>
 #include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile/scratch.hpp>
@@ -178,8 +179,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     job_.q = r.q;
     job_.kv = r.kv;
     job_.group = r.q.heads / r.kv.heads;
-    job_.q_factor = edits_.empty() ? r.scale * log2e : r.scale;
-    job_.to_log2 = edits_.empty() ? 1.f : log2e;
+    job_.scale = r.scale;
     job_.mask = {masks_.data(), static_cast<std::int64_t>(masks_.size())};
     job_.edits = calls_.data();
     job_.edit_count = static_cast<std::int64_t>(edits_.size());
@@ -200,7 +200,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
         t.head_end = r.kv.heads;
         t.row_end = queries * job_.group;
         t.key_end = keys;
-        schedule(t, r.known_lse != nullptr || !weight_edits_.empty());
+        schedule(t, r.two_passes);
         q_begin += queries;
     }
     // The heaviest first, so that no thread is left with one at the end.
@@ -226,11 +226,11 @@ ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
 }
 
 /// Tasks of one sequence, by its sizes alone.
-ATTENTA_INLINE void Plan::schedule(Task t, bool exact_weights) {
+ATTENTA_INLINE void Plan::schedule(Task t, bool two_passes) {
     if (t.row_end == 0) return;
     const std::int64_t rows = t.row_end, heads = t.head_end, dim = job_.kv.k.dim + job_.kv.v.dim;
-    if (exact_weights || rows > few_rows) {
-        const std::int64_t step = exact_weights ? rows : rows_per_task(job_.kv.k.dim, job_.kv.v.dim);
+    if (two_passes || rows > few_rows) {
+        const std::int64_t step = two_passes ? rows : rows_per_task(job_.kv.k.dim, job_.kv.v.dim);
         for (t.head_begin = 0; t.head_begin < heads; ++t.head_begin)
             for (t.row_begin = 0; t.row_begin < rows; t.row_begin += step) {
                 t.head_end = t.head_begin + 1;
@@ -288,12 +288,13 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     }
     slot_bytes_ = static_cast<std::size_t>(round_up(slot, 64));
     const auto slots = static_cast<std::size_t>(context_->executor().concurrency());
-    scratch_bytes_ = slots * slot_bytes_ + static_cast<std::size_t>(part_rows_ * (dim_v + 1)) * sizeof(float);
+    scratch_bytes_ = slots * slot_bytes_ + static_cast<std::size_t>(part_rows_) * sizeof(RowStatistics) +
+                     static_cast<std::size_t>(part_rows_ * dim_v) * sizeof(float);
     if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
 }
 
 ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
-                              const float* known_lse) const {
+                              Statistics statistics) const {
     std::byte* scratch = context_->workspace().data();
     Executor& executor = context_->executor();
     Job job = job_;
@@ -301,24 +302,28 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     job.kv = kv;
     job.o = o;
     job.lse = lse;
-    job.known_lse = known_lse;
-    job.part_o = reinterpret_cast<float*>(scratch + static_cast<std::size_t>(executor.concurrency()) * slot_bytes_);
-    job.part_lse = job.part_o + part_rows_ * kv.v.dim;
+    job.statistics = statistics.found;
+    job.known = statistics.known;
+    job.part_statistics =
+        reinterpret_cast<RowStatistics*>(scratch + static_cast<std::size_t>(executor.concurrency()) * slot_bytes_);
+    job.part_o = reinterpret_cast<float*>(job.part_statistics + part_rows_);
     job.phases = context_->phases();
 
-    executor.parallel_for(static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
+    run_tasks(executor, static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         const Task& t = tasks_[static_cast<std::size_t>(i)];
         (t.few ? backend_->rows_task : backend_->tile_task)(job, t,
                                                             scratch + static_cast<std::size_t>(slot) * slot_bytes_);
     });
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
-    executor.parallel_for(parts(merges, chunk), [&](std::int64_t i, int) {
+    run_tasks(executor, parts(merges, chunk), [&](std::int64_t i, int) {
         Stopwatch watch(job.phases);
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
-            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, job.part_lse + m.first, m.step,
-                                m.parts, job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr,
+            const RowStatistics* first = job.part_statistics + m.first;
+            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum,
+                                2 * m.step, m.parts, job.values ? kv.v.dim : 0,
+                                job.values ? o.row(m.head, m.token) : nullptr,
                                 lse ? lse + m.head * q.tokens + m.token : nullptr);
         }
         watch.lap(Phase::merge);

@@ -92,15 +92,19 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load(const bfloat16* p) {
 }
 
 #if defined(__SSE2__)
-/// Four elements without the instruction for it: shift exponent and mantissa into place and let a multiplication mend
-/// the exponent, which makes subnormals right; infinities and NaN get their exponent by hand.
+/// Four elements without the instruction for it: normal ones are shifted into place and get the difference of the
+/// exponents' biases, twice it for infinities and NaN; subnormal ones are integers times 2^-24, because as subnormal floats
+/// they would count as zero.
 ATTENTA_ALWAYS_INLINE __m128 widen(const float16* p) {
     const __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128());
-    const __m128i magnitude = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
+    const __m128i magnitude = _mm_and_si128(h, _mm_set1_epi32(0x7fff)), bias = _mm_set1_epi32(112 << 23);
     const __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
-    const __m128i special = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x0f7fffff));
-    const __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
-    const __m128i bits = _mm_or_si128(_mm_castps_si128(scaled), _mm_and_si128(special, _mm_set1_epi32(0x7f800000)));
+    const __m128i special = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x7bff)),
+                  normal = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x03ff));
+    const __m128i rebiased =
+        _mm_add_epi32(_mm_add_epi32(_mm_slli_epi32(magnitude, 13), bias), _mm_and_si128(special, bias));
+    const __m128i subnormal = _mm_castps_si128(_mm_mul_ps(_mm_cvtepi32_ps(magnitude), _mm_set1_ps(0x1p-24f)));
+    const __m128i bits = _mm_or_si128(_mm_and_si128(normal, rebiased), _mm_andnot_si128(normal, subnormal));
     return _mm_castsi128_ps(_mm_or_si128(bits, sign));
 }
 #endif
@@ -310,32 +314,6 @@ ATTENTA_ALWAYS_INLINE void hold_loads() {
     asm volatile("" ::: "memory");
 #endif
 }
-
-/// Subnormal results become zero while it lives; the caller's setting comes back.
-class FlushToZero {
-public:
-#if defined(__SSE__)
-    FlushToZero() : old_(_mm_getcsr()) { _mm_setcsr(old_ | 0x8040u); }
-    ~FlushToZero() { _mm_setcsr(old_); }
-
-private:
-    unsigned old_;
-#elif defined(__aarch64__)
-    FlushToZero() {
-        asm volatile("mrs %0, fpcr" : "=r"(old_));
-        asm volatile("msr fpcr, %0" ::"r"(old_ | (std::uint64_t{1} << 24)) : "memory");
-    }
-    ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(old_) : "memory"); }
-
-private:
-    std::uint64_t old_ = 0;
-#else
-    FlushToZero() = default;
-    ~FlushToZero() {}
-#endif
-    FlushToZero(const FlushToZero&) = delete;
-    FlushToZero& operator=(const FlushToZero&) = delete;
-};
 
 }  // namespace simd
 

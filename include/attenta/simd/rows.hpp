@@ -52,13 +52,13 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> largest_of_rows(const Batch<Arch> (&rows)[stat
 #endif
 }
 
-/// s ← 2^(s · factor − shift), returns the sums of the vectors' lanes. n is a multiple of lanes.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> row_exp2(float* s, std::int64_t n, float factor, float shift) {
-    const Batch<Arch> f(factor), m(-shift);
+/// s ← finish(exp(s − shift)), returns the sums of the vectors' lanes. n is a multiple of lanes.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE Batch<Arch> row_weights(float* s, std::int64_t n, float shift, F&& finish) {
+    const Batch<Arch> top(shift);
     Batch<Arch> sum(0.f);
     for (std::int64_t i = 0; i < n; i += lanes<Arch>) {
-        const Batch<Arch> p = exp2_nonpositive<Arch>(fma<Arch>(load<Arch>(s + i), f, m));
+        const Batch<Arch> p = finish(exp_weight<Arch>(load<Arch>(s + i) - top));
         p.store_unaligned(s + i);
         sum = sum + p;
     }

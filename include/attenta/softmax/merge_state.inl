@@ -26,7 +26,7 @@ ATTENTA_INLINE void merge_state(const float* o_parts, const float* lse_parts, st
     constexpr std::int64_t chunk = 64;
     context.executor().parallel_for((rows + chunk - 1) / chunk, [&](std::int64_t task, int) {
         for (std::int64_t r = task * chunk; r < std::min(rows, (task + 1) * chunk); ++r)
-            backend.merge_row(o_parts + r * dim_v, rows * dim_v, lse_parts + r, rows, parts, dim_v, o + r * dim_v,
+            backend.merge_row(o_parts + r * dim_v, rows * dim_v, lse_parts + r, nullptr, rows, parts, dim_v, o + r * dim_v,
                               lse + r);
     });
 }

@@ -1,5 +1,5 @@
 // Exact attention weights, tile by tile, without ever holding the matrix: a first pass for the statistics of the rows,
-// a second one with weights exp(s − lse) that edits may read (observers) or change before they meet the values. For
+// a second one with weights exp(s − max) / sum that edits may read (observers) or change before they meet the values. For
 // accumulated scores of eviction policies, read-outs, and mechanisms that edit weights after the denominator is known.
 #pragma once
 
@@ -8,15 +8,17 @@
 
 ATTENTA_BEGIN
 
-/// Pass 1: lse [Hq, Tq] alone; half the work of softmax_attention. Throws Error as softmax_attention does.
-void softmax_statistics(Heads<const float> q, const KvView& kv, float* lse, const SoftmaxOptions& options = {},
-                        Context& context = default_context());
+/// Pass 1: statistics [Hq, Tq] of the rows (whose lse() they give) alone; half the work of softmax_attention. Throws Error
+/// as softmax_attention does.
+void softmax_statistics(Heads<const float> q, const KvView& kv, RowStatistics* statistics,
+                        const SoftmaxOptions& options = {}, Context& context = default_context());
 
-/// Pass 2: the weights with known lse go through `weight_edits`, then, if `o` has data, o = Σ_j weight_ij v_j. Tiles of
-/// one K/V head come in order of queries, then keys, on one thread. An edit that accumulates needs its memory zeroed
-/// before.
-void softmax_weights(Heads<const float> q, const KvView& kv, const float* lse, const ScoreEdits& weight_edits,
-                     Heads<float> o = {}, const SoftmaxOptions& options = {}, Context& context = default_context());
+/// Pass 2: the weights with the statistics of pass 1 go through `weight_edits`, then, if `o` has data, o = Σ_j weight_ij v_j.
+/// Tiles of one K/V head come in order of queries, then keys, on one thread. An edit that accumulates needs its memory
+/// zeroed before.
+void softmax_weights(Heads<const float> q, const KvView& kv, const RowStatistics* statistics,
+                     const ScoreEdits& weight_edits, Heads<float> o = {}, const SoftmaxOptions& options = {},
+                     Context& context = default_context());
 
 ATTENTA_END
 

@@ -1,6 +1,7 @@
 // The row maps on one instruction set. See row_maps.hpp.
 #pragma once
 
+#include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/scan/row_maps.hpp>
 #include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
@@ -189,7 +190,7 @@ void random_nonlinearity(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 void random(const scan::MapRows& r, const float* x, float* y) {
     constexpr int together = simd::lanes<Arch> / 4;
-    const simd::FlushToZero flush;
+    const FlushToZero flush;
     simd::LinesAhead ahead(r.ahead);
     std::int64_t i = 0;
     for (; i + together <= r.count; i += together)

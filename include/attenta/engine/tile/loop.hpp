@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/normalizer.hpp>
+#include <attenta/engine/tile/row_ends.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/later.hpp>
 #include <attenta/simd/micro.hpp>
@@ -10,10 +11,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <utility>
 
 ATTENTA_BEGIN
@@ -116,10 +115,9 @@ private:
         const std::int64_t group = job_.group;
         for (std::int64_t r = 0; r < rows_; ++r) {
             x_.row[r] = task_.mask_row(head_, first_ + r, group);
-            const float sink = job_.sink && task_.sink ? job_.sink[x_.row[r].head] : minus_infinity;
-            x_.m[r] = sink == minus_infinity ? sink : sink * (log2e / job_.to_log2);
-            x_.l[r] = sink == minus_infinity ? 0.f : 1.f;
-            if (job_.known_lse) x_.m[r] = known(x_.row[r]) * (log2e / job_.to_log2);
+            const RowStatistics row = first_statistics(job_, task_, x_.row[r]);
+            x_.m[r] = row.max;
+            x_.l[r] = row.sum;
         }
         std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
         for (std::int64_t b = 0; b < rows_; b += most_rows) {
@@ -131,13 +129,9 @@ private:
                 q[r] = job_.q.row(row.head, task_.q_begin + row.index);
             }
             with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-                simd::pack_queries<Arch, R>(q, dim_, job_.q_factor, x_.q + b * dim_);
+                simd::pack_queries<Arch, R>(q, dim_, job_.scale, x_.q + b * dim_);
             });
         }
-    }
-
-    float known(const MaskRow& row) const {
-        return job_.known_lse[row.head * job_.q.tokens + task_.q_begin + row.index];
     }
 
     Interval visible_keys() const {
@@ -262,11 +256,12 @@ private:
     /// Scores of a strip become weights; its rows' statistics move on.
     void weights(const Strip& s, std::int64_t tile_begin) {
         float* const scores = scores_of(s, tile_begin);
-        call(job_.edits, job_.edit_count, s, scores);
         const std::int64_t begin = s.first_vector(), n = s.last_vector() - begin;
+        // Elsewhere no scores were computed.
+        call(job_.edits, job_.edit_count, s, scores + begin, block_.slice(begin, std::min(n, block_.count - begin)));
         for (std::int64_t r = 0; s.masked && r < s.rows; ++r)
             simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(s.begin - tile_begin + r));
-        N::weigh(scores + begin, key_block, s.rows, n, job_.to_log2, x_.m + s.begin, x_.l + s.begin,
+        N::weigh(scores + begin, key_block, s.rows, n, x_.m + s.begin, x_.l + s.begin,
                  x_.alpha + (s.begin - tile_begin));
         std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
         if (job_.weight_edit_count > 0) {
@@ -274,13 +269,13 @@ private:
                 std::fill_n(scores + r * key_block, begin, 0.f);
                 std::fill(scores + r * key_block + begin + n, scores + (r + 1) * key_block, 0.f);
             }
-            call(job_.weight_edits, job_.weight_edit_count, s, scores);
+            call(job_.weight_edits, job_.weight_edit_count, s, scores, block_);
         }
     }
 
-    void call(const EditCall* edits, std::int64_t count, const Strip& s, float* scores) const {
+    void call(const EditCall* edits, std::int64_t count, const Strip& s, float* scores, const KeyBlock& keys) const {
         for (std::int64_t e = 0; e < count; ++e) {
-            ScoreTile t{scores, key_block, s.rows, x_.row + s.begin, block_};
+            ScoreTile t{scores, key_block, s.rows, x_.row + s.begin, keys};
             edits[e].function(edits[e].parameters, t);
         }
     }
@@ -294,10 +289,11 @@ private:
         if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
             const auto add = [&]<int V>(std::integral_constant<int, V>) ATTENTA_FLATTEN {
+                // A block's sum starts anew: over millions of keys one running sum would lose most of what it is given.
                 simd::RegisterTile<Arch, R, V> tile;
-                tile.load(o, o_stride_);
-                tile.scale(alpha);
+                tile.zero();
                 tile.template add<key_block>(p, 1, v, here, keys);
+                tile.add_scaled(alpha, o, o_stride_);
                 tile.store(o, o_stride_);
             };
             if (here == width)
@@ -310,31 +306,23 @@ private:
     void careful_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns,
                         std::int64_t keys, float* o) const {
         for (std::int64_t r = 0; r < s.rows; ++r) {
-            simd::scale_row<Arch>(o + r * o_stride_, columns, alpha[r]);
+            float sum[static_cast<std::size_t>(width)] = {};
             for (std::int64_t j = 0; j < keys; ++j)
                 if (p[r * key_block + j] != 0.f)
-                    simd::add_row<Arch>(o + r * o_stride_, v + j * columns, columns, p[r * key_block + j]);
+                    simd::add_row<Arch>(sum, v + j * columns, columns, p[r * key_block + j]);
+            simd::add_row<Arch>(sum, o + r * o_stride_, columns, alpha[r]);
+            std::copy_n(sum, columns, o + r * o_stride_);
         }
     }
 
-    /// Writes o and lse of the rows. Returns whether all of it is finite.
+    /// Writes the results of the rows. Returns whether all outputs are finite.
     bool finish() {
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            const MaskRow& row = x_.row[r];
-            if (task_.part < 0 && job_.values) ask_for_output(std::min(r + 8, rows_ - 1));
-            const float lse = N::log_sum(job_.to_log2, x_.m[r], x_.l[r]);
-            const std::int64_t token = task_.q_begin + row.index;
-            const std::int64_t part = task_.part + (head_ - task_.head_begin) * (task_.row_end - task_.row_begin) +
-                                      first_ - task_.row_begin + r;
-            if (task_.part >= 0)
-                job_.part_lse[part] = lse;
-            else if (job_.lse)
-                job_.lse[row.head * job_.q.tokens + token] = lse;
-            if (!job_.values) continue;
-            const float scale = N::output_factor(x_.l[r]);
-            float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
-            if (!simd::finish_row<Arch>(out, x_.o + r * o_stride_, dim_v_, scale)) finite = false;
+            if (job_.values) ask_for_output(std::min(r + 8, rows_ - 1));
+            const RowStatistics row{x_.m[r], x_.l[r]};
+            if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
+                finite = false;
         }
         return finite;
     }

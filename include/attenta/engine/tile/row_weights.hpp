@@ -1,8 +1,8 @@
 // Scores of a block become weights in the rows loop: S[token][row], statistics of all rows in the lanes of vectors.
 #pragma once
 
+#include <attenta/engine/normalizer.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/math.hpp>
 #include <attenta/simd/rows.hpp>
 
 #include <algorithm>
@@ -24,24 +24,21 @@ public:
     static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
 
-    /// s[step][lane] <- exp(scale s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums
-    /// so far are worth now, are a vector each. Asks for rows that are needed soon.
-    static void weigh(float* s, std::int64_t steps, float to_log2, float* m, float* l, float* alpha,
-                      simd::LaterRows& soon) {
-        const Batch factor(to_log2), before = simd::load<Arch>(m), now = column_max(s, steps, before);
-        const Batch shift = xsimd::select(now == Batch(minus_infinity), Batch(0.f), now * factor);
+    /// s[step][lane] <- exp(s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums so far
+    /// are worth now, are a vector each. Asks for rows that are needed soon.
+    static void weigh(float* s, std::int64_t steps, float* m, float* l, float* alpha, simd::LaterRows& soon) {
+        const Batch before = simd::load<Arch>(m);
+        const OnlineStep<Arch> step(before, column_max(s, steps, before));
         Batch sum[2] = {Batch(0.f), Batch(0.f)};
         for (std::int64_t i = 0; i < steps; ++i) {
             soon.template ask<asked_lines>();
-            const Batch x = simd::fma<Arch>(simd::load<Arch>(s + i * width), factor, -shift);
-            const Batch p = simd::exp2_nonpositive<Arch>(x);
+            const Batch p = step.weight(simd::load<Arch>(s + i * width));
             p.store_unaligned(s + i * width);
             sum[i % 2] = sum[i % 2] + p;
         }
-        const Batch worth = simd::exp2_nonpositive<Arch>(before * factor - shift);
-        simd::fma<Arch>(simd::load<Arch>(l), worth, sum[0] + sum[1]).store_unaligned(l);
-        now.store_unaligned(m);
-        worth.store_unaligned(alpha);
+        step.sum(simd::load<Arch>(l), sum[0] + sum[1]).store_unaligned(l);
+        step.max.store_unaligned(m);
+        step.alpha.store_unaligned(alpha);
     }
 
 private:

@@ -316,8 +316,8 @@ private:
         const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t r = 0; r < rows_; r += L)
-            Weights::weigh(scores_of_head() + r, steps, job_.to_log2, x_.m + head_ * width + r,
-                           x_.l + head_ * width + r, alphas() + r, soon);
+            Weights::weigh(scores_of_head() + r, steps, x_.m + head_ * width + r, x_.l + head_ * width + r,
+                           alphas() + r, soon);
     }
 
     void decay_outputs() const {

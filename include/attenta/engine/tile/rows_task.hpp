@@ -1,7 +1,7 @@
 // What the rows loop knows of its task, and what it does with scores and outputs of a head in cache.
 #pragma once
 
-#include <attenta/engine/normalizer.hpp>
+#include <attenta/engine/tile/row_ends.hpp>
 #include <attenta/engine/tile/row_weights.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/rows.hpp>
@@ -19,7 +19,6 @@ template <class Arch, int Rows>
 class RowsTask {
 protected:
     using Weights = RowWeights<Arch, Rows>;
-    using Softmax = OnlineSoftmax<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr std::int64_t width = Weights::width;
     /// More rows than that fill vectors themselves: no horizontal step.
@@ -69,20 +68,18 @@ protected:
                 const MaskRow row = task_.mask_row(task_.head_begin + head_, task_.row_begin + r, job_.group);
                 x_.row[head_ * Rows + r] = row;
                 q[r] = job_.q.row(row.head, task_.q_begin + row.index);
-                if (!job_.sink || !task_.sink || job_.sink[row.head] == minus_infinity) continue;
                 // Lanes of further tokens stay empty: the sink counts once.
-                x_.m[head_ * width + r] = job_.sink[row.head] * (log2e / job_.to_log2);
-                x_.l[head_ * width + r] = 1.f;
+                const RowStatistics first = first_statistics(job_, task_, row);
+                x_.m[head_ * width + r] = first.max;
+                x_.l[head_ * width + r] = first.sum;
             }
             if constexpr (dots) {
                 for (int first = 0; first < Rows; first += dot_part)
-                    simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.q_factor,
-                                                          queries() + first * q_stride_);
+                    simd::interleave_rows<Arch, dot_part>(q + first, dim_, job_.scale, queries() + first * q_stride_);
             } else {
                 std::fill(q + rows_, q + Rows, q[0]);  // nobody looks at their results
                 for (int first = 0; first < rows_; first += static_cast<int>(L))
-                    simd::pack_queries<Arch, static_cast<int>(L), Rows>(q + first, dim_, job_.q_factor,
-                                                                        queries() + first);
+                    simd::pack_queries<Arch, static_cast<int>(L), Rows>(q + first, dim_, job_.scale, queries() + first);
             }
         }
     }
@@ -97,6 +94,10 @@ protected:
     /// Edits and masks work on row-major tiles: there and back.
     void edit(Cover covered) {
         scores_by_row();
+        // Edits work on whole vectors, and what older tasks have left there may be anything.
+        for (std::int64_t r = 0; r < rows_; ++r)
+            std::fill(x_.edit + r * rows_block + block_.count, x_.edit + r * rows_block + round_up(block_.count, L),
+                      0.f);
         for (std::int64_t e = 0; e < job_.edit_count; ++e) {
             ScoreTile t{x_.edit, rows_block, rows_, &row_of(0), block_};
             job_.edits[e].function(job_.edits[e].parameters, t);
@@ -139,17 +140,10 @@ protected:
         bool finite = true;
         for (head_ = 0; head_ < heads_; ++head_)
             for (std::int64_t r = 0; r < rows_; ++r) {
-                const MaskRow& row = row_of(r);
-                float l = 0;
-                for (std::int64_t u = 0; u < Weights::tokens; ++u) l += x_.l[head_ * width + u * Rows + r];
-                const std::int64_t part = task_.part + head_ * rows_ + r, token = task_.q_begin + row.index;
-                float* lse = task_.part >= 0 ? job_.part_lse + part
-                             : job_.lse      ? job_.lse + row.head * job_.q.tokens + token
-                                             : nullptr;
-                if (lse) *lse = Softmax::log_sum(job_.to_log2, x_.m[head_ * width + r], l);
-                if (!job_.values) continue;
-                float* out = task_.part >= 0 ? job_.part_o + part * dim_v_ : job_.o.row(row.head, token);
-                if (!simd::finish_row<Arch>(out, outputs() + r * o_stride_, dim_v_, Softmax::output_factor(l)))
+                RowStatistics row{x_.m[head_ * width + r], 0.f};
+                for (std::int64_t u = 0; u < Weights::tokens; ++u) row.sum += x_.l[head_ * width + u * Rows + r];
+                const std::int64_t part = task_.part < 0 ? -1 : task_.part + head_ * rows_ + r;
+                if (!write_row<Arch>(job_, task_, row_of(r), row, row.output_factor(), outputs() + r * o_stride_, part))
                     finite = false;
             }
         return finite;

@@ -13,7 +13,6 @@ ATTENTA_BEGIN
 namespace tile {
 
 inline constexpr std::int64_t words_per_block = key_block / 64;
-inline constexpr float ln2 = 0.693147180559945f, log2e = 1.44269504088896f;
 inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 /// How many parts of `of` cover n.
