@@ -26,24 +26,29 @@ int main() {
     const auto view = [](const std::vector<float>& x) { return attenta::hnd(x.data(), heads, tokens, dim); };
     const LateDecay decay{.rate = 0.01f, .grace = 64};
 
-    const auto run = [&](const char* what, const attenta::ScoreEdit& edit) {
+    const auto run = [&](const char* what, const attenta::ScoreEdits& edits) {
         std::vector<float> o(q.size());
-        const auto start = std::chrono::steady_clock::now();
-        attenta::softmax_attention(view(q), view(k), view(v), attenta::hnd(o.data(), heads, tokens, dim),
-                                   {.causal = true, .edits = {edit}});
-        const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-        std::printf("%-42s %8.2f ms\n", what, time.count());
+        double best = 1e9;
+        for (int again = 0; again < 5; ++again) {
+            const auto start = std::chrono::steady_clock::now();
+            attenta::softmax_attention(view(q), view(k), view(v), attenta::hnd(o.data(), heads, tokens, dim),
+                                       {.causal = true, .edits = edits});
+            const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+            best = std::min(best, time.count());
+        }
+        std::printf("%-42s %8.2f ms\n", what, best);
         return o;
     };
 
-    const auto a = run("a kernel, compiled for every ISA", edit_of(decay));
-    const auto b = run("a lambda, element by element", attenta::edit([decay](attenta::ScoreTile& t) {
+    run("no edit", {});
+    const auto a = run("a kernel, compiled for every ISA", {edit_of(decay)});
+    const auto b = run("a lambda, element by element", {attenta::edit([decay](attenta::ScoreTile& t) {
                            for (std::int64_t r = 0; r < t.rows; ++r)
                                for (std::int64_t i = 0; i < t.keys.count; ++i) {
                                    const auto distance = static_cast<float>(t.row[r].position - t.keys.position(i));
                                    t.s[r * t.stride + i] -= decay.rate * std::max(distance - decay.grace, 0.f);
                                }
-                       }));
+                       })});
 
     float worst = 0;
     for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
