@@ -16,17 +16,17 @@ struct Element {
     std::int64_t bits;
 };
 
-constexpr Element elements[] = {{"F64", 64},    {"F32", 32},    {"F16", 16},        {"BF16", 16},       {"I64", 64},
-                                {"I32", 32},    {"U8", 8},      {"BOOL", 8},        {"I8", 8},          {"I16", 16},
-                                {"U16", 16},    {"U32", 32},    {"U64", 64},        {"C64", 64},        {"F8_E4M3", 8},
-                                {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6},
-                                {"F6_E3M2", 6}, {"F4", 4}};
-static_assert(std::size(elements) == tensor_types);
+constexpr Element element_types[] = {
+    {"F64", 64},        {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32},
+    {"U8", 8},          {"BOOL", 8},    {"I8", 8},      {"I16", 16},    {"U16", 16},    {"U32", 32},
+    {"U64", 64},        {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+static_assert(std::size(element_types) == tensor_types);
 
 }  // namespace
 
-std::string_view name(TensorType type) { return elements[static_cast<int>(type)].name; }
-std::int64_t bits_of(TensorType type) { return elements[static_cast<int>(type)].bits; }
+std::string_view name(TensorType type) { return element_types[static_cast<int>(type)].name; }
+std::int64_t bits_of(TensorType type) { return element_types[static_cast<int>(type)].bits; }
 
 std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int64_t> shape) {
     constexpr auto limit = std::numeric_limits<std::ptrdiff_t>::max();
@@ -39,8 +39,9 @@ std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int
         if (n > 0 && extent > limit / n) return std::nullopt;
         extent *= std::max<std::int64_t>(n, 1);
     }
+    if (empty) return 0;
     if (extent % 8 != 0) return std::nullopt;
-    return empty ? 0 : extent / 8;
+    return extent / 8;
 }
 
 std::string to_text(std::span<const std::int64_t> shape) {
