@@ -58,9 +58,10 @@ Options parse(CLI::App& app, int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--seed", o.seed, "of the random draws")->capture_default_str();
     app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-    app.add_option("--storage", o.storage, "of keys and values: f32, bf16, f16")
-        ->transform(CLI::CheckedTransformer(storages));
+    std::string storage = "f32";
+    app.add_option("--storage", storage, "of keys and values")->check(CLI::IsMember(storages))->capture_default_str();
     app.parse(argc, argv);
+    o.storage = storages.at(storage);
     return o;
 }
 

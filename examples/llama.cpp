@@ -105,8 +105,9 @@ std::vector<float> Model::forward(std::span<const Token> tokens, attenta::KvCach
         rotate(q_heads);
         rotate(k_heads);
         cache.append(static_cast<int>(l), k_heads, v_heads);
-        attenta::softmax_attention(q_heads, cache.view(static_cast<int>(l)), o_heads, {.causal = true}, nullptr,
-                                   context);
+        const attenta::SoftmaxOptions options{.causal = true,
+                                              .window_left = config_.window_left[static_cast<std::size_t>(l)]};
+        attenta::softmax_attention(q_heads, cache.view(static_cast<int>(l)), o_heads, options, nullptr, context);
         if (observer) observer(l, q_heads, k_heads, v_heads, o_heads);
         x += apply(layer.o, o, executor);
 

@@ -1,9 +1,11 @@
 // A Llama decoder around attenta: configuration, weights, one forward pass.
 //
-//   x ← x + W_o · attention(rotate(W_q n), rotate(W_k n), W_v n)      n = rms_norm(x), keys and values kept in a
-//   KvCache x ← x + W_down · (silu(W_gate n) · W_up n)                         n = rms_norm(x)
+//   x ← x + W_o · attention(rotate(W_q n), rotate(W_k n), W_v n)      n = rms_norm(x), keys and values in a KvCache
+//   x ← x + W_down · (silu(W_gate n) · W_up n)                        n = rms_norm(x)
 //
-// Touvron et al. 2023. Weights are widened to float; matrix products are Eigen's, attention is attenta's.
+// Touvron et al. 2023. Mistral (Jiang et al. 2023) is the same with a sliding window, Qwen2 (Yang et al. 2024) with
+// biases of Q, K and V, and windows in its upper layers on request. Weights are widened to float; matrix products are
+// Eigen's, attention is attenta's.
 #pragma once
 
 #include <attenta/attenta.hpp>
@@ -11,12 +13,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace llama {
 
 using Token = std::int32_t;
+
+/// What the configuration says of the projections' biases. Empty: nothing, then those in the files count.
+struct Biases {
+    std::optional<bool> qkv, o, mlp;
+};
 
 /// What config.json says.
 struct Config {
@@ -25,10 +33,12 @@ struct Config {
     std::int64_t max_positions = 0;
     float rms_eps = 0;
     std::vector<double> frequencies;  ///< [head_dim / 2] of the rotary embedding, radians per token, scaling applied
-    bool tied = false, attention_bias = false, mlp_bias = false;
+    std::vector<std::int64_t> window_left;  ///< [layers] keys before its own that a query sees, -1: all
+    bool tied = false;
+    Biases biases;
     std::vector<Token> end_tokens;
 
-    /// Throws attenta::Error for anything that is not a Llama this file computes.
+    /// Throws attenta::Error for anything that is not a Llama, Mistral or Qwen2 this file computes.
     static Config load(const std::filesystem::path& path);
 };
 
@@ -51,8 +61,9 @@ using Observer = std::function<void(std::int64_t layer, attenta::Heads<const flo
 
 class Model {
 public:
-    /// Reads config.json and model.safetensors (or the shards of model.safetensors.index.json) in F32, F16 or BF16.
-    /// Throws attenta::Error for missing or ill-shaped weights and whatever else it cannot compute.
+    /// Reads config.json and model.safetensors in F32, F16 or BF16. Where there is a model.safetensors.index.json, it
+    /// alone decides which file each weight comes from. Throws attenta::Error for missing, ill-shaped and unused
+    /// weights and whatever else it cannot compute.
     explicit Model(const std::filesystem::path& directory);
 
     const Config& config() const { return config_; }

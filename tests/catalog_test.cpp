@@ -182,6 +182,11 @@ TEST(RunCase, InputsThatDoNotFitAreRefused) {
               "softmax: input 'v' has the shape [2, 18, 7], expected [2, 19, *]");
     EXPECT_EQ(refused("{}", [](auto& t) { t["in.mask"].type = TensorType::u8; }),
               "softmax: input 'mask' is U8, expected BOOL");
+    EXPECT_EQ(refused("{}",
+                      [](auto& t) {
+                          t["in.v"] = Tensor::zeros(TensorType::f8_e4m3, {2, 19, 7});
+                      }),
+              "softmax: input 'v' is F8_E4M3, expected F32");
     EXPECT_EQ(refused("{}", [](auto& t) { t["in.sink"] = Tensor::zeros(TensorType::f32, {0}); }),
               "softmax: input 'sink' is empty, its shape is [0]");
 }

@@ -26,7 +26,7 @@ TEST_F(SafetensorsTest, ElementsHaveExactlyTheAskedType) {
     EXPECT_EQ(t.as<float>()[1], 2);
     EXPECT_EQ(message_of([&] { t.as<std::int32_t>(); }), "Tensor::as: the tensor is F32, not I32");
     EXPECT_EQ(message_of([&] { Tensor::zeros(TensorType::i64, {2}).to_float(); }),
-              "Tensor::to_float: the tensor is I64, not a floating type");
+              "Tensor::to_float: the tensor is I64, needs F64, F32, F16 or BF16");
     EXPECT_THROW(Tensor::zeros(TensorType::f32, {-1}), Error);
     EXPECT_THROW(Tensor::zeros(TensorType::f32, {1ll << 40, 1ll << 40}), Error);
 }
@@ -56,6 +56,27 @@ TEST_F(SafetensorsTest, SaveThenLoadGivesEveryTypeBack) {
     }
     EXPECT_EQ(in.tensors.at("f16").to_float(), (std::vector<float>{1.5f, -3.f}));
     EXPECT_TRUE(in.tensors.at("a bool of odd size before the others").as<bool>()[2]);
+}
+
+TEST_F(SafetensorsTest, TypesThatNothingComputesWithAreKeptAndRefusedWhereTheyAreTaken) {
+    using enum TensorType;
+    const std::pair<TensorType, std::size_t> types[] = {
+        {i8, 8},      {i16, 16},    {u16, 16},        {u32, 32},        {u64, 64},    {c64, 64},    {f8_e4m3, 8},
+        {f8_e5m2, 8}, {f8_e8m0, 8}, {f8_e4m3fnuz, 8}, {f8_e5m2fnuz, 8}, {f6_e2m3, 6}, {f6_e3m2, 6}, {f4, 4}};
+    TensorFile out;
+    for (const auto& [type, bytes] : types)
+        out.tensors[std::string(name(type))] = {type, {2, 4}, std::vector<std::byte>(bytes, std::byte{7})};
+    out.save(file("other"));
+
+    const TensorFile in = TensorFile::load(file("other"));
+    for (const auto& [type, bytes] : types) {
+        const Tensor& t = in.tensors.at(std::string(name(type)));
+        EXPECT_TRUE(t.type == type && t.bytes.size() == bytes && t.bytes[0] == std::byte{7}) << name(type);
+        EXPECT_EQ(t.size(), 8) << name(type);
+        EXPECT_EQ(message_of([&] { t.as<float>(); }),
+                  "Tensor::as: the tensor is " + std::string(name(type)) + ", not F32");
+        EXPECT_THROW(t.to_float(), Error);
+    }
 }
 
 TEST_F(SafetensorsTest, HeaderIsPaddedToEightBytes) {
@@ -113,7 +134,10 @@ TEST_F(SafetensorsTest, DamageIsRefusedWithPathAndReason) {
         {raw(R"({"__metadata__":{"a":1}})", 0), "__metadata__ 'a' is not a string"},
         {raw(R"({"x":7})", 0), "its entry is not an object"},
         {raw(entry(R"("shape":[4],"data_offsets":[0,4])"), 4), "dtype is not a string"},
-        {raw(entry(R"("dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4])"), 4), "unknown dtype F8_E4M3"},
+        {raw(entry(R"("dtype":"F9","shape":[4],"data_offsets":[0,4])"), 4), "unknown dtype F9"},
+        {raw(entry(R"("dtype":"F8_E4M3","shape":[4],"data_offsets":[0,3])"), 3),
+         "3 bytes of data, F8_E4M3 [4] needs 4"},
+        {raw(entry(R"("dtype":"F4","shape":[5],"data_offsets":[0,3])"), 3), "ends inside a byte"},
         {raw(entry(R"("dtype":"U8","data_offsets":[0,4])"), 4), "shape is not a list"},
         {raw(entry(R"("dtype":"U8","shape":[-4],"data_offsets":[0,4])"), 4), "shape holds -4"},
         {raw(entry(R"("dtype":"U8","shape":[4.0],"data_offsets":[0,4])"), 4), "shape holds 4.0"},

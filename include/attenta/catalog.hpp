@@ -21,11 +21,35 @@
 
 ATTENTA_BEGIN
 
-/// Names as safetensors has them: F64 F32 F16 BF16 I64 I32 U8 BOOL.
-enum class TensorType : std::uint8_t { f64, f32, f16, bf16, i64, i32, u8, boolean };
+/// All types of safetensors, under its names: F64 F32 F16 BF16 I64 I32 U8 BOOL, whose elements can be taken, and those
+/// that a file may hold beside them, from I8 on: they are loaded and saved, and refused by name where one is taken.
+enum class TensorType : std::uint8_t {
+    f64,
+    f32,
+    f16,
+    bf16,
+    i64,
+    i32,
+    u8,
+    boolean,
+    i8,
+    i16,
+    u16,
+    u32,
+    u64,
+    c64,
+    f8_e4m3,
+    f8_e5m2,
+    f8_e8m0,
+    f8_e4m3fnuz,
+    f8_e5m2fnuz,
+    f6_e2m3,
+    f6_e3m2,
+    f4
+};
 
 std::string_view name(TensorType type);
-std::int64_t size_of(TensorType type);
+std::int64_t bits_of(TensorType type);  ///< of an element
 
 /// An array in row-major order that owns its bytes.
 struct Tensor {

@@ -24,7 +24,7 @@ constexpr std::int64_t max_header = 100'000'000;  // the format's own limit
 constexpr int max_depth = 8;                      // a sound header needs three levels
 
 std::optional<TensorType> type_named(std::string_view text) {
-    for (int i = 0; i <= static_cast<int>(TensorType::boolean); ++i)
+    for (int i = 0; i < tensor_types; ++i)
         if (name(static_cast<TensorType>(i)) == text) return static_cast<TensorType>(i);
     return std::nullopt;
 }
@@ -144,7 +144,7 @@ private:
         if (!type) refuse(what + "unknown dtype " + dtype->get<std::string>());
         const auto shape = integers(key, entry, "shape"), offsets = integers(key, entry, "data_offsets");
         const auto bytes = byte_count(*type, shape);
-        if (!bytes) refuse(what + "the shape " + to_text(shape) + " is too large");
+        if (!bytes) refuse(what + "the shape " + to_text(shape) + " is too large or ends inside a byte");
         if (offsets.size() != 2) refuse(what + "data_offsets are not a pair");
         const auto [begin, end] = std::pair(offsets[0], offsets[1]);
         if (begin > end || end > size_ - data_begin_)

@@ -1,25 +1,36 @@
 #include <attenta/catalog.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "tensor_type.hpp"
 
 ATTENTA_BEGIN
 
-std::string_view name(TensorType type) {
-    constexpr std::string_view names[] = {"F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL"};
-    return names[static_cast<int>(type)];
-}
+namespace {
 
-std::int64_t size_of(TensorType type) {
-    constexpr std::int64_t sizes[] = {8, 4, 2, 2, 8, 4, 1, 1};
-    return sizes[static_cast<int>(type)];
-}
+/// A type of the format; in the order of TensorType.
+struct Element {
+    std::string_view name;
+    std::int64_t bits;
+};
+
+constexpr Element element_types[] = {
+    {"F64", 64},        {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32},
+    {"U8", 8},          {"BOOL", 8},    {"I8", 8},      {"I16", 16},    {"U16", 16},    {"U32", 32},
+    {"U64", 64},        {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+static_assert(std::size(element_types) == tensor_types);
+
+}  // namespace
+
+std::string_view name(TensorType type) { return element_types[static_cast<int>(type)].name; }
+std::int64_t bits_of(TensorType type) { return element_types[static_cast<int>(type)].bits; }
 
 std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int64_t> shape) {
     constexpr auto limit = std::numeric_limits<std::ptrdiff_t>::max();
-    std::int64_t extent = size_of(type);
+    std::int64_t extent = bits_of(type);
     bool empty = false;
     for (const std::int64_t n : shape) {
         if (n < 0) return std::nullopt;
@@ -28,7 +39,9 @@ std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int
         if (n > 0 && extent > limit / n) return std::nullopt;
         extent *= std::max<std::int64_t>(n, 1);
     }
-    return empty ? 0 : extent;
+    if (empty) return 0;
+    if (extent % 8 != 0) return std::nullopt;
+    return extent / 8;
 }
 
 std::string to_text(std::span<const std::int64_t> shape) {
@@ -37,7 +50,7 @@ std::string to_text(std::span<const std::int64_t> shape) {
     return text + "]";
 }
 
-std::int64_t Tensor::size() const { return static_cast<std::int64_t>(bytes.size()) / size_of(type); }
+std::int64_t Tensor::size() const { return static_cast<std::int64_t>(bytes.size()) * 8 / bits_of(type); }
 
 template <class T>
 std::span<const T> Tensor::as() const {
@@ -82,7 +95,7 @@ std::vector<float> Tensor::to_float() const {
         case TensorType::bf16:
             return convert(as<bfloat16>());
         default:
-            fail("Tensor::to_float", "the tensor is " + std::string(name(type)) + ", not a floating type");
+            fail("Tensor::to_float", "the tensor is " + std::string(name(type)) + ", needs F64, F32, F16 or BF16");
     }
 }
 

@@ -28,9 +28,12 @@ inline constexpr TensorType tensor_type_of<std::uint8_t> = TensorType::u8;
 template <>
 inline constexpr TensorType tensor_type_of<bool> = TensorType::boolean;
 
+inline constexpr int tensor_types = static_cast<int>(TensorType::f4) + 1;
+
+/// Of the types whose elements can be taken.
 constexpr bool is_floating(TensorType type) { return type <= TensorType::bf16; }
 
-/// Bytes of a tensor; empty for a negative or overflowing shape.
+/// Bytes of a tensor; empty for a shape that is negative, overflows or ends inside a byte.
 std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int64_t> shape);
 
 /// The tensor has the bytes that its shape needs.

@@ -1,13 +1,11 @@
 // The example Llama: right numbers on the bundled model, and a reason for every model it cannot run.
-#include "llama.hpp"
+#include "model_folder.hpp"
 
 #include <attenta/catalog.hpp>
 
-#include <gtest/gtest.h>
-
+#include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <numbers>
@@ -38,22 +36,17 @@ std::vector<Token> reference_tokens() {
 
 Json bundled_config() { return Json::parse(std::ifstream(bundled / "config.json")); }
 
-/// A copy of the bundled model, changed; removed at the end of the test.
-class Llama : public testing::Test {
+/// A copy of the bundled model, changed.
+class Llama : public ModelFolder {
 protected:
-    Llama()
-        : directory_(fs::path(testing::TempDir()) /
-                     ("llama_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()))) {
-        fs::create_directories(directory_);
-        fs::copy_file(bundled / "config.json", directory_ / "config.json", fs::copy_options::overwrite_existing);
-        fs::copy_file(bundled / "model.safetensors", directory_ / "model.safetensors",
-                      fs::copy_options::overwrite_existing);
-        fs::permissions(directory_ / "config.json", fs::perms::owner_write, fs::perm_options::add);
-        fs::permissions(directory_ / "model.safetensors", fs::perms::owner_write, fs::perm_options::add);
+    Llama() {
+        for (const char* file : {"config.json", "model.safetensors"}) {
+            fs::copy_file(bundled / file, directory_ / file, fs::copy_options::overwrite_existing);
+            fs::permissions(directory_ / file, fs::perms::owner_write, fs::perm_options::add);
+        }
     }
-    ~Llama() override { fs::remove_all(directory_); }
 
-    void write_config(const std::string& text) const { std::ofstream(directory_ / "config.json") << text; }
+    void write_config(const std::string& text) const { write("config.json", text); }
 
     void change_config(const std::string& field, const Json& value) const {
         Json config = bundled_config();
@@ -66,24 +59,7 @@ protected:
         change(file.tensors);
         file.save(directory_ / "model.safetensors");
     }
-
-    /// The reason for which the changed model is refused.
-    std::string refusal() const {
-        try {
-            const llama::Model model(directory_);
-        } catch (const attenta::Error& e) {
-            return e.what();
-        }
-        return "accepted";
-    }
-
-    fs::path directory_;
 };
-
-testing::AssertionResult contains(const std::string& text, const std::string& part) {
-    if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
-    return testing::AssertionFailure() << '"' << text << "\" does not contain \"" << part << '"';
-}
 
 TEST(LlamaModel, LogitsAndAttentionEqualTheReference) {
     const std::vector<Token> tokens = reference_tokens();
@@ -167,29 +143,65 @@ TEST_F(Llama, ConfigurationsOfOtherModelsAreRefusedWithTheField) {
     const struct {
         const char *field, *value, *reason;
     } cases[] = {
-        {"architectures", R"(["MistralForCausalLM"])",
-         R"(architectures is ["MistralForCausalLM"], needs ["LlamaForCausalLM"])"},
+        {"architectures", R"(["MixtralForCausalLM"])",
+         R"(architectures is ["MixtralForCausalLM"], needs ["LlamaForCausalLM"], ["MistralForCausalLM"] or ["Qwen2ForCausalLM"])"},
+        {"architectures", R"(["Qwen2ForCausalLM"])", R"(model_type is "llama", needs "qwen2")"},
         {"model_type", R"("gpt2")", R"(model_type is "gpt2", needs "llama")"},
         {"hidden_act", R"("gelu")", R"(hidden_act is "gelu", needs "silu")"},
         {"quantization_config", R"({"bits": 4})", "quantization_config is set"},
         {"num_hidden_layers", "null", "num_hidden_layers is missing"},
         {"num_hidden_layers", "-3", "num_hidden_layers is -3, needs a positive integer"},
         {"hidden_size", R"("wide")", R"(hidden_size is "wide", needs a positive integer)"},
+        {"num_hidden_layers", "1000000000", "num_hidden_layers is 1000000000, needs at most 65536"},
         {"vocab_size", "1e300", "vocab_size is 1e+300, needs a positive integer"},
         {"num_key_value_heads", "3", "num_key_value_heads is 3, needs a divisor of num_attention_heads"},
         {"head_dim", "31", "head_dim is 31, needs an even number"},
+        {"head_dim", "1000000000", "head_dim is 1000000000, needs an even number up to 65536"},
+        {"partial_rotary_factor", "0.5", "partial_rotary_factor is 0.5, needs 1"},
         {"rms_norm_eps", "0", "rms_norm_eps is 0, needs a positive number"},
         {"tie_word_embeddings", "1", "tie_word_embeddings is 1, needs true or false"},
         {"rope_scaling", R"({"rope_type": "yarn", "factor": 4})",
          "rope scaling is yarn, needs default, linear or llama3"},
-        {"rope_scaling", R"({"type": "linear"})", "factor is missing"},
+        {"rope_scaling", R"({"type": "linear"})", "rope_scaling.factor is missing"},
+        {"rope_parameters", R"({"full_attention": {"rope_theta": 5}})", "needs the same parameters for all layers"},
         {"rope_scaling", "4", "rope_scaling is 4, needs an object"},
         {"eos_token_id", R"("end")", R"(eos_token_id is "end", needs token numbers)"},
     };
     for (const auto& c : cases) {
         change_config(c.field, Json::parse(c.value));
-        EXPECT_TRUE(contains(refusal(), std::string("llama: config.json: ") + c.reason));
+        const std::string reason = refusal();
+        EXPECT_TRUE(contains(reason, "llama: config.json: ") && contains(reason, c.reason)) << reason;
     }
+}
+
+TEST_F(Llama, NumbersThatJsonCannotSayAreRefusedOnlyWhereTheyAreNeeded) {
+    const std::string config = bundled_config().dump();
+    const auto with = [&](const std::string& field) { return "{" + field + ", " + config.substr(1); };
+    for (const char* field : {R"("unused": [0.0, Infinity, -Infinity])", R"("unused": NaN)",
+                              R"("unused": "a \" quote, Infinity", "other": {"NaN": Infinity})"}) {
+        write_config(with(field));
+        EXPECT_EQ(refusal(), "accepted") << field;
+    }
+    for (const auto& [field, reason] :
+         {std::pair{R"("rope_scaling": {"type": "linear", "factor": Infinity})", "rope_scaling.factor is \"Infinity\""},
+          {R"("partial_rotary_factor": -Infinity)", "partial_rotary_factor is \"-Infinity\""}}) {
+        write_config(with(field));
+        EXPECT_TRUE(contains(refusal(), std::string("config.json: ") + reason));
+    }
+    write_config("{\"rms_norm_eps\": Infinity");
+    EXPECT_TRUE(contains(refusal(), "config.json is not a JSON object"));
+}
+
+TEST_F(Llama, AConfigurationThatSaysAThingTwiceIsRefused) {
+    write_config(R"({"model_type": "llama", "model_type": "mistral"})");
+    EXPECT_TRUE(contains(refusal(), "config.json names \"model_type\" twice"));
+    write_config("{\"architectures\": " + std::string(100'000, '['));
+    EXPECT_TRUE(contains(refusal(), "config.json is nested too deeply"));
+    Json config = bundled_config();
+    config["rope_parameters"] = {{"rope_theta", 10000.0}};
+    config["rope_scaling"] = {{"rope_theta", 500000.0}};
+    write_config(config.dump());
+    EXPECT_TRUE(contains(refusal(), "needs what rope_parameters says"));
 }
 
 TEST_F(Llama, MissingIllShapedAndIntegerWeightsAreRefusedByName) {
@@ -199,7 +211,7 @@ TEST_F(Llama, MissingIllShapedAndIntegerWeightsAreRefusedByName) {
     change_weights([&](auto& tensors) { tensors[name] = attenta::Tensor::zeros(attenta::TensorType::f32, {64, 190}); });
     EXPECT_EQ(refusal(), "llama: weight " + name + " is [64, 190], needs [64, 192]");
     change_weights([&](auto& tensors) { tensors[name] = attenta::Tensor::zeros(attenta::TensorType::u8, {64, 192}); });
-    EXPECT_EQ(refusal(), "llama: weight " + name + " is neither F32, F16 nor BF16");
+    EXPECT_EQ(refusal(), "llama: weight " + name + " is U8, needs F32, F16 or BF16");
 }
 
 TEST_F(Llama, AConfigurationThatContradictsTheWeightsIsRefused) {
@@ -238,26 +250,6 @@ TEST_F(Llama, ASeparateHeadAndZeroBiasesGiveTheSameLogits) {
     EXPECT_EQ(changed.forward(tokens, a), bundled_model().forward(tokens, b));
 }
 
-TEST_F(Llama, ShardsAreReadThroughTheirIndex) {
-    Json index;
-    attenta::TensorFile first = attenta::TensorFile::load(bundled / "model.safetensors"), second;
-    for (const auto& [name, tensor] : first.tensors) {
-        const bool moved = name.find("layers.2.") != std::string::npos;
-        if (moved) second.tensors[name] = tensor;
-        index["weight_map"][name] = moved ? "b.safetensors" : "a.safetensors";
-    }
-    for (const auto& [name, tensor] : second.tensors) first.tensors.erase(name);
-    first.save(directory_ / "a.safetensors");
-    second.save(directory_ / "b.safetensors");
-    fs::remove(directory_ / "model.safetensors");
-    std::ofstream(directory_ / "model.safetensors.index.json") << index;
-    EXPECT_EQ(refusal(), "accepted");
-
-    index["weight_map"]["model.norm.weight"] = "../elsewhere.safetensors";
-    std::ofstream(directory_ / "model.safetensors.index.json") << index;
-    EXPECT_TRUE(contains(refusal(), "the file of model.norm.weight is \"../elsewhere.safetensors\""));
-}
-
 TEST_F(Llama, RotaryScalingStretchesTheLongWaves) {
     const auto frequencies = [&](const Json& scaling) {
         change_config("rope_scaling", scaling);
@@ -277,6 +269,50 @@ TEST_F(Llama, RotaryScalingStretchesTheLongWaves) {
         const double kept = wave < 128 ? 1 : wave > 512 ? 0 : (512 / wave - 1) / 3;
         EXPECT_NEAR(llama3[c], plain[c] * (kept + (1 - kept) / 8), 1e-12);
     }
+}
+
+TEST_F(Llama, TheOriginalContextStandsBesideTheScalingOutsideItOrIsTheWhole) {
+    const Json scaling{
+        {"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}, {"rope_theta", 1e4}};
+    const char* original = "original_max_position_embeddings";
+    const auto frequencies = [&](const char* object, std::optional<int> inside, std::optional<int> outside) {
+        Json config = bundled_config();
+        config.erase("rope_theta");
+        config[object] = scaling;
+        if (inside) config[object][original] = *inside;
+        if (outside) config[original] = *outside;
+        write_config(config.dump());
+        return llama::Config::load(directory_ / "config.json").frequencies;
+    };
+    const auto at_512 = frequencies("rope_scaling", 512, {}), at_1024 = frequencies("rope_scaling", 1024, {});
+    EXPECT_NE(at_512, at_1024);
+    for (const char* object : {"rope_scaling", "rope_parameters"}) {
+        EXPECT_EQ(frequencies(object, 512, {}), at_512);
+        EXPECT_EQ(frequencies(object, {}, 512), at_512);
+        EXPECT_EQ(frequencies(object, 512, 512), at_512);
+        EXPECT_EQ(frequencies(object, {}, {}), at_1024);  // max_position_embeddings
+        EXPECT_THROW(frequencies(object, 512, 1024), attenta::Error);
+    }
+}
+
+/// ATTENTA_GENERATE: the program's path.
+std::string generate(const std::string& arguments) {
+    std::string text;
+    FILE* pipe = ::popen(("'" ATTENTA_GENERATE "' " + arguments + " 2>&1").c_str(), "r");
+    char buffer[4096];
+    while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) text.append(buffer, n);
+    ::pclose(pipe);
+    return text;
+}
+
+TEST(Generate, HelpAndRefusalsAreText) {
+    for (const char* arguments : {"--help", "--storage f64"}) {
+        const std::string text = generate(arguments);
+        EXPECT_TRUE(contains(text, "bf16"));
+        EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }))
+            << text;
+    }
+    EXPECT_TRUE(contains(generate("--tokens 4 --storage bf16"), "get kavo=4821\n"));
 }
 
 }  // namespace
