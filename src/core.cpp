@@ -2,4 +2,5 @@
 #include <attenta/core/context.inl>
 #include <attenta/core/error.inl>
 #include <attenta/core/executor.inl>
+#include <attenta/core/kv_view.inl>
 #include <attenta/core/linear_state.inl>
