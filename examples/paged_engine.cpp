@@ -70,10 +70,15 @@ int main() {
     // Once: threads and scratch. Per step: describe the pages, plan. Per layer: run, without checks or allocation.
     attenta::ThreadPool threads(2);
     attenta::Context context(threads);
-    KvView kv =
+    const KvView kv =
         KvView::paged(nhd(k_pool.data(), page_size, kv_heads, dim), nhd(v_pool.data(), page_size, kv_heads, dim),
-                      page_stride, pages, block_table.data(), table_stride, lengths.data(), sequences);
-    kv.k.layer_stride = kv.v.layer_stride = layer_stride;
+                      {.pages = pages,
+                       .page_stride = page_stride,
+                       .layer_stride = layer_stride,
+                       .block_table = block_table.data(),
+                       .table_stride = table_stride,
+                       .lengths = lengths.data(),
+                       .sequences = sequences});
     const auto plan = attenta::plan_softmax(q[0], q_lengths, kv, {.causal = true}, context);
     for (std::size_t l = 0; l < layers; ++l) plan.run(q[l], kv.at(static_cast<std::int64_t>(l)), o[l]);
 

@@ -1,19 +1,30 @@
-// Element types, views, executors, workspaces, instruction sets.
+// Checked integers, element types, views of tensors and caches, executors, workspaces, instruction sets.
 #include <attenta/attenta.hpp>
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <initializer_list>
 #include <limits>
+#include <memory>
 #include <new>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/errors.hpp"
+#include "support/forked_child.hpp"
 #include "support/isas.hpp"
 #include "support/random.hpp"
 
@@ -22,6 +33,23 @@ namespace {
 
 using attenta::bfloat16;
 using attenta::float16;
+
+constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max(),
+                       least = std::numeric_limits<std::int64_t>::min();
+
+TEST(CheckedInts, KnowWhetherTheyAreTheTrueResult) {
+    using attenta::CheckedInt;
+    EXPECT_EQ((CheckedInt(3) * 4 + 5 - 20).value(), -3);
+    EXPECT_TRUE((CheckedInt(3) * 4 + 5 - 20).valid());
+    EXPECT_TRUE((CheckedInt(most - 1) + 1).valid());
+    EXPECT_FALSE((CheckedInt(most) + 1).valid());
+    EXPECT_FALSE((CheckedInt(lowest) - 1).valid());
+    EXPECT_FALSE((CheckedInt(std::int64_t{1} << 32) * (std::int64_t{1} << 31)).valid());
+    EXPECT_TRUE((CheckedInt(-(std::int64_t{1} << 32)) * (std::int64_t{1} << 31)).valid());
+    EXPECT_FALSE((CheckedInt(lowest) * -1).valid());
+    EXPECT_FALSE(((CheckedInt(most) + 1) * 0).valid()) << "what is made of a wrong number is wrong";
+    EXPECT_FALSE((1 - (CheckedInt(most) + 1)).valid());
+}
 
 /// The nearest number with `digits` binary digits after the first and exponents from `least`; ties go to even.
 double rounded(double x, int digits, int least) {
@@ -118,6 +146,184 @@ TEST(Dtypes, InfinityAndNanStayWhatTheyAre) {
     }
 }
 
+TEST(Dtypes, TheLargestNumberIsTheLastThatStaysFinite) {
+    for (const float x : {attenta::largest(attenta::Dtype::f16), 65504.0f})
+        EXPECT_EQ(static_cast<float>(float16(x)), x);
+    const float b = attenta::largest(attenta::Dtype::bf16), up = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(static_cast<float>(bfloat16(b)), b);
+    bfloat16 next(b);
+    ++next.bits;
+    EXPECT_EQ(static_cast<float>(next), up);
+    EXPECT_EQ(attenta::largest(attenta::Dtype::f32), std::numeric_limits<float>::max());
+}
+
+TEST(Dtypes, NumbersOfNoDtypeHaveNoName) {
+    EXPECT_FALSE(attenta::is_dtype(attenta::Dtype(3)));
+    EXPECT_STREQ(attenta::name(attenta::Dtype(3)), "unknown");
+    EXPECT_STREQ(attenta::name(attenta::Dtype::f16), "f16");
+}
+
+TEST(Views, StridesAreNamedWhereMemoryHasGaps) {
+    std::vector<int> x(1000);
+    std::iota(x.begin(), x.end(), 0);
+    int* const p = x.data();
+    EXPECT_EQ(*attenta::nhd(p, 3, 2, 5, {.token_stride = 40}).row(1, 2), 2 * 40 + 5);
+    EXPECT_EQ(*attenta::nhd(p, 3, 2, 5, {.head_stride = 8}).row(1, 2), 2 * 16 + 8);
+    EXPECT_EQ(*attenta::nhd(p, 3, 2, 5, {.token_stride = 40, .head_stride = 8}).row(1, 2), 2 * 40 + 8);
+    EXPECT_EQ(*attenta::hnd(p, 2, 3, 5, {.head_stride = 40}).row(1, 2), 40 + 2 * 5);
+    EXPECT_EQ(*attenta::hnd(p, 2, 3, 5, {.token_stride = 8}).row(1, 2), 3 * 8 + 2 * 8);
+    EXPECT_EQ(*attenta::nhd(p, 3, 2, 5, {.head_stride = 0}).row(1, 2), 2 * 5) << "heads share the rows of a token";
+    EXPECT_EQ(*attenta::hnd(p, 2, 3, 5, {.token_stride = 0}).row(1, 2), 5) << "tokens share the row of a head";
+}
+
+TEST(Views, RefuseWhatLeaves64BitsAndTokensThatAreNotThere) {
+    float x = 0;
+    const std::int64_t large = std::int64_t{1} << 32;
+    EXPECT_TRUE(refuses([&] { attenta::hnd(&x, 1, large, large); }, {"hnd", "4294967296"}));
+    EXPECT_TRUE(refuses([&] { attenta::nhd(&x, 1, large, large); }, {"nhd", "4294967296"}));
+    EXPECT_TRUE(refuses([&] { attenta::nhd(&x, 1, 3, 5, {.head_stride = most}); }, {"nhd", "3"}));
+    const auto view = attenta::hnd(&x, 1, 10, 1);
+    EXPECT_TRUE(refuses([&] { view.slice(3, 8); }, {"slice", "8", "3", "10"}));
+    EXPECT_TRUE(refuses([&] { view.slice(-1, 2); }, {"slice", "-1"}));
+    EXPECT_TRUE(refuses([&] { view.slice(1, -2); }, {"slice", "-2"}));
+    EXPECT_TRUE(refuses([&] { view.slice(1, most); }, {"slice"}));
+    EXPECT_EQ(view.slice(10, 0).tokens, 0);
+}
+
+using attenta::KvView;
+
+/// K and V [page, token, head, dim] of 4 pages of 2 tokens of 2 heads.
+struct Pool {
+    std::vector<float> k = std::vector<float>(4 * 2 * 2 * 5), v = std::vector<float>(4 * 2 * 2 * 3);
+    std::vector<std::int32_t> table = {3, -1, 0}, lengths = {5};
+    KvView::Pages pages{.pages = 4,
+                        .page_stride = 20,
+                        .v_page_stride = 12,
+                        .layer_stride = 0,
+                        .block_table = table.data(),
+                        .table_stride = 3,
+                        .lengths = lengths.data()};
+
+    KvView view() const {
+        return KvView::paged(attenta::nhd(k.data(), 2, 2, 5), attenta::nhd(v.data(), 2, 2, 3), pages);
+    }
+};
+
+TEST(KvViews, LocateReadsNoPageThatIsNotThere) {
+    const Pool pool;
+    const std::byte *k[5], *v[5];
+    pool.view().locate(0, 0, 5, k, v);
+    const auto at = [](const std::vector<float>& x, std::int64_t element) {
+        return reinterpret_cast<const std::byte*>(x.data() + element);
+    };
+    EXPECT_EQ(k[0], at(pool.k, 3 * 20));
+    EXPECT_EQ(v[1], at(pool.v, 3 * 12 + 6));
+    EXPECT_EQ(k[2], at(pool.k, 0)) << "any row of the pool will do";
+    EXPECT_EQ(v[3], at(pool.v, 6));
+    EXPECT_EQ(k[4], at(pool.k, 0));
+}
+
+TEST(KvViews, PagesWithoutAStrideOrLengthsAreRefused) {
+    const auto refused = [](std::initializer_list<std::string_view> words, auto spoil) {
+        Pool pool;
+        spoil(pool.pages);
+        return refuses([&] { pool.view(); }, words);
+    };
+    EXPECT_TRUE(refused({"paged", "page_stride", "0"}, [](auto& p) { p.page_stride = 0; }));
+    EXPECT_TRUE(refused({"paged", "page_stride", "-4"}, [](auto& p) { p.page_stride = -4; }));
+    EXPECT_TRUE(refused({"paged", "lengths", "null", "1"}, [](auto& p) { p.lengths = nullptr; }));
+    EXPECT_TRUE(refused({"v_page_stride", "3", "5"}, [](auto& p) { p.v_page_stride = 0; }));
+    EXPECT_TRUE(refused({"v_layer_stride", "3", "5"}, [](auto& p) { p.layer_stride = 80; }));
+    const Pool pool;
+    const auto k = attenta::nhd(pool.k.data(), 2, 2, 5);
+    EXPECT_TRUE(
+        refuses([&] { KvView::paged(k, attenta::nhd(pool.v.data(), 1, 2, 3), pool.pages); }, {"paged", "v", "1"}));
+    EXPECT_TRUE(refuses([&] { KvView::paged(k.slice(0, 0), k.slice(0, 0), pool.pages); }, {"paged", "k", "0"}));
+    KvView::Pages alike = pool.pages;
+    alike.v_page_stride = 0, alike.layer_stride = 80;
+    const KvView view = KvView::paged(k, k, alike);
+    EXPECT_EQ(view.v.page_stride, 20);
+    EXPECT_EQ(view.v.layer_stride, 80);
+    alike.sequences = 0, alike.lengths = nullptr;
+    EXPECT_EQ(KvView::paged(k, k, alike).sequences, 0);
+}
+
+TEST(KvViews, AnotherLayerNeedsALayerStride) {
+    Pool pool;
+    EXPECT_EQ(pool.view().at(0).k.data, pool.k.data());
+    EXPECT_TRUE(refuses([&] { pool.view().at(1); }, {"at", "layer_stride", "k", "0", "1"}));
+    EXPECT_TRUE(refuses([&] { pool.view().at(-1); }, {"at", "layer", "-1"}));
+    pool.pages.layer_stride = 40, pool.pages.v_layer_stride = 24;
+    EXPECT_EQ(pool.view().at(1).k.data, pool.k.data() + 40);
+    EXPECT_EQ(pool.view().at(1).v.data, pool.v.data() + 24);
+    EXPECT_TRUE(refuses([&] { pool.view().at(most); }, {"at", "layer"}));
+    EXPECT_TRUE(refuses([&] { pool.view().at(-1); }, {"at", "layer", "-1"}));
+    KvView view = pool.view();
+    view.v.layer_stride = 0;
+    EXPECT_TRUE(refuses([&] { view.at(1); }, {"at", "layer_stride", "v"}));
+}
+
+TEST(KvViews, KeysAndValuesHaveTheSameHeadsAndTokens) {
+    float x[100];
+    const auto k = attenta::hnd(x, 2, 5, 4);
+    EXPECT_TRUE(refuses([&] { KvView::of(k, attenta::hnd(x, 2, 4, 4)); }, {"of", "v", "4", "k", "5"}));
+    EXPECT_TRUE(refuses([&] { KvView::of(k, attenta::hnd(x, 1, 5, 4)); }, {"of", "v", "1", "k", "2"}));
+}
+
+TEST(KvViews, ARingHoldsItsFirstAndItsNewestTokens) {
+    float x[7 * 4];
+    const auto slots = attenta::nhd(x, 7, 1, 4);
+    for (const std::int64_t sink : {0, 2, 6})
+        for (std::int64_t tokens = 0; tokens < 40; ++tokens) {
+            std::vector<std::int32_t> positions(7, -1), want(7, -1);
+            for (std::int64_t t = 0; t < tokens; ++t)  // as the tokens come
+                want[static_cast<std::size_t>(KvView::ring_slot(t, 7, sink))] = static_cast<std::int32_t>(t);
+            const KvView ring = KvView::ring(slots, slots, {.sink = sink, .tokens = tokens, .positions = positions});
+            EXPECT_EQ(positions, want) << "sink " << sink << ", tokens " << tokens;
+            EXPECT_EQ(ring.length(0), std::min<std::int64_t>(tokens, 7));
+            EXPECT_EQ(ring.positions_of(0), positions.data());
+            for (std::int64_t t = 0; t < tokens; ++t)
+                if (t < sink || t >= tokens - (7 - sink)) {
+                    EXPECT_EQ(positions[static_cast<std::size_t>(KvView::ring_slot(t, 7, sink))], t);
+                }
+        }
+}
+
+TEST(KvViews, RingsRefuseWhatDoesNotFit) {
+    float x[7 * 4];
+    const auto slots = attenta::nhd(x, 7, 1, 4);
+    std::vector<std::int32_t> positions(7, -1);
+    const auto ring = [&](const KvView::Ring& r) { return [&, r] { KvView::ring(slots, slots, r); }; };
+    EXPECT_TRUE(refuses(ring({.sink = 7, .tokens = 1, .positions = positions}), {"ring", "sink", "7"}));
+    EXPECT_TRUE(refuses(ring({.sink = -1, .tokens = 1, .positions = positions}), {"ring", "sink", "-1"}));
+    EXPECT_TRUE(refuses(ring({.tokens = -3, .positions = positions}), {"ring", "tokens", "-3"}));
+    EXPECT_TRUE(refuses(ring({.tokens = most, .positions = positions}), {"ring", "tokens"}));
+    EXPECT_TRUE(refuses(ring({.tokens = 1, .positions = std::span(positions).first(6)}), {"positions", "6", "7"}));
+    EXPECT_TRUE(refuses([&] { KvView::ring(slots, slots.slice(0, 6), {.positions = positions}); }, {"ring", "v", "6"}));
+    EXPECT_TRUE(refuses([&] { KvView::ring_slot(5, 4, 4); }, {"ring_slot", "sink", "4"}));
+    EXPECT_TRUE(refuses([&] { KvView::ring_slot(-5, 4, 1); }, {"ring_slot", "token", "-5"}));
+    EXPECT_EQ(positions, std::vector<std::int32_t>(7, -1));
+}
+
+TEST(LinearStateSizes, AreRefusedWhereTheirProductLeaves64Bits) {
+    const std::int64_t large = std::int64_t{1} << 32;
+    EXPECT_TRUE(refuses([&] { attenta::LinearState(large, large, 1); }, {"LinearState", "4294967296"}));
+    EXPECT_TRUE(refuses([&] { attenta::LinearState(1, most / 4 + 1, 1); }, {"LinearState"}));
+    EXPECT_TRUE(refuses([&] { attenta::LinearState(-1, 5, -5); }, {"LinearState", "-1"}));
+    EXPECT_TRUE(attenta::LinearState(0, 5, 5).empty());
+    std::vector<std::byte> saved(attenta::LinearState(1, 2, 3).saved_bytes());
+    attenta::LinearState(1, 2, 3).save(saved);
+    const auto refused = [&](std::array<std::int64_t, 6> sizes) {
+        std::memcpy(saved.data(), sizes.data(), sizeof sizes);
+        return refuses([&] { attenta::LinearState::load(saved); }, {"LinearState::load", "from"});
+    };
+    EXPECT_TRUE(refused({large, large, 6, 0, 0, 0}));
+    EXPECT_TRUE(refused({1, 2, 3, most - 5, 6, 0}));
+    EXPECT_TRUE(refused({1, 2, 3, std::int64_t{1} << 62, 0, 0}));
+    EXPECT_TRUE(refused({-1, -2, 3, 0, 0, 0}));
+    EXPECT_TRUE(refused({1, 2, 2, 1, 0, 0}));
+}
+
 TEST(Views, BothOrdersOfMemoryFindTheSameRow) {
     std::vector<int> x(2 * 3 * 5);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int>(i);
@@ -204,6 +410,95 @@ TEST(Executors, AnAdapterPassesTasksOn) {
     expect_every_task_once(adapter, 33);
 }
 
+TEST(Executors, HaveAtLeastOneSlot) {
+    const auto adapter = [](int slots) {
+        return [slots] { attenta::ExecutorAdapter(slots, [](std::int64_t, attenta::TaskRef) {}); };
+    };
+    EXPECT_TRUE(refuses(adapter(0), {"ExecutorAdapter", "concurrency", "0", "1"}));
+    EXPECT_TRUE(refuses(adapter(-3), {"ExecutorAdapter", "concurrency", "-3", "1"}));
+    struct Nobody final : attenta::Executor {
+        int concurrency() const override { return 0; }
+        void parallel_for(std::int64_t, attenta::TaskRef) override {}
+    } nobody;
+    EXPECT_TRUE(refuses([&] { attenta::Context context(nobody); }, {"Context", "concurrency", "0", "1"}));
+}
+
+TEST(Executors, APoolOf0HasTheMachinesThreads) {
+    attenta::ThreadPool pool(0);
+    EXPECT_EQ(pool.concurrency(), std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+    expect_every_task_once(pool, 100);
+    EXPECT_TRUE(refuses([] { attenta::ThreadPool(-1); }, {"ThreadPool", "threads", "-1"}));
+}
+
+#if defined(ATTENTA_TEST_FORK)
+
+TEST(Executors, APoolThatGetsTooFewThreadsIsRefusedAndLeavesNone) {
+    const int result = in_forked_child([] {
+        if (!limit_address_space(std::size_t{1} << 30)) return 2;
+        const bool refused = bool(refuses([] { attenta::ThreadPool(2000); }, {"ThreadPool", "2000"}));
+        if (!refused) return 2;  // no limit here, as under an emulator
+        if (threads_of_this_process() > 1) return 1;
+        attenta::ThreadPool small(2);
+        return small.concurrency() == 2 ? 0 : 1;
+    });
+    if (result == 2) GTEST_SKIP() << "the system gives 2000 threads";
+    EXPECT_EQ(result, 0);
+}
+
+TEST(Executors, AForkedChildRunsThePoolOnItsCaller) {
+    attenta::ThreadPool pool(3);
+    expect_every_task_once(pool, 10);
+    EXPECT_EQ(in_forked_child([&] {
+                  int strangers = 0, runs = 0;
+                  const std::thread::id caller = std::this_thread::get_id();
+                  pool.parallel_for(100, [&](std::int64_t, int slot) {
+                      ++runs;
+                      if (std::this_thread::get_id() != caller || slot != 0) ++strangers;
+                  });
+                  return runs == 100 && strangers == 0 ? 0 : 1;
+              }),
+              0);
+    expect_every_task_once(pool, 10);
+}
+
+TEST(Executors, AForkedChildMayDestroyOrReplaceThePool) {
+    auto pool = std::make_unique<attenta::ThreadPool>(3);
+    expect_every_task_once(*pool, 10);
+    EXPECT_EQ(in_forked_child([&] {
+                  pool.reset();
+                  return 0;
+              }),
+              0);
+    EXPECT_EQ(in_forked_child([&] {
+                  for (int i = 0; i < 5; ++i) {
+                      auto fresh = std::make_unique<attenta::ThreadPool>(3);
+                      std::atomic<int> runs = 0;
+                      fresh->parallel_for(100, [&](std::int64_t, int) { ++runs; });
+                      if (runs != 100) return 1;
+                      pool = std::move(fresh);
+                  }
+                  return 0;
+              }),
+              0);
+    expect_every_task_once(*pool, 10);
+}
+
+TEST(Executors, AChildForkedFromATaskRunsThePoolOnItsCaller) {
+    attenta::ThreadPool pool(3);
+    std::atomic<int> wrong = 0;
+    pool.parallel_for(8, [&](std::int64_t task, int) {
+        if (task != 3) return;
+        wrong = in_forked_child([&] {
+            int runs = 0;
+            pool.parallel_for(5, [&](std::int64_t, int) { ++runs; });
+            return runs == 5 ? 0 : 1;
+        });
+    });
+    EXPECT_EQ(wrong, 0);
+}
+
+#endif
+
 bool aligned(const void* p, std::uintptr_t to) { return reinterpret_cast<std::uintptr_t>(p) % to == 0; }
 
 TEST(Workspaces, GrowAndStayAligned) {
@@ -250,11 +545,62 @@ TEST(Workspaces, SurviveAnAllocatorThatThrows) {
                                       return ::operator new (bytes, std::align_val_t{64});
                                   },
                                   [](void* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }});
-    workspace.reserve(64);
+    std::byte* const before = workspace.reserve(64);
+    const std::size_t size = workspace.size();
     fails = true;
     EXPECT_THROW(workspace.reserve(std::size_t{8} << 20), std::bad_alloc);
+    EXPECT_EQ(workspace.data(), before) << "other plans of the context live on it";
+    EXPECT_EQ(workspace.size(), size);
+    before[63] = std::byte{1};
     fails = false;
     workspace.reserve(std::size_t{8} << 20)[100000] = std::byte{1};
+}
+
+TEST(Workspaces, RefuseAnAllocatorThatGivesNullOrMisalignedMemory) {
+    std::size_t off = 0, taken = 0, released = 0;
+    bool null = false;
+    const auto give = [&](std::size_t bytes) -> void* {
+        if (null) return nullptr;
+        ++taken;
+        return static_cast<std::byte*>(::operator new (bytes + 64, std::align_val_t{64})) + off;
+    };
+    const auto take_back = [&](void* p, std::size_t) {
+        ++released;
+        const auto address = reinterpret_cast<std::uintptr_t>(p);
+        ::operator delete (reinterpret_cast<void*>(address / 64 * 64), std::align_val_t{64});
+    };
+    {
+        attenta::Workspace workspace({give, take_back});
+        std::byte* const before = workspace.reserve(64);
+        for (const bool is_null : {true, false}) {
+            null = is_null, off = 32;
+            EXPECT_TRUE(refuses([&] { workspace.reserve(std::size_t{8} << 20); }, {"Workspace::reserve", "8388608"}));
+            EXPECT_EQ(workspace.data(), before);
+            before[63] = std::byte{1};
+        }
+        off = 0;
+        workspace.reserve(std::size_t{8} << 20)[100000] = std::byte{1};
+    }
+    EXPECT_EQ(taken, 3u);
+    EXPECT_EQ(released, 3u);
+}
+
+TEST(Workspaces, RefuseMoreThanThereIs) {
+    attenta::Workspace workspace;
+    std::byte* const before = workspace.reserve(100);
+    constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+    for (const std::size_t bytes : {all, all - (std::size_t{1} << 20), all / 2, all / 2 - (std::size_t{1} << 22)})
+        EXPECT_TRUE(refuses([&] { workspace.reserve(bytes); }, {"Workspace::reserve", std::to_string(bytes)}));
+    EXPECT_EQ(workspace.data(), before);
+    before[99] = std::byte{1};
+}
+
+/// An arena that is given back as a whole.
+TEST(Workspaces, AnAllocatorMayHaveNoRelease) {
+    alignas(64) static std::byte arena[std::size_t{2} << 20];
+    attenta::Workspace workspace(
+        {[](std::size_t bytes) -> void* { return bytes <= sizeof arena ? arena : nullptr; }, {}});
+    EXPECT_EQ(workspace.reserve(1000), arena);
 }
 
 TEST(Isas, NamesAreReadBack) {
@@ -264,6 +610,14 @@ TEST(Isas, NamesAreReadBack) {
     }
     EXPECT_FALSE(attenta::isa_named("mmx"));
     EXPECT_FALSE(attenta::isa_named(""));
+}
+
+TEST(Isas, NumbersOfNoneAreNotAvailable) {
+    const auto isa = static_cast<attenta::Isa>(7);
+    EXPECT_STREQ(attenta::name(isa), "unknown");
+    EXPECT_FALSE(attenta::is_compiled(isa));
+    EXPECT_FALSE(attenta::is_available(isa));
+    EXPECT_TRUE(refuses([&] { attenta::set_isa(isa); }, {"set_isa", "unknown"}));
 }
 
 TEST(Isas, TheActiveOneIsAvailable) {

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "support/errors.hpp"
@@ -161,6 +164,103 @@ TEST(KvCache, RefusesShapesThatDoNotFit) {
     EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.dim = 11; }), {"append", "v", "11", "12"}));
     EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.tokens = 39; }), {"append", "v", "39", "40"}));
     EXPECT_EQ(cache.size(), 0);
+}
+
+constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+TEST(KvCache, RefusesNumbersThatItsStorageTurnsIntoInfinities) {
+    const struct {
+        Dtype storage;
+        float last;
+    } limits[] = {{Dtype::f16, 65504.0f}, {Dtype::bf16, 3.3895313892515355e38f}};
+    for (const auto& [storage, last] : limits)
+        for (const bool value : {false, true})
+            for (const float sign : {1.0f, -1.0f}) {
+                const Data x, spoiled;
+                KvCache cache(cache_options(storage));
+                cache.append(0, x.k.view().slice(0, 20), x.v.view().slice(0, 20));
+                float& number = (value ? spoiled.v : spoiled.k).row(2, 33)[7];
+                const auto rest = [&] {
+                    cache.append(0, spoiled.k.view().slice(20, 20), spoiled.v.view().slice(20, 20));
+                };
+                for (const float beyond :
+                     {std::nextafter(last, infinity), std::numeric_limits<float>::max(), 70000.0f}) {
+                    if (beyond <= last) continue;
+                    number = sign * beyond;
+                    EXPECT_TRUE(refuses(rest, {"KvCache::append", value ? "v" : "k", "layer 0", "head 2", "token 13",
+                                               std::to_string(number), name(storage)}));
+                    EXPECT_TRUE(shows(cache.view(0), x.k.view().slice(0, 20), x.v.view().slice(0, 20)));
+                }
+                number = sign * last;
+                rest();
+                EXPECT_TRUE(shows(cache.view(0), spoiled.k.view(), spoiled.v.view()));
+            }
+}
+
+TEST(KvCache, KeepsNanAndInfinities) {
+    for (const Dtype storage : dtypes) {
+        const Data x;
+        x.k.row(0, 3)[2] = infinity, x.k.row(1, 4)[0] = -infinity, x.v.row(2, 39)[11] = infinity;
+        KvCache cache(cache_options(storage));
+        cache.append(0, x.k.view(), x.v.view());
+        EXPECT_TRUE(shows(cache.view(0), x.k.view(), x.v.view()));
+        x.v.row(0, 0)[0] = std::nanf("");
+        cache.append(1, x.k.view(), x.v.view());
+        EXPECT_TRUE(shows(cache.view(1), x.k.view(), x.v.view()));
+    }
+}
+
+TEST(KvCache, RefusesNullAndMemoryThatCannotBe) {
+    const Data x;
+    KvCache cache(cache_options(Dtype::f32));
+    const auto append = [&](auto spoil) {
+        return [&cache, &x, spoil] {
+            attenta::Heads<const float> k = x.k.view(), v = x.v.view();
+            spoil(k, v);
+            cache.append(0, k, v);
+        };
+    };
+    EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.data = nullptr; }), {"append", "k", "null"}));
+    EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.data = nullptr; }), {"append", "v", "null"}));
+    EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.token_stride = -20; }), {"append", "k", "-20"}));
+    EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.head_stride = -1; }), {"append", "v", "-1"}));
+    EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.head_stride = most / 4; }), {"append", "k"}));
+    EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.token_stride = most; }), {"append", "v"}));
+    EXPECT_TRUE(refuses(append([](auto& k, auto& v) { k.tokens = v.tokens = most; }), {"append", "k", "40"}));
+    EXPECT_TRUE(refuses(append([](auto& k, auto& v) { k.tokens = v.tokens = -1; }), {"append", "k", "-1"}));
+    EXPECT_EQ(cache.size(), 0);
+    cache.append(0, x.k.view(), x.v.view());
+    EXPECT_TRUE(refuses(append([](auto& k, auto& v) { k.tokens = v.tokens = most; }), {"append", "k", "40"}));
+    cache.append(0, attenta::hnd<const float>(nullptr, 3, 0, 20), attenta::hnd<const float>(nullptr, 3, 0, 12));
+    EXPECT_TRUE(shows(cache.view(0), x.k.view(), x.v.view()));
+}
+
+TEST(KvCache, RefusesLayersThatItHasNot) {
+    const Data x;
+    KvCache cache(cache_options(Dtype::f32));
+    for (const int layer : {-1, 2, std::numeric_limits<int>::max()}) {
+        const std::string given = std::to_string(layer);
+        EXPECT_TRUE(refuses([&] { cache.size(layer); }, {"KvCache::size", given, "1"}));
+        EXPECT_TRUE(refuses([&] { cache.view(layer); }, {"KvCache::view", given, "1"}));
+        EXPECT_TRUE(refuses([&] { cache.append(layer, x.k.view(), x.v.view()); }, {"KvCache::append", given, "1"}));
+    }
+}
+
+TEST(KvCache, RefusesSizesThatNoMemoryHolds) {
+    const CacheOptions all[] = {{.kv_heads = 8, .dim = 128, .capacity = std::int64_t{1} << 53},
+                                {.layers = 1 << 20, .kv_heads = 1 << 20, .dim = 1 << 12, .capacity = 1 << 12},
+                                {.kv_heads = 1, .dim = 64, .capacity = most},
+                                {.kv_heads = 3, .dim = 96, .capacity = (std::int64_t{1} << 61) / 3},
+                                {.kv_heads = 1, .dim = most, .dim_v = most, .capacity = 1},
+                                {.kv_heads = 1, .dim = 1 << 10, .capacity = std::int64_t{1} << 49}};
+    for (const CacheOptions& options : all) {
+        SCOPED_TRACE(options.capacity);
+        EXPECT_TRUE(refuses([&] { KvCache{options}; }, {}));
+    }
+    CacheOptions untyped = cache_options(Dtype::f32);
+    untyped.storage = static_cast<Dtype>(9);
+    EXPECT_TRUE(refuses([&] { KvCache{untyped}; }, {"KvCache", "storage"}));
 }
 
 TEST(KvCache, RefusesSizesBelowOne) {

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,14 +49,17 @@ struct Call {
 
     /// The same memory as three sequences of 4, 0 and 6 keys in pages of 2.
     void use_pages() {
-        kv = KvView::paged(attenta::nhd(k_memory.row(0, 0), 2, 2, 16), attenta::nhd(v_memory.row(0, 0), 2, 2, 24), 64,
-                           5, nullptr, 3, nullptr, 3);
-        kv.v.page_stride = 96;
         table = {4, 1, -1, -1, -1, -1, 0, 2, 3};
         lengths = {4, 0, 6};
         q_lengths = {1, 2, 3};
-        kv.block_table = table.data();
-        kv.lengths = lengths.data();
+        kv = KvView::paged(attenta::nhd(k_memory.row(0, 0), 2, 2, 16), attenta::nhd(v_memory.row(0, 0), 2, 2, 24),
+                           {.pages = 5,
+                            .page_stride = 64,
+                            .v_page_stride = 96,
+                            .block_table = table.data(),
+                            .table_stride = 3,
+                            .lengths = lengths.data(),
+                            .sequences = 3});
     }
 };
 
@@ -229,6 +233,80 @@ TEST(SoftmaxErrors, BlockTables) {
     EXPECT_TRUE(
         refused_and_not_planned({"block_table", "null"}, [](Call& c) { c.use_pages(), c.kv.block_table = nullptr; }));
     EXPECT_TRUE(refused_and_not_planned({"page_size", "-2"}, [](Call& c) { c.use_pages(), c.kv.page_size = -2; }));
+}
+
+constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+
+TEST(SoftmaxErrors, MissingPagesThatSomeQuerySees) {
+    // Sequence 2 has 6 keys in 3 pages and 3 queries at 3, 4, 5.
+    const auto windowed = [](Call& c) { c.use_pages(), c.options.causal = true, c.options.window_left = 1; };
+    Call good;
+    windowed(good);
+    good.table[6] = -1;
+    good.run();
+    EXPECT_TRUE(
+        refused_and_not_planned({"block_table", "2", "1", "-1"}, [&](Call& c) { windowed(c), c.table[7] = -1; }));
+    EXPECT_TRUE(refused_and_not_planned({"block_table", "2", "1", "17"},
+                                        [&](Call& c) { windowed(c), c.table[6] = -1, c.table[7] = 17; }));
+    Call silent;  // no queries: no page is seen
+    silent.use_pages();
+    silent.q_lengths = {0, 2, 4};
+    silent.table[0] = -1;
+    silent.run();
+}
+
+TEST(SoftmaxErrors, CachesThatCannotBe) {
+    for (const bool value : {false, true}) {
+        const std::string_view name = value ? "v" : "k";
+        const auto side = [value](Call& c) -> KvView::Side& { return value ? c.kv.v : c.kv.k; };
+        for (const std::int64_t stride : {most, most / 2, most / 4, (most >> 3) + 1}) {
+            EXPECT_TRUE(refused_and_not_planned({name}, [&](Call& c) { side(c).token_stride = stride; }));
+            EXPECT_TRUE(refused_and_not_planned({name}, [&](Call& c) { c.use_pages(), side(c).page_stride = stride; }));
+        }
+        EXPECT_TRUE(refused_and_not_planned({name}, [&](Call& c) { side(c).head_stride = most / 4; }));
+        EXPECT_TRUE(
+            refused_and_not_planned({name, "Dtype"}, [&](Call& c) { side(c).dtype = static_cast<attenta::Dtype>(4); }));
+    }
+    EXPECT_TRUE(
+        refused_and_not_planned({"v", "features"}, [](Call& c) { c.kv.tokens = 0, c.kv.v.dim = c.o.dim = most; }));
+    EXPECT_TRUE(
+        refused_and_not_planned({"k", "features"}, [](Call& c) { c.kv.tokens = 0, c.kv.k.dim = c.q.dim = most; }));
+    for (const std::int64_t tokens : {most, most - 100, std::int64_t{1} << 50})
+        EXPECT_TRUE(refused_and_not_planned(
+            {"keys"}, [&](Call& c) { c.kv.tokens = tokens, c.kv.k.token_stride = c.kv.v.token_stride = 0; }));
+    EXPECT_TRUE(refused_and_not_planned({"table_stride"}, [](Call& c) { c.use_pages(), c.kv.table_stride = most; }));
+    EXPECT_TRUE(refused_and_not_planned({"k"}, [](Call& c) { c.use_pages(), c.kv.page_size = most; }));
+}
+
+TEST(SoftmaxErrors, Positions) {
+    const auto positions = [](Call& c, std::int64_t stride) {
+        c.table.assign(10, 3), c.kv.positions = c.table.data(), c.kv.positions_stride = stride;
+    };
+    EXPECT_TRUE(refused_and_not_planned({"positions_stride", "9", "10"}, [&](Call& c) { positions(c, 9); }));
+    EXPECT_TRUE(refused_and_not_planned({"positions_stride", "0", "10"}, [&](Call& c) { positions(c, 0); }));
+    EXPECT_TRUE(refused_and_not_planned({"positions_stride", "-10", "10"}, [&](Call& c) { positions(c, -10); }));
+    EXPECT_TRUE(refused_and_not_planned({"positions_stride"}, [&](Call& c) {
+        c.use_pages(), c.kv.positions = c.table.data(), c.kv.positions_stride = most / 2;
+    }));
+    Call good;
+    positions(good, 10);
+    good.run();
+}
+
+TEST(SoftmaxErrors, OffsetsOfQueries) {
+    for (const std::int64_t offset : {most, -most - 1, most / 2, -most / 2})
+        EXPECT_TRUE(refused_and_not_planned({"q_offset", std::to_string(offset)},
+                                            [&](Call& c) { c.options.q_offset = offset; }));
+    const auto offsets = [](Call& c, std::initializer_list<std::int64_t> list) {
+        c.integers = list, c.options.q_offsets = c.integers;
+    };
+    EXPECT_TRUE(refused_and_not_planned({"q_offsets", "2", "3"}, [&](Call& c) { c.use_pages(), offsets(c, {1, 2}); }));
+    EXPECT_TRUE(refused_and_not_planned({"q_offsets", "2", "1"}, [&](Call& c) { offsets(c, {1, 2}); }));
+    EXPECT_TRUE(refused_and_not_planned({"q_offsets", std::to_string(most)}, [&](Call& c) {
+        c.use_pages(), offsets(c, {1, 2, most});
+    }));
+    EXPECT_TRUE(
+        refused_and_not_planned({"q_offset", "q_offsets"}, [&](Call& c) { offsets(c, {1}), c.options.q_offset = 1; }));
 }
 
 TEST(SoftmaxErrors, Lengths) {

@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "support/errors.hpp"
 #include "support/isas.hpp"
 #include "support/paged.hpp"
 #include "support/softmax_case.hpp"
@@ -194,6 +197,120 @@ TEST(SoftmaxViews, PositionsMayHaveGaps) {
     kv.positions_stride = 120;
     const Naive want = naive(c);
     on_every_isa([&](Context& context) { EXPECT_TRUE(close(attend(c, kv, context), want)); });
+}
+
+/// Positions far from the slots' numbers: the last query stands where the newest key does, as without positions.
+TEST(SoftmaxViews, TheNewestPositionIsWhereTheLastQueryStands) {
+    for (const Shape& shape : one_shape_of_each_regime()) {
+        Case c(shape);
+        c.options.causal = true, c.options.window_left = 40;
+        std::vector<std::int32_t> positions = c.random.permutation(shape.Tk);
+        for (std::int32_t& p : positions) p = 3 * p + 1000;
+        const auto newest = static_cast<std::int64_t>(*std::max_element(positions.begin(), positions.end()));
+        KvView kv = KvView::of(c.k.view(), c.v.view());
+        kv.positions = positions.data(), kv.positions_stride = shape.Tk;
+        c.extras.positions = positions.data();
+        Case said(shape);
+        said.options = c.options;
+        said.options.q_offset = newest + 1 - shape.Tq;
+        on_every_isa([&](Context& context) {
+            const Output got = attend(c, kv, context);
+            EXPECT_TRUE(same_bits(got, attend(said, kv, context))) << describe(c);
+            EXPECT_TRUE(close(got, naive_softmax(c.q.view(), c.k.view(), c.v.view(), said.options, c.extras)))
+                << describe(c);
+        });
+    }
+}
+
+/// A ring that has wrapped gives what a full cache gives under the same mask.
+TEST(SoftmaxViews, ARingEqualsAFullCacheUnderItsMask) {
+    for (const Shape& shape : one_shape_of_each_regime()) {
+        const std::int64_t sink = 4, slots = shape.Tk / 2 + shape.Tq, window = slots - sink - shape.Tq + 1;
+        Case c(shape);
+        c.options.visible = attenta::Causal{} && (attenta::Window{window - 1, -1} || attenta::Global{sink});
+        c.options.alibi_slopes = c.slopes = attenta::alibi_slopes(static_cast<int>(shape.Hq));
+        Tensor<float> k(shape.Hkv, slots, shape.D, Order::token_head), v(shape.Hkv, slots, shape.Dv);
+        for (std::int64_t t = 0; t < shape.Tk; ++t)
+            for (std::int64_t h = 0; h < shape.Hkv; ++h) {
+                const std::int64_t slot = KvView::ring_slot(t, slots, sink);
+                std::copy_n(c.k.row(h, t), shape.D, k.row(h, slot));
+                std::copy_n(c.v.row(h, t), shape.Dv, v.row(h, slot));
+            }
+        std::vector<std::int32_t> positions(static_cast<std::size_t>(slots));
+        const KvView ring =
+            KvView::ring(k.view(), v.view(), {.sink = sink, .tokens = shape.Tk, .positions = positions});
+        on_every_isa([&](Context& context) {
+            EXPECT_LE(distance(attend(c, ring, context), attend(c, context)), 2e-5) << describe(c);
+        });
+    }
+}
+
+std::vector<bool> pages_that_some_query_sees(const Case& c, std::int64_t page_size) {
+    std::vector<bool> seen(static_cast<std::size_t>((c.shape.Tk + page_size - 1) / page_size));
+    const std::int64_t first = c.options.q_offset.value_or(c.shape.Tk - c.shape.Tq);
+    for (std::int64_t j = 0; j < c.shape.Tk; ++j)
+        for (std::int64_t t = 0; t < c.shape.Tq; ++t)
+            if (naive_visible({0, t, j, first + t, j}, c.options, c.extras))
+                seen[static_cast<std::size_t>(j / page_size)] = true;
+    return seen;
+}
+
+/// Pages that no query sees may have been given back: their entries are never read through.
+void expect_missing_pages_do_not_matter(const Case& c, std::int64_t page_size) {
+    const PagedPool<float> whole({{c.k.view(), c.v.view()}}, page_size, PageLayout::token_head);
+    PagedPool<float> holes({{c.k.view(), c.v.view()}}, page_size, PageLayout::token_head);
+    const std::vector<bool> seen = pages_that_some_query_sees(c, page_size);
+    for (std::size_t p = 0; p < seen.size(); ++p)
+        if (!seen[p]) holes.table()[p] = p % 2 == 0 ? -1 : 1 << 30;
+    on_every_isa([&](Context& context) {
+        EXPECT_TRUE(same_bits(attend(c, holes.view(), context), attend(c, whole.view(), context))) << describe(c);
+    });
+    const auto first = std::find(seen.begin(), seen.end(), true) - seen.begin();
+    if (first == std::ssize(seen)) return;
+    holes.table()[static_cast<std::size_t>(first)] = -1;
+    Context context;
+    EXPECT_TRUE(refuses([&] { attend(c, holes.view(), context); }, {"block_table", std::to_string(first)}))
+        << describe(c);
+}
+
+TEST(SoftmaxViews, PagesThatNoQuerySeesMayBeMissing) {
+    for (const Shape& shape : one_shape_of_each_regime())
+        for (const char* option : {"causal window_left 70", "window_left 0", "window 5, 140", "own mask",
+                                   "q_offset negative", "q_offset inside"})
+            for (const std::int64_t page_size : {1, 5, 16, 64}) {
+                SCOPED_TRACE(page_size);
+                Case c(shape);
+                c.options.causal = true;
+                for (const OptionSetter& setter : option_setters())
+                    if (std::string(option) == setter.name) apply(setter, c);
+                expect_missing_pages_do_not_matter(c, page_size);
+            }
+}
+
+/// Each sequence of a batch may stand elsewhere.
+TEST(SoftmaxViews, EverySequenceOfABatchHasItsOffset) {
+    const Case a({2, 1, 3, 50, 8, 8}, 1), b({2, 1, 3, 33, 8, 8}, 2);
+    const PagedPool<float> pool({{a.k.view(), a.v.view()}, {b.k.view(), b.v.view()}}, 16, PageLayout::head_token);
+    const std::int64_t q_offsets[] = {20, 4};
+    const std::int32_t q_lengths[] = {3, 3};
+    attenta::SoftmaxOptions options;
+    options.causal = true, options.q_offsets = q_offsets;
+    Tensor<float> q(2, 6, 8);
+    q.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+        std::copy_n(t < 3 ? a.q.row(h, t) : b.q.row(h, t - 3), 8, row);
+    });
+    on_every_isa([&](Context& context) {
+        Output out(2, 6, 8);
+        attenta::softmax_attention(q.view(), q_lengths, pool.view(), out.o.view(), options, out.lse.data(), context);
+        for (const Case* c : {&a, &b}) {
+            Case alone(c->shape, c == &a ? 1 : 2);
+            alone.options.causal = true, alone.options.q_offset = q_offsets[c == &a ? 0 : 1];
+            const Output want = attend(alone, context);
+            want.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+                EXPECT_TRUE(same_bits(row, out.o.row(h, c == &a ? t : t + 3), 8)) << h << ", " << t;
+            });
+        }
+    });
 }
 
 /// Each sequence of a batch has its own row of positions.

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "support/isas.hpp"
@@ -33,6 +34,37 @@ TEST(SoftmaxPlan, SeveralOfOneContextRunInAnyOrder) {
             }
         }
     });
+}
+
+/// A plan that gets no memory leaves the others of its context as they were.
+TEST(SoftmaxPlan, OthersOutliveOneThatGetsNoMemory) {
+    const Case small({4, 2, 3, 50, 16, 16}), large({32, 32, 200, 300, 512, 512});
+    enum class Memory { there, none, thrown };
+    Memory memory = Memory::there;
+    attenta::ThreadPool pool(2);
+    Context context(pool, {[&](std::size_t bytes) -> void* {
+                               if (memory == Memory::thrown) throw std::bad_alloc();
+                               return memory == Memory::none ? nullptr : ::operator new (bytes, std::align_val_t{64});
+                           },
+                           [](void* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }});
+    const KvView kv = KvView::of(small.k.view(), small.v.view());
+    const attenta::SoftmaxPlan plan = attenta::plan_softmax(small.q.view(), {}, kv, {}, context);
+    Context alone;
+    const Output want = attend(small, alone);
+    const auto expect_same = [&] {
+        Output out(4, 3, 16);
+        plan.run(small.q.view(), kv, out.o.view(), out.lse.data());
+        EXPECT_TRUE(same_bits(out, want));
+    };
+    memory = Memory::none;
+    EXPECT_THROW(attend(large, context), attenta::Error);
+    expect_same();
+    memory = Memory::thrown;
+    EXPECT_THROW(attend(large, context), std::bad_alloc);
+    expect_same();
+    memory = Memory::there;
+    attend(large, context);
+    expect_same();
 }
 
 TEST(SoftmaxPlan, KeepsTheInstructionSetItWasMadeWith) {

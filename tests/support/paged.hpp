@@ -60,8 +60,14 @@ public:
                 fill(v_, sequences[s].v, table[p] * page_stride, p * page_size);
             }
         }
-        view_ = attenta::KvView::paged(k_, v_, page_stride, pages, table_.data(), table_stride, lengths_.data(),
-                                       static_cast<std::int64_t>(sequences.size()));
+        view_ = attenta::KvView::paged(k_, v_,
+                                       {.pages = pages,
+                                        .page_stride = page_stride,
+                                        .v_page_stride = page_stride,
+                                        .block_table = table_.data(),
+                                        .table_stride = table_stride,
+                                        .lengths = lengths_.data(),
+                                        .sequences = static_cast<std::int64_t>(sequences.size())});
     }
     PagedPool(PagedPool&&) = default;
 

@@ -12,7 +12,7 @@
 ATTENTA_BEGIN
 
 /// Where scratch comes from, if not from attenta's own arena (2 MiB-aligned, huge pages advised). `allocate` gives
-/// memory aligned to 64 bytes or throws.
+/// memory aligned to 64 bytes, or throws, or returns null. Without `release` memory is not given back.
 struct Allocator {
     std::function<void*(std::size_t bytes)> allocate;
     std::function<void(void*, std::size_t bytes)> release;
@@ -27,13 +27,15 @@ public:
     Workspace& operator=(const Workspace&) = delete;
     ~Workspace();
 
-    /// At least `bytes` of scratch, aligned to 64 bytes. Earlier pointers become invalid when it grows.
+    /// At least `bytes` of scratch, aligned to 64 bytes. Earlier pointers become invalid when it grows. Throws Error if
+    /// there is not so much memory, and what the allocator throws; then everything is as before.
     std::byte* reserve(std::size_t bytes);
     std::byte* data() const { return data_; }
     std::size_t size() const { return size_; }
 
 private:
-    void free();
+    std::byte* allocate(std::size_t bytes) const;
+    void release(std::byte* memory, std::size_t bytes) const;
 
     Allocator allocator_;
     std::byte* data_ = nullptr;
@@ -44,9 +46,9 @@ private:
 class Context {
 public:
     Context();
-    /// The executor is borrowed and must outlive the context.
-    explicit Context(Executor& executor) : executor_(&executor) {}
-    Context(Executor& executor, Allocator allocator) : executor_(&executor), workspace_(std::move(allocator)) {}
+    /// The executor is borrowed and must outlive the context. Throws Error if its concurrency() is below 1.
+    explicit Context(Executor& executor) : Context(executor, {}) {}
+    Context(Executor& executor, Allocator allocator);
 
     Executor& executor() { return *executor_; }
     Workspace& workspace() { return workspace_; }

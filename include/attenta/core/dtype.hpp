@@ -9,9 +9,19 @@
 ATTENTA_BEGIN
 
 enum class Dtype : std::uint8_t { f32, bf16, f16 };
+inline constexpr int dtype_count = 3;
 
-constexpr const char* name(Dtype t) { return t == Dtype::f32 ? "f32" : t == Dtype::bf16 ? "bf16" : "f16"; }
+/// The value is one of those above.
+constexpr bool is_dtype(Dtype t) { return static_cast<int>(t) < dtype_count; }
+constexpr const char* name(Dtype t) {
+    constexpr const char* names[] = {"f32", "bf16", "f16"};
+    return is_dtype(t) ? names[static_cast<int>(t)] : "unknown";
+}
 constexpr std::int64_t size_of(Dtype t) { return t == Dtype::f32 ? 4 : 2; }
+/// The largest finite number of the type.
+constexpr float largest(Dtype t) {
+    return std::bit_cast<float>(t == Dtype::f32 ? 0x7f7fffffu : t == Dtype::bf16 ? 0x7f7f0000u : 0x477fe000u);
+}
 
 /// The upper half of a float; rounded to nearest even, NaN stays NaN.
 struct bfloat16 {

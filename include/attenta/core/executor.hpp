@@ -2,9 +2,11 @@
 #pragma once
 
 #include <attenta/core/config.hpp>
+#include <attenta/core/error.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -48,8 +50,13 @@ public:
 
 /// `threads` threads, the caller among them. Tasks are handed out in order; a call from inside a task, or from a second
 /// thread while the pool is busy, runs serially on its caller. Threads without work watch for 0.1 ms, then sleep.
+///
+/// A child of fork() has none of its parent's threads: there the pool runs everything on its caller, and may be destroyed
+/// or replaced.
 class ThreadPool final : public Executor {
 public:
+    /// 0: as many as the machine runs at once. Throws Error if `threads` is negative, or if the system gives fewer; none
+    /// is left running then.
     explicit ThreadPool(int threads);
     ~ThreadPool() override;
     int concurrency() const override;
@@ -64,7 +71,11 @@ private:
 template <class Run>
 class ExecutorAdapter final : public Executor {
 public:
-    ExecutorAdapter(int concurrency, Run run) : concurrency_(concurrency), run_(std::move(run)) {}
+    /// Throws Error if `concurrency`, the number of slots, is below 1.
+    ExecutorAdapter(int concurrency, Run run) : concurrency_(concurrency), run_(std::move(run)) {
+        if (concurrency < 1)
+            fail("ExecutorAdapter", "concurrency is " + std::to_string(concurrency) + ", needs at least 1");
+    }
     int concurrency() const override { return concurrency_; }
     void parallel_for(std::int64_t n, TaskRef fn) override { run_(n, fn); }
 

@@ -12,7 +12,7 @@ inline constexpr int isa_count = 4;
 
 constexpr const char* name(Isa isa) {
     constexpr const char* names[] = {"sse2", "avx2", "avx512", "neon64"};
-    return names[static_cast<int>(isa)];
+    return static_cast<int>(isa) < isa_count ? names[static_cast<int>(isa)] : "unknown";
 }
 
 ATTENTA_END

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 ATTENTA_BEGIN
@@ -25,11 +26,31 @@ struct KvView {
         std::int64_t dim = 0;
         std::int64_t head_stride = 0, token_stride = 0;
         std::int64_t page_stride = 0;   ///< between pages of the pool, when paged
-        std::int64_t layer_stride = 0;  ///< between layers, for `at`
+        std::int64_t layer_stride = 0;  ///< between layers, for `at`; 0: there is one layer
 
         std::int64_t row_bytes() const { return dim * size_of(dtype); }
         /// From a row of head 0, as `locate` gives it, to that of `head`, in bytes.
         std::int64_t head_bytes(std::int64_t head) const { return head * head_stride * size_of(dtype); }
+    };
+
+    /// Pages and who has them, for `paged`. Strides count elements.
+    struct Pages {
+        std::int64_t pages = 0;                     ///< in the pool
+        std::int64_t page_stride = 0;               ///< from page to page
+        std::int64_t v_page_stride = 0;             ///< of V; 0: as K, if rows of V are as wide as those of K
+        std::int64_t layer_stride = 0;              ///< from layer to layer, for `at`; 0: there is one layer
+        std::int64_t v_layer_stride = 0;            ///< of V; 0: as K, if rows of V are as wide as those of K
+        const std::int32_t* block_table = nullptr;  ///< [sequences, table_stride]; -1 where no query sees the page
+        std::int64_t table_stride = 0;
+        const std::int32_t* lengths = nullptr;  ///< [sequences] tokens held
+        std::int64_t sequences = 1;
+    };
+
+    /// A ring and what it has seen, for `ring`.
+    struct Ring {
+        std::int64_t sink = 0;                   ///< first tokens, which are never overwritten
+        std::int64_t tokens = 0;                 ///< written so far, those of this step included
+        std::span<std::int32_t> positions = {};  ///< [slots], filled here; borrowed as long as the view
     };
 
     Side k, v;
@@ -53,16 +74,12 @@ struct KvView {
         return positions ? positions + sequence * positions_stride : nullptr;
     }
 
-    /// The same view of another layer of the pool.
-    KvView at(std::int64_t layer) const {
-        KvView r = *this;
-        r.k.data = bytes(k, layer * k.layer_stride);
-        r.v.data = bytes(v, layer * v.layer_stride);
-        return r;
-    }
+    /// The same view of another layer of the pool, counted from this one. Throws Error on layers below 0, and on others
+    /// than 0 where a layer_stride is 0.
+    KvView at(std::int64_t layer) const;
 
     /// Addresses of the rows of head 0 of tokens [first, first + count) of a sequence; the row of head h lies
-    /// h · head_stride elements further on.
+    /// h · head_stride elements further on. Tokens that no query sees may have no page: they get rows of page 0.
     void locate(std::int64_t sequence, std::int64_t first, std::int64_t count, const std::byte** k_rows,
                 const std::byte** v_rows) const {
         std::int64_t done = 0;
@@ -70,6 +87,7 @@ struct KvView {
             std::int64_t token = first + done, run = count - done, page = 0;
             if (page_size > 0) {
                 page = block_table[sequence * table_stride + token / page_size];
+                if (page < 0 || page >= pages) page = 0;
                 token %= page_size;
                 run = run < page_size - token ? run : page_size - token;
             } else if (starts) {
@@ -85,9 +103,33 @@ struct KvView {
         }
     }
 
-    /// One sequence from two views.
+    /// One sequence from two views. Throws Error where their heads or tokens differ.
     template <class K, class V>
     static KvView of(Heads<K> k, Heads<V> v) {
+        return of("KvView::of", k, v);
+    }
+
+    /// An engine's own pages. `k` and `v` describe the first page of the pool: [page, token, head, dim] is
+    /// nhd(k_pool, page_size, heads, dim), [page, head, token, dim] is hnd(k_pool, heads, page_size, dim).
+    /// Throws Error where these two differ, and where a stride or the lengths are missing.
+    template <class K, class V>
+    static KvView paged(Heads<K> k, Heads<V> v, const Pages& pages) {
+        return of("KvView::paged", k, v).in_pages(pages);
+    }
+
+    /// One sequence in a ring of k.tokens slots: token t lies in ring_slot(t, k.tokens, sink). Masks, windows and ALiBi go
+    /// by the tokens' own positions. Throws Error where slots, sink and positions do not fit.
+    template <class K, class V>
+    static KvView ring(Heads<K> k, Heads<V> v, const Ring& ring) {
+        return of("KvView::ring", k, v).in_ring(ring);
+    }
+    /// Where a ring of `slots` slots keeps a token: the first `sink` ones at the front, the newest others behind them.
+    static std::int64_t ring_slot(std::int64_t token, std::int64_t slots, std::int64_t sink = 0);
+
+private:
+    template <class K, class V>
+    static KvView of(const char* function, const Heads<K>& k, const Heads<V>& v) {
+        check_pair(function, {k.heads, k.tokens}, {v.heads, v.tokens});
         KvView r;
         r.k = {k.data, dtype_of<std::remove_const_t<K>>, k.dim, k.head_stride, k.token_stride, 0, 0};
         r.v = {v.data, dtype_of<std::remove_const_t<V>>, v.dim, v.head_stride, v.token_stride, 0, 0};
@@ -95,32 +137,20 @@ struct KvView {
         r.tokens = k.tokens;
         return r;
     }
+    struct Size {
+        std::int64_t heads, tokens;
+    };
+    static void check_pair(const char* function, Size k, Size v);
+    KvView in_pages(const Pages& p) const;
+    KvView in_ring(const Ring& p) const;
 
-    /// An engine's own pages. `k` and `v` describe the first page of the pool: [page, token, head, dim] is
-    /// nhd(k_pool, page_size, heads, dim), [page, head, token, dim] is hnd(k_pool, heads, page_size, dim).
-    /// `page_stride` counts elements from page to page (set v.page_stride where that of V differs). `block_table` is
-    /// [sequences, table_stride], `lengths` [sequences].
-    template <class K, class V>
-    static KvView paged(Heads<K> k, Heads<V> v, std::int64_t page_stride, std::int64_t pages,
-                        const std::int32_t* block_table, std::int64_t table_stride, const std::int32_t* lengths,
-                        std::int64_t sequences = 1) {
-        KvView r = of(k, v);
-        r.k.page_stride = page_stride;
-        r.v.page_stride = page_stride;
-        r.page_size = k.tokens;
-        r.pages = pages;
-        r.block_table = block_table;
-        r.table_stride = table_stride;
-        r.lengths = lengths;
-        r.sequences = sequences;
-        r.tokens = 0;
-        return r;
-    }
-
-private:
     static const std::byte* bytes(const Side& s, std::int64_t elements) {
         return static_cast<const std::byte*>(s.data) + elements * size_of(s.dtype);
     }
 };
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/core/kv_view.inl>
+#endif

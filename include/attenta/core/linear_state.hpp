@@ -22,9 +22,8 @@ struct LinearState {
     std::vector<float> key_max;     ///< [heads], the stabiliser of the keys (`performer`)
 
     LinearState() = default;
-    /// Zeros.
-    LinearState(std::int64_t state_heads, std::int64_t keys, std::int64_t values)
-        : heads(state_heads), dim(keys), dim_v(values), matrix(static_cast<std::size_t>(heads * dim * dim_v)) {}
+    /// Zeros. Throws Error on sizes below 0 and on more bytes than 64 bits can count.
+    LinearState(std::int64_t state_heads, std::int64_t keys, std::int64_t values);
 
     bool empty() const { return matrix.empty(); }
     float* of(std::int64_t head) { return matrix.data() + head * dim * dim_v; }

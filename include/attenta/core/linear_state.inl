@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/checked_int.hpp>
 #include <attenta/core/linear_state.hpp>
 
 #include <array>
@@ -22,7 +23,20 @@ inline StateHeader header_of(const LinearState& s) {
             static_cast<std::int64_t>(s.key_max.size())};
 }
 
+inline CheckedInt elements_of_state(std::int64_t heads, std::int64_t dim, std::int64_t dim_v) {
+    return CheckedInt(heads) * dim * dim_v;
+}
+
 }  // namespace detail
+
+ATTENTA_INLINE LinearState::LinearState(std::int64_t state_heads, std::int64_t keys, std::int64_t values)
+    : heads(state_heads), dim(keys), dim_v(values) {
+    const CheckedInt elements = detail::elements_of_state(heads, dim, dim_v);
+    if (heads < 0 || dim < 0 || dim_v < 0 || !(elements * sizeof(float)).valid())
+        fail("LinearState", "sizes are [" + std::to_string(heads) + ", " + std::to_string(dim) + ", " +
+                                std::to_string(dim_v) + "], needs at least 0 and a product that memory can hold");
+    matrix.resize(static_cast<std::size_t>(elements.value()));
+}
 
 ATTENTA_INLINE std::size_t LinearState::saved_bytes() const {
     return sizeof(detail::StateHeader) +
@@ -49,15 +63,12 @@ ATTENTA_INLINE LinearState LinearState::load(std::span<const std::byte> from) {
     if (from.size() < sizeof header)
         refuse("has " + std::to_string(from.size()) + " bytes, needs at least " + std::to_string(sizeof header));
     std::memcpy(header.data(), from.data(), sizeof header);
-    constexpr std::int64_t most = std::int64_t{1} << 20;  // sizes whose product fits in 64 bits
     for (const std::int64_t n : header)
-        if (n < 0 || n > most * most) refuse("holds a size of " + std::to_string(n) + ", needs a saved state");
+        if (n < 0) refuse("holds a size of " + std::to_string(n) + ", needs a saved state");
     const auto [heads, dim, dim_v, normalizers, weights, maxima] = header;
-    if (heads > most || dim > most || dim_v > most) refuse("holds sizes that no state has, needs a saved state");
-    const double elements = static_cast<double>(heads) * static_cast<double>(dim) * static_cast<double>(dim_v) +
-                            static_cast<double>(normalizers) + static_cast<double>(weights) +
-                            static_cast<double>(maxima);
-    if (static_cast<double>(from.size() - sizeof header) != 4 * elements)
+    const CheckedInt bytes =
+        (detail::elements_of_state(heads, dim, dim_v) + normalizers + weights + maxima) * sizeof(float);
+    if (!bytes.valid() || from.size() - sizeof header != static_cast<std::size_t>(bytes.value()))
         refuse("has " + std::to_string(from.size()) + " bytes, needs those of its sizes");
     LinearState s(heads, dim, dim_v);
     s.normalizer.resize(static_cast<std::size_t>(normalizers));

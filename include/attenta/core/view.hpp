@@ -1,9 +1,13 @@
 // Views of tensors that belong to somebody else.
 #pragma once
 
+#include <attenta/core/checked_int.hpp>
 #include <attenta/core/config.hpp>
+#include <attenta/core/error.hpp>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <type_traits>
 
 ATTENTA_BEGIN
@@ -18,8 +22,11 @@ struct Heads {
 
     T* row(std::int64_t head, std::int64_t token) const { return data + head * head_stride + token * token_stride; }
 
-    /// Tokens [begin, begin + count) of every head.
+    /// Tokens [begin, begin + count) of every head. Throws Error if there are not so many.
     Heads slice(std::int64_t begin, std::int64_t count) const {
+        if (begin < 0 || count < 0 || begin > tokens || count > tokens - begin)
+            fail("Heads::slice", std::to_string(count) + " tokens from token " + std::to_string(begin) +
+                                     " on are asked for, there are " + std::to_string(tokens));
         return {row(0, begin), heads, count, dim, head_stride, token_stride};
     }
 
@@ -28,16 +35,41 @@ struct Heads {
     }
 };
 
+/// Strides where memory has gaps, in elements. The default of the inner one is `dim`, that of the outer one what the
+/// inner axis takes. An inner stride of 0 is one row for all of the inner axis.
+struct Strides {
+    std::optional<std::int64_t> token_stride = {}, head_stride = {};
+};
+
+namespace detail {
+
+/// What `count` rows of the inner axis take.
+inline std::int64_t outer_stride(const char* function, std::int64_t count, std::int64_t stride, std::int64_t dim) {
+    const CheckedInt n = stride == 0 ? CheckedInt(dim) : CheckedInt(count) * stride;
+    if (!n.valid())
+        fail(function, std::to_string(count) + " rows of " + std::to_string(stride) +
+                           " elements are more than 64 bits can count");
+    return n.value();
+}
+
+}  // namespace detail
+
 /// Memory [heads, tokens, dim].
 template <class T>
-Heads<T> hnd(T* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    return {data, heads, tokens, dim, tokens * dim, dim};
+Heads<T> hnd(T* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim, const Strides& strides = {}) {
+    const std::int64_t inner = strides.token_stride.value_or(dim);
+    const std::int64_t outer =
+        strides.head_stride ? *strides.head_stride : detail::outer_stride("hnd", tokens, inner, dim);
+    return {data, heads, tokens, dim, outer, inner};
 }
 
 /// Memory [tokens, heads, dim].
 template <class T>
-Heads<T> nhd(T* data, std::int64_t tokens, std::int64_t heads, std::int64_t dim) {
-    return {data, heads, tokens, dim, dim, heads * dim};
+Heads<T> nhd(T* data, std::int64_t tokens, std::int64_t heads, std::int64_t dim, const Strides& strides = {}) {
+    const std::int64_t inner = strides.head_stride.value_or(dim);
+    const std::int64_t outer =
+        strides.token_stride ? *strides.token_stride : detail::outer_stride("nhd", heads, inner, dim);
+    return {data, heads, tokens, dim, inner, outer};
 }
 
 /// A plain array [rows, cols] per head (`heads` is 1 where all heads share it); `cols` is contiguous.

@@ -54,8 +54,9 @@ struct Request {
     std::span<const std::int32_t> q_lengths;
     KvView kv;
     float scale = 1;
-    std::optional<std::int64_t> q_offset;  ///< position of query 0; default Tk - Tq
-    std::vector<Mask> masks;               ///< all must show a key
+    std::optional<std::int64_t> q_offset;     ///< position of query 0; default: the last query's is the newest key's
+    std::span<const std::int64_t> q_offsets;  ///< [sequences] in place of q_offset, or empty
+    std::vector<Mask> masks;                  ///< all must show a key
     ScoreEdits edits;
     std::span<const float> sink;  ///< [Hq] or empty
 

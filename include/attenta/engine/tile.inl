@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/checked_int.hpp>
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/core/machine.hpp>
@@ -38,37 +39,133 @@ inline void check_batch(const Request& r) {
     if (sum != r.q.tokens) fail(f, "q_lengths add up to " + text(sum) + ", q has " + text(r.q.tokens) + " tokens");
 }
 
-inline void check_pages(const char* f, const KvView& kv, std::int64_t sequence) {
-    const std::int64_t needed = (kv.length(sequence) + kv.page_size - 1) / kv.page_size;
-    if (needed > 0 && !kv.block_table) fail(f, "block_table is null, needs " + text(needed) + " pages");
+/// Position of query 0. By default the last query stands where the newest key does.
+inline std::int64_t first_position(const Request& r, std::int64_t sequence, std::int64_t queries) {
+    if (!r.q_offsets.empty()) return r.q_offsets[static_cast<std::size_t>(sequence)];
+    if (r.q_offset) return *r.q_offset;
+    const std::int64_t keys = r.kv.length(sequence);
+    const std::int32_t* const positions = r.kv.positions_of(sequence);
+    return (positions && keys > 0 ? *std::max_element(positions, positions + keys) + std::int64_t{1} : keys) - queries;
+}
+
+inline void check_offsets(const Request& r) {
+    const char* f = r.function;
+    if (r.q_offset && !r.q_offsets.empty()) fail(f, "q_offset and q_offsets are given, needs one of them");
+    const auto count = static_cast<std::int64_t>(r.q_offsets.size());
+    if (count != 0 && count != r.kv.sequences)
+        fail(f, "q_offsets has " + text(count) + " elements, K/V have " + text(r.kv.sequences) + " sequences");
+    constexpr std::int64_t most = std::int64_t{1} << 61;  // sums of a few positions stay inside 64 bits
+    const auto check = [&](const char* name, std::int64_t offset) {
+        if (offset < -most || offset > most)
+            fail(f, std::string(name) + " is " + text(offset) + ", needs -2^61 to 2^61");
+    };
+    if (r.q_offset) check("q_offset", *r.q_offset);
+    for (const std::int64_t offset : r.q_offsets) check("an element of q_offsets", offset);
+}
+
+/// Whether some query of a sequence may see keys [begin, end) of it.
+class SeenKeys {
+public:
+    SeenKeys(const Request& r, std::int64_t sequence, std::int64_t queries)
+        : r_(r), sequence_(sequence), queries_(queries), offset_(first_position(r, sequence, queries)) {}
+
+    bool operator()(std::int64_t begin, std::int64_t end) const {
+        const KvView& kv = r_.kv;
+        if (queries_ == 0) return false;
+        KeyBlock keys{begin, end - begin, kv.positions_of(sequence_)};
+        if (keys.positions) keys.positions += begin;
+        const MaskSet masks{r_.masks.data(), static_cast<std::int64_t>(r_.masks.size())};
+        Task t;
+        t.q_offset = offset_;
+        const std::int64_t group = r_.q.heads / kv.heads;
+        for (std::int64_t h = 0; h < kv.heads; ++h)
+            if (masks.classify(t.mask_row(h, 0, group), t.mask_row(h, queries_ * group - 1, group), keys) !=
+                Cover::none)
+                return true;
+        return false;
+    }
+
+private:
+    const Request& r_;
+    std::int64_t sequence_, queries_, offset_;
+};
+
+/// Pages that no query sees may be missing.
+inline void check_pages(const Request& r, std::int64_t sequence, std::int64_t queries) {
+    const char* f = r.function;
+    const KvView& kv = r.kv;
+    const std::int64_t keys = kv.length(sequence), needed = keys / kv.page_size + (keys % kv.page_size != 0);
+    if (needed == 0) return;
+    if (!kv.block_table) fail(f, "block_table is null, needs " + text(needed) + " pages");
     if (needed > kv.table_stride)
         fail(f, "block_table has room for " + text(kv.table_stride) + " pages, sequence " + text(sequence) + " needs " +
                     text(needed));
+    const std::int32_t* const table = kv.block_table + sequence * kv.table_stride;
+    const auto missing = [&](std::int64_t p) { return table[p] < 0 || table[p] >= kv.pages; };
+    const auto first_key = [&](std::int64_t p) { return std::min(p * kv.page_size, keys); };
+    std::optional<SeenKeys> seen;
     for (std::int64_t p = 0; p < needed; ++p) {
-        const std::int64_t page = kv.block_table[sequence * kv.table_stride + p];
-        if (page < 0 || page >= kv.pages)
-            fail(f, "block_table[" + text(sequence) + "][" + text(p) + "] is " + text(page) + ", the pool has " +
-                        text(kv.pages) + " pages");
+        if (!missing(p)) continue;
+        std::int64_t end = p + 1;
+        while (end < needed && missing(end)) ++end;
+        if (!seen) seen.emplace(r, sequence, queries);
+        const bool some = (*seen)(first_key(p), first_key(end));
+        for (; p < end; ++p)
+            if (some && (*seen)(first_key(p), first_key(p + 1)))
+                fail(f, "block_table[" + text(sequence) + "][" + text(p) + "] is " + text(table[p]) +
+                            ", the pool has " + text(kv.pages) + " pages");
     }
+}
+
+/// Elements from the first one of K or V to behind the last one.
+inline CheckedInt elements_of(const KvView& kv, const KvView::Side& s) {
+    std::int64_t tokens = kv.page_size, pages = kv.pages;
+    if (kv.page_size == 0) {
+        pages = 1;
+        tokens = 0;
+        for (std::int64_t i = 0; i < kv.sequences; ++i)
+            if (kv.length(i) > 0) tokens = std::max(tokens, (kv.starts ? kv.starts[i] : 0) + kv.length(i));
+    }
+    if (tokens < 1 || pages < 1 || kv.heads < 1) return 0;
+    return CheckedInt(pages - 1) * s.page_stride + CheckedInt(tokens - 1) * s.token_stride +
+           CheckedInt(kv.heads - 1) * s.head_stride + s.dim;
+}
+
+inline void check_side(const char* f, const KvView& kv, const KvView::Side& s, const std::string& side) {
+    constexpr std::int64_t most_features = std::int64_t{1} << 24;  // scratch for them is far from 64 bits
+    if (!is_dtype(s.dtype)) fail(f, side + " has no Dtype, needs f32, bf16 or f16");
+    if (s.dim > most_features)
+        fail(f, side + " has " + text(s.dim) + " features, needs at most " + text(most_features));
+    for (const auto& [what, stride] :
+         {std::pair{"token", s.token_stride}, {"head", s.head_stride}, {"page", s.page_stride}})
+        if (stride < 0) fail(f, side + " has " + what + " stride " + text(stride) + ", needs at least 0");
+    if (!(elements_of(kv, s) * size_of(s.dtype)).valid())
+        fail(f, side + " ends more bytes behind its first element than 64 bits can count: token stride " +
+                    text(s.token_stride) + ", head stride " + text(s.head_stride) + ", page stride " +
+                    text(s.page_stride) + ", " + text(kv.pages) + " pages");
 }
 
 inline void check_cache(const char* f, const KvView& kv) {
     if (kv.sequences < 0) fail(f, "kv has " + text(kv.sequences) + " sequences, needs at least 0");
     if (kv.sequences != 1 && !kv.lengths) fail(f, "kv.lengths is null, needs " + text(kv.sequences) + " lengths");
     if (kv.page_size < 0) fail(f, "kv.page_size is " + text(kv.page_size) + ", needs at least 0");
-    for (const KvView::Side* s : {&kv.k, &kv.v}) {
-        const char* side = s == &kv.k ? "k" : "v";
-        for (const auto& [what, stride] :
-             {std::pair{"token", s->token_stride}, {"head", s->head_stride}, {"page", s->page_stride}})
-            if (stride < 0)
-                fail(f, std::string(side) + " has " + what + " stride " + text(stride) + ", needs at least 0");
-    }
+    for (const auto& [what, stride] :
+         {std::pair{"kv.table_stride", kv.table_stride}, {"kv.positions_stride", kv.positions_stride}})
+        if (!(CheckedInt(kv.sequences) * stride).valid())
+            fail(f, std::string(what) + " is " + text(stride) + ", needs a table that memory can hold");
+    constexpr std::int64_t most_keys = std::int64_t{1} << 40;  // no memory holds more, and sums stay inside 64 bits
     for (std::int64_t s = 0; s < kv.sequences; ++s) {
-        if (kv.length(s) < 0) fail(f, "sequence " + text(s) + " has " + text(kv.length(s)) + " keys, needs at least 0");
+        const std::int64_t keys = kv.length(s);
+        if (keys < 0 || keys > most_keys)
+            fail(f, "sequence " + text(s) + " has " + text(keys) + " keys, needs 0 to " + text(most_keys));
         if (kv.starts && kv.starts[s] < 0)
             fail(f, "kv.starts[" + text(s) + "] is " + text(kv.starts[s]) + ", needs at least 0");
-        if (kv.page_size > 0) check_pages(f, kv, s);
+        if (kv.positions && kv.positions_stride < keys)
+            fail(f, "kv.positions_stride is " + text(kv.positions_stride) + ", sequence " + text(s) + " has " +
+                        text(keys) + " keys");
     }
+    check_side(f, kv, kv.k, "k");
+    check_side(f, kv, kv.v, "v");
 }
 
 inline void check_request(const Request& r) {
@@ -86,6 +183,9 @@ inline void check_request(const Request& r) {
     if (!is_finite(r.scale)) fail(f, "scale is " + std::to_string(r.scale) + ", needs a finite number");
     check_cache(f, kv);
     check_batch(r);
+    check_offsets(r);
+    for (std::int64_t s = 0; kv.page_size > 0 && s < kv.sequences; ++s)
+        check_pages(r, s, r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)]);
 }
 
 /// First byte and one past the last.
@@ -103,18 +203,9 @@ Bytes bytes_of(Heads<T> x) {
 }
 
 inline Bytes bytes_of(const KvView& kv, const KvView::Side& s) {
-    std::int64_t tokens = kv.page_size, pages = kv.pages;
-    if (kv.page_size == 0) {
-        pages = 1;
-        tokens = 0;
-        for (std::int64_t i = 0; i < kv.sequences; ++i)
-            if (kv.length(i) > 0) tokens = std::max(tokens, (kv.starts ? kv.starts[i] : 0) + kv.length(i));
-    }
-    if (tokens < 1 || pages < 1 || kv.heads < 1) return {};
     const auto* p = static_cast<const std::byte*>(s.data);
-    const std::int64_t last =
-        (pages - 1) * s.page_stride + (tokens - 1) * s.token_stride + (kv.heads - 1) * s.head_stride + s.dim;
-    return {p, p + last * size_of(s.dtype)};
+    const std::int64_t elements = elements_of(kv, s).value();
+    return elements == 0 ? Bytes{} : Bytes{p, p + elements * size_of(s.dtype)};
 }
 
 inline bool misaligned(const void* p, std::int64_t size) {
@@ -196,7 +287,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
         Task t;
         t.sequence = s;
         t.q_begin = q_begin;
-        t.q_offset = r.q_offset.value_or(keys - queries);
+        t.q_offset = checks::first_position(r, s, queries);
         t.head_end = r.kv.heads;
         t.row_end = queries * job_.group;
         t.key_end = keys;

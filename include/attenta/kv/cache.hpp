@@ -2,6 +2,9 @@
 //
 // First form: one sequence, per layer contiguous, f32, bf16 or f16. Quantised and paged storage are further values of
 // `storage` and a page size in CacheOptions; eviction works on the slots of a layer and fills KvView::positions.
+//
+// Numbers round to the nearest of the storage type, halves to even. NaN and infinities are data and stay what they are;
+// a finite number beyond the largest of the storage type (65504 in f16) is refused, not turned into an infinity.
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -23,17 +26,18 @@ struct CacheOptions {
 
 class KvCache {
 public:
-    /// Allocates everything. Throws Error on sizes below 1.
+    /// Allocates everything. Throws Error on sizes below 1, and if there is not so much memory.
     explicit KvCache(const CacheOptions& options);
 
     /// Adds k [Hkv, n, D] and v [Hkv, n, Dv] to a layer, converted to the storage type. Throws Error when shapes do not
-    /// fit or the layer would hold more than `capacity`.
+    /// fit, the layer would hold more than `capacity`, or a number is beyond the storage type; the cache is as before
+    /// then.
     void append(int layer, Heads<const float> k, Heads<const float> v);
 
     /// Forgets all but the first `tokens` tokens of every layer (those that hold more).
     void truncate(std::int64_t tokens);
 
-    std::int64_t size(int layer = 0) const { return lengths_[static_cast<std::size_t>(layer)]; }
+    std::int64_t size(int layer = 0) const;
     const CacheOptions& options() const { return options_; }
     std::int64_t bytes() const { return static_cast<std::int64_t>(memory_.size()); }
 
@@ -41,6 +45,8 @@ public:
     KvView view(int layer) const;
 
 private:
+    void check_layer(const char* function, int layer) const;
+    void check_appended(int layer, Heads<const float> k, Heads<const float> v) const;
     std::byte* row(int layer, bool value, std::int64_t head, std::int64_t token) const;
 
     CacheOptions options_;

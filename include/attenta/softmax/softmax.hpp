@@ -7,7 +7,7 @@
 // Milakov and Gimelshein 2018. Time Hq·Tq·Tk·(D + Dv), memory O(threads · tile).
 //
 // Prefill, chunks and decode are one function. Query head h reads K/V head h / (Hq / Hkv). Keys stand at 0 .. Tk-1
-// (or at the KvView's positions), query i at i + q_offset, by default at the end of the keys.
+// (or at the KvView's positions), query i at i + q_offset, by default so that the last one stands where the newest key does.
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -28,8 +28,9 @@ struct SoftmaxOptions {
     std::int64_t prefix = 0;                    ///< keys that a causal query sees whatever its position
     std::int64_t window_left = -1;              ///< keys before the query that it sees, its own not counted; -1: all
     std::int64_t window_right = -1;             ///< keys after it; -1: all
-    std::optional<std::int64_t> q_offset = {};  ///< position of query 0; default Tk - Tq of each sequence
-    float softcap = 0;                          ///< 0: off
+    std::optional<std::int64_t> q_offset = {};  ///< position of query 0; default: the last query's is the newest key's
+    std::span<const std::int64_t> q_offsets = {};  ///< [sequences] q_offset of each sequence of a batch, in place of it
+    float softcap = 0;                             ///< 0: off
 
     std::span<const float> alibi_slopes = {};      ///< [Hq], positive is a penalty
     std::span<const float> sink = {};              ///< [Hq], a finished logit that only joins the denominator

@@ -24,6 +24,7 @@ public:
         r_.kv = kv;
         r_.scale = o.scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim)));
         r_.q_offset = o.q_offset;
+        r_.q_offsets = o.q_offsets;
         r_.sink = o.sink;
         add_masks();
         add_edits();
