@@ -77,6 +77,8 @@ TEST_F(SafetensorsTest, TypesThatNothingComputesWithAreKeptAndRefusedWhereTheyAr
                   "Tensor::as: the tensor is " + std::string(name(type)) + ", not F32");
         EXPECT_THROW(t.to_float(), Error);
     }
+    EXPECT_TRUE(Tensor::zeros(f4, {0, 3}).bytes.empty());
+    EXPECT_THROW(Tensor::zeros(f4, {3}), Error);
 }
 
 TEST_F(SafetensorsTest, HeaderIsPaddedToEightBytes) {
