@@ -28,9 +28,9 @@ struct Output {
 };
 
 /// ATTENTA_CLI: the program's path, in a cross build behind the words of the emulator's command; quotes between words.
-Output attenta_program(const std::string& arguments) {
+Output attenta_program(const std::string& arguments, const std::string& redirection = "2>&1") {
     Output result;
-    FILE* pipe = ::popen(("'" ATTENTA_CLI "' " + arguments + " 2>&1").c_str(), "r");
+    FILE* pipe = ::popen(("'" ATTENTA_CLI "' " + arguments + " " + redirection).c_str(), "r");
     char buffer[4096];
     while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) result.text.append(buffer, n);
     const int status = ::pclose(pipe);
@@ -89,7 +89,8 @@ TEST_F(CliTest, RunOutWritesTheResults) {
     input.save(file("in.safetensors"));
     const Output out = attenta_program("run --out " + quoted(file("out.safetensors")) + quoted(file("in.safetensors")));
     EXPECT_EQ(out.code, 0);
-    EXPECT_NE(out.text.find("not compared"), std::string::npos) << out.text;
+    EXPECT_TRUE(out.text.starts_with("ran     softmax/softmax/in ")) << out.text;
+    EXPECT_NE(out.text.find("nothing to compare with: lse [4, 33], o [4, 33, 24]"), std::string::npos) << out.text;
     const TensorFile got = TensorFile::load(file("out.safetensors"));
     EXPECT_EQ(got.metadata, input.metadata);
     ASSERT_EQ(got.tensors.size(), want.outputs.size());
@@ -99,6 +100,67 @@ TEST_F(CliTest, RunOutWritesTheResults) {
     const std::string in = quoted(file("in.safetensors"));
     EXPECT_EQ(attenta_program("run --out " + in + in).code, 2) << "FILE is not overwritten";
     EXPECT_EQ(attenta_program("run --out " + quoted(file("out2")) + in + in).code, 2) << "one FILE only";
+}
+
+TEST_F(CliTest, RunNamesWhatIsNotCompared) {
+    TensorFile input = softmax_case("softmax", "mha_cross");
+    input.tensors.erase("out.lse");
+    input.save(file("in"));
+    const Output text = attenta_program("run " + quoted(file("in")));
+    EXPECT_EQ(text.code, 0);
+    EXPECT_TRUE(text.text.starts_with("ok ") && text.text.ends_with("  not compared: lse\n")) << text.text;
+    const Json json = Json::parse(attenta_program("run --json " + quoted(file("in"))).text);
+    EXPECT_EQ(json.at(0).at("not_compared"), Json({"lse"}));
+    EXPECT_EQ(json.at(0).at("outputs").at("lse"), Json({3, 17}));
+}
+
+TEST_F(CliTest, RunTakesTensorsWithoutMetadata) {
+    const TensorFile good = softmax_case("softmax", "gqa_causal_chunk");
+    TensorFile dump;
+    for (const auto* name : {"q", "k", "v"}) dump.tensors[name] = good.tensors.at("in." + std::string(name));
+    dump.tensors["o"] = good.tensors.at("out.o");
+    dump.save(file("dump"));
+    const auto run = [&](const std::string& options) {
+        return attenta_program("run " + options + quoted(file("dump")));
+    };
+    const Output ok = run("--mechanism softmax --set causal=true --set scale=0.3 --out " + quoted(file("out")));
+    EXPECT_EQ(ok.code, 0) << ok.text;
+    EXPECT_TRUE(ok.text.starts_with("ok      softmax/softmax/dump ")) << ok.text;
+    EXPECT_EQ(TensorFile::load(file("out")).metadata,
+              (std::map<std::string, std::string>{
+                  {"family", "softmax"}, {"mechanism", "softmax"}, {"params", R"({"causal":true,"scale":0.3})"}}));
+    EXPECT_EQ(run("--mechanism softmax/softmax --set scale=0.3 --set causal=true --set softcap=0 ").code, 0);
+    EXPECT_EQ(run("--mechanism softmax ").code, 1) << "not causal: other results";
+    EXPECT_EQ(run("--mechanism softmax --atol 10 ").code, 0);
+    const auto refused = [&](const std::string& options, const std::string& reason) {
+        const Output output = run(options);
+        EXPECT_EQ(output.code, 2) << options;
+        EXPECT_NE(output.text.find(reason), std::string::npos) << output.text << "expected: " << reason;
+    };
+    refused("", "its metadata has no 'family', and no mechanism was given");
+    refused("--mechanism no_such ", "no mechanism 'no_such', see `attenta list`");
+    refused("--mechanism softmax --set causal=yes ", "softmax: parameter 'causal' is \"yes\", expected true or false");
+    refused("--mechanism softmax --set causal ", "--set is 'causal', needs NAME=VALUE");
+    refused("--mechanism softmax --set =1 ", "--set is '=1', needs NAME=VALUE");
+    refused("--mechanism softmax --set prefix=1 --set prefix=2 ", "--set names 'prefix' twice");
+    refused("--mechanism softmax --atol x ", "metadata 'atol' is 'x', expected a finite number >= 0");
+}
+
+TEST_F(CliTest, OutputThatCannotBeWrittenIsAnError) {
+    if (!fs::exists("/dev/full")) GTEST_SKIP() << "this system has no /dev/full";
+    const std::string good = quoted(golden_path("softmax", "softmax", "mha_cross"));
+    for (const std::string& command :
+         {std::string("list"), std::string("list --json"), std::string("list --markdown"), std::string("show softmax"),
+          std::string("show --json softmax"), std::string("info"), std::string("info --json"), "run " + good,
+          "run --json " + good, std::string("--help"), std::string("--version")}) {
+        const Output out = attenta_program(command, "2>&1 >/dev/full");
+        EXPECT_EQ(out.code, 2) << command;
+        EXPECT_EQ(out.text, "attenta: the standard output cannot be written\n") << command;
+    }
+    const Output out = attenta_program("run --out /dev/full " + good);
+    EXPECT_EQ(out.code, 2);
+    EXPECT_NE(out.text.find("/dev/full: cannot be written"), std::string::npos) << out.text;
+    EXPECT_EQ(out.text.find("ok "), std::string::npos) << out.text;
 }
 
 TEST_F(CliTest, ListShowAndInfo) {

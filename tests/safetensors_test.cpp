@@ -29,6 +29,7 @@ TEST_F(SafetensorsTest, ElementsHaveExactlyTheAskedType) {
               "Tensor::to_float: the tensor is I64, needs F64, F32, F16 or BF16");
     EXPECT_THROW(Tensor::zeros(TensorType::f32, {-1}), Error);
     EXPECT_THROW(Tensor::zeros(TensorType::f32, {1ll << 40, 1ll << 40}), Error);
+    EXPECT_THROW(Tensor::zeros(TensorType::f32, {1ll << 60}), Error) << "fits its type, but no memory";
 }
 
 TEST_F(SafetensorsTest, SaveThenLoadGivesEveryTypeBack) {
@@ -134,6 +135,12 @@ TEST_F(SafetensorsTest, DamageIsRefusedWithPathAndReason) {
         {raw("{" + x + "," + x + "}", 4), "names 'x' twice"},
         {raw(R"({"__metadata__":[]})", 0), "__metadata__ is not an object"},
         {raw(R"({"__metadata__":{"a":1}})", 0), "__metadata__ 'a' is not a string"},
+        {raw(R"({"__metadata__":{"a":"1","a":"2"}})", 0), "names 'a' twice"},
+        {raw(R"({"__metadata__":{},"__metadata__":{}})", 0), "names '__metadata__' twice"},
+        {raw(entry(R"("dtype":"U8","dtype":"I32","shape":[4],"data_offsets":[0,4])"), 4), "names 'dtype' twice"},
+        {raw(R"({"\u001b[2J":7})", 0), R"(tensor '\x1b[2J': its entry is not an object)"},
+        {raw(R"({")" + std::string(5000, 'n') + R"(":7})", 0), "nnn...': its entry is not an object"},
+        {raw("{\"x\":Infinity}", 0), "not valid JSON, after the name 'x'"},
         {raw(R"({"x":7})", 0), "its entry is not an object"},
         {raw(entry(R"("shape":[4],"data_offsets":[0,4])"), 4), "dtype is not a string"},
         {raw(entry(R"("dtype":"F9","shape":[4],"data_offsets":[0,4])"), 4), "unknown dtype F9"},
@@ -166,9 +173,16 @@ TEST_F(SafetensorsTest, DamageIsRefusedWithPathAndReason) {
         const std::string message = message_of([&] { TensorFile::load(path); });
         EXPECT_TRUE(message.starts_with(path.string() + ": ")) << message;
         EXPECT_NE(message.find(reason), std::string::npos) << message << "\nexpected: " << reason;
+        EXPECT_LT(message.size(), path.string().size() + 200);
     }
     EXPECT_EQ(message_of([&] { TensorFile::load(file("none")); }), file("none").string() + ": no such file");
     EXPECT_EQ(message_of([&] { TensorFile::load(file("")); }), file("").string() + ": not a regular file");
+}
+
+/// The reference implementation takes a null for no metadata.
+TEST_F(SafetensorsTest, MetadataMayBeNull) {
+    std::ofstream(file("null"), std::ios::binary) << raw(R"({"__metadata__":null})", 0);
+    EXPECT_TRUE(TensorFile::load(file("null")).metadata.empty());
 }
 
 TEST_F(SafetensorsTest, EveryTruncationOfAGoldenCaseIsRefused) {

@@ -105,7 +105,7 @@ struct Mechanism {
     std::string_view summary;          ///< one line
     std::string_view source;           ///< paper
     std::string_view cost;             ///< time and extra memory
-    std::string_view inputs, outputs;  ///< names and shapes; optional ones in ( )
+    std::string_view inputs, outputs;  ///< names and shapes, a letter for one size; optional ones in ( )
     std::vector<Parameter> (*parameters)();
     /// Maps named tensors and parameters onto the mechanism's function.
     void (*call)(Arguments& arguments, Context& context);
@@ -118,20 +118,33 @@ struct Mechanism {
 std::span<const Mechanism> mechanisms();
 const Mechanism* find_mechanism(std::string_view family, std::string_view name);
 
+/// What makes a case of a file without metadata, or takes the place of what its metadata says.
+struct CaseSettings {
+    const Mechanism* mechanism = nullptr;
+    /// By name: JSON, or else a string. Parameters of other names stay as they are.
+    std::map<std::string, std::string> parameters = {};
+    std::string atol = {}, rtol = {};  ///< empty: as they are
+};
+
+/// The file as a case, with the settings in its metadata. Where no tensor is called in.* or out.*, as in the dump of a
+/// framework, each is the input of that name or else the output: `state`, which is often both, is the input.
+/// Throws Error on parameters that are no JSON object.
+TensorFile make_case(TensorFile file, const CaseSettings& settings);
+
 /// A case of `attenta run`: tensors `in.*` and `out.*`, metadata mechanism, family, params, atol, rtol.
 struct CaseResult {
-    enum class Verdict : std::uint8_t { ok, fail, missing } verdict = Verdict::missing;
-    std::string name;                 ///< family/mechanism/case
-    bool compared = false;            ///< there were out.* to compare with
-    double max_abs = 0, max_rel = 0;  ///< infinite where a NaN, an infinity or a shape differs
-    std::string reason;               ///< of a failure, a sentence
+    /// ran: nothing to compare with; missing: not in the catalog.
+    enum class Verdict : std::uint8_t { ok, ran, fail, missing } verdict = Verdict::missing;
+    std::string name;                       ///< family/mechanism/case
+    double max_abs = 0, max_rel = 0;        ///< infinite where a NaN, an infinity or a shape differs
+    std::vector<std::string> not_compared;  ///< outputs that the file does not hold
+    std::string reason;                     ///< of a failure, a sentence
     Tensors outputs;
 };
 
-/// Runs the mechanism on `in.*` and compares with `out.*`: |got - want| <= atol + rtol·|want| elementwise, integers,
-/// bools and infinities equal, NaN only where NaN is wanted. Without any `out.*` nothing is compared and the case is
-/// ok; without a row in the catalog it is `missing`. Throws Error where the file is no case or the mechanism refuses
-/// it.
+/// Runs the mechanism on `in.*` and compares with those `out.*` that there are: |got - want| <= atol + rtol·|want|
+/// elementwise, integers, bools and infinities equal, NaN only where NaN is wanted. Throws Error where the file is no
+/// case or the mechanism refuses it.
 CaseResult run_case(const TensorFile& file, std::string_view case_name, Context& context = default_context());
 
 ATTENTA_END

@@ -5,16 +5,14 @@
 #include <limits>
 
 #include "arguments.hpp"
+#include "json_text.hpp"
+#include "messages.hpp"
 
 ATTENTA_BEGIN
 
 namespace {
 
 using Json = nlohmann::json;
-
-std::string in_quotes(std::string_view name) { return std::string("'").append(name).append("'"); }
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', true, Json::error_handler_t::replace); }
 
 /// "[2, *, *]"
 std::string pattern(Shape expected) {
@@ -26,16 +24,20 @@ std::string pattern(Shape expected) {
     return text + "]";
 }
 
-std::unique_ptr<const Json> parse(const std::string& mechanism, const std::string& text) {
-    auto json = std::make_unique<Json>(Json::parse(text, nullptr, /*allow_exceptions=*/false));
-    if (!json->is_object()) fail(mechanism.c_str(), "the parameters are not a JSON object: " + text);
-    return json;
+/// {"__float__": "Infinity"} or "-Infinity".
+std::optional<float> infinity_of(const Json& json) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    if (json == Json::object({{"__float__", "Infinity"}})) return infinity;
+    if (json == Json::object({{"__float__", "-Infinity"}})) return -infinity;
+    return std::nullopt;
 }
 
 }  // namespace
 
 Arguments::Arguments(std::string_view mechanism, const CaseInputs& inputs)
-    : mechanism_(mechanism), tensors_(inputs.tensors), parameters_(parse(mechanism_, inputs.parameters)) {
+    : mechanism_(mechanism),
+      tensors_(inputs.tensors),
+      parameters_(std::make_unique<Json>(parse_parameters(inputs.parameters, mechanism_))) {
     for (const auto& [name, tensor] : tensors_) unread_tensors_.insert(name);
     for (const auto& [name, value] : parameters_->items()) unread_parameters_.insert(name);
 }
@@ -66,14 +68,6 @@ const Tensor& Arguments::tensor(std::string_view input, Shape expected) {
 std::size_t Arguments::rank(std::string_view input) const {
     const auto found = tensors_.find(std::string(input));
     return found == tensors_.end() ? 0 : found->second.shape.size();
-}
-
-bool Arguments::has_elements(std::string_view input) const {
-    const auto found = tensors_.find(std::string(input));
-    if (found == tensors_.end()) return false;
-    if (found->second.bytes.empty())
-        refuse("input " + in_quotes(input) + " is empty, its shape is " + to_text(found->second.shape));
-    return true;
 }
 
 Heads<const float> Arguments::heads(std::string_view input) {
@@ -110,14 +104,15 @@ const Json* Arguments::parameter(std::string_view name) {
 }
 
 void Arguments::read(std::string_view name, const Json& json, bool& value) const {
-    if (!json.is_boolean()) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected true or false");
+    if (!json.is_boolean())
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected true or false");
     value = json.get<bool>();
 }
 
 void Arguments::read(std::string_view name, const Json& json, std::int64_t& value) const {
     constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<std::uint64_t>() > largest))
-        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected an integer");
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected an integer");
     value = json.get<std::int64_t>();
 }
 
@@ -125,22 +120,29 @@ void Arguments::read(std::string_view name, const Json& json, int& value) const 
     std::int64_t wide = 0;
     read(name, json, wide);
     value = static_cast<int>(wide);
-    if (value != wide) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", out of range");
+    if (value != wide) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", out of range");
 }
 
 void Arguments::read(std::string_view name, const Json& json, float& value) const {
-    if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected a number");
+    if (const auto infinity = infinity_of(json)) {
+        value = *infinity;
+        return;
+    }
+    if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a number");
     const double wide = json.get<double>();
     if (std::abs(wide) > std::numeric_limits<float>::max())
-        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", out of range");
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", out of range");
     value = static_cast<float>(wide);
 }
 
 void Arguments::read(std::string_view name, const Json& json, std::array<float, 2>& value) const {
     if (!json.is_array() || json.size() != value.size())
-        refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected a list of 2 numbers");
-    for (std::size_t i = 0; i < value.size(); ++i)
-        read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 numbers");
+    read(std::string(name) + "[0]", json[0], value[0]);
+    if (json[1].is_null())
+        value[1] = std::numeric_limits<float>::infinity();
+    else
+        read(std::string(name) + "[1]", json[1], value[1]);
 }
 
 std::size_t Arguments::choice(std::string_view name, const Json& json, std::span<const std::string_view> names) const {
@@ -148,7 +150,7 @@ std::size_t Arguments::choice(std::string_view name, const Json& json, std::span
         if (json.is_string() && json.get_ref<const std::string&>() == names[i]) return i;
     std::string list;
     for (const std::string_view known : names) list.append(list.empty() ? "\"" : ", \"").append(known).append("\"");
-    refuse("parameter " + in_quotes(name) + " is " + dump(json) + ", expected one of " + list);
+    refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected one of " + list);
 }
 
 bool is_null(const Json& json) { return json.is_null(); }

@@ -47,8 +47,6 @@ public:
     ~Arguments();
 
     bool has(std::string_view input) const { return tensors_.contains(std::string(input)); }
-    /// Given; an input of no elements is refused, as the two could not be told apart.
-    bool has_elements(std::string_view input) const;
     /// How many sizes an input has, 0 where it is not given.
     std::size_t rank(std::string_view input) const;
     /// Throws Error with the name of the mechanism.
@@ -97,6 +95,7 @@ private:
     void read(std::string_view name, const nlohmann::json& json, int& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
     void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
     template <NamedEnum E>
     void read(std::string_view name, const nlohmann::json& json, E& value) const;
@@ -147,12 +146,12 @@ Matrices<const T> Arguments::matrices(std::string_view input) {
 
 template <class T>
 std::span<const T> Arguments::optional_vector(std::string_view input) {
-    return has_elements(input) ? vector<T>(input) : std::span<const T>();
+    return has(input) ? vector<T>(input) : std::span<const T>();
 }
 
 template <class T>
 Matrices<const T> Arguments::optional_matrices(std::string_view input) {
-    return has_elements(input) ? matrices<T>(input) : Matrices<const T>();
+    return has(input) ? matrices<T>(input) : Matrices<const T>();
 }
 
 template <class Options>

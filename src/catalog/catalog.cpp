@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "arguments.hpp"
+#include "declared.hpp"
 #include "rows.hpp"
 
 ATTENTA_BEGIN
 
 Tensors Mechanism::run(const CaseInputs& given, Context& context) const {
+    check_sizes(*this, given.tensors);
     Arguments arguments(name, given);
     call(arguments, context);
     return arguments.take_outputs();

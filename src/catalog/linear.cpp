@@ -50,13 +50,13 @@ Input gate(Arguments& args, std::string_view input) {
 
 /// `read` where the input is given.
 Input optional(Arguments& args, std::string_view input, Input (*read)(Arguments&, std::string_view)) {
-    return args.has_elements(input) ? read(args, input) : Input();
+    return args.has(input) ? read(args, input) : Input();
 }
 
 Input heads(Arguments& args, std::string_view input) { return args.heads(input); }
 
 LinearState state_of(Arguments& args, std::string_view input = "state") {
-    if (!args.has_elements(input)) return {};
+    if (!args.has(input)) return {};
     const auto s = args.array<float>(input, {any_size, any_size, any_size});
     LinearState state(s.shape[0], s.shape[1], s.shape[2]);
     std::copy_n(s.data, state.matrix.size(), state.matrix.data());
@@ -65,7 +65,7 @@ LinearState state_of(Arguments& args, std::string_view input = "state") {
 
 /// What belongs to a state; empty where it is not given.
 std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape) {
-    if (!args.has_elements(input)) return {};
+    if (!args.has(input)) return {};
     if (state.empty()) args.refuse("input '" + std::string(input) + "' belongs to a state, which is not given");
     const auto a = args.array<float>(input, shape);
     std::size_t size = 1;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "messages.hpp"
 #include "tensor_type.hpp"
 
 ATTENTA_BEGIN
@@ -24,14 +25,14 @@ double tolerance(const TensorFile& file, const char* key, double otherwise) {
     double value = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value < 0)
-        fail("run_case", "metadata '" + std::string(key) + "' is '" + text + "', expected a finite number >= 0");
+        fail("run_case", "metadata " + in_quotes(key) + " is " + in_quotes(text) + ", expected a finite number >= 0");
     return value;
 }
 
 std::string required(const TensorFile& file, const char* key) {
     const auto found = file.metadata.find(key);
     if (found == file.metadata.end())
-        fail("run_case", "the file is no case: its metadata has no '" + std::string(key) + "'");
+        fail("run_case", "the file is no case: its metadata has no " + in_quotes(key) + ", and no mechanism was given");
     return found->second;
 }
 
@@ -42,14 +43,14 @@ struct CaseTensors {
     explicit CaseTensors(const TensorFile& file) {
         for (const auto& [key, tensor] : file.tensors) {
             if (!is_sound(tensor))
-                fail("run_case", "tensor '" + key + "' has " + std::to_string(tensor.bytes.size()) +
+                fail("run_case", "tensor " + in_quotes(key) + " has " + std::to_string(tensor.bytes.size()) +
                                      " bytes, not those of " + to_text(tensor.shape));
             if (key.starts_with("in."))
                 inputs[key.substr(3)] = tensor;
             else if (key.starts_with("out."))
                 outputs[key.substr(4)] = tensor;
             else
-                fail("run_case", "the file is no case: tensor '" + key + "' is neither in.* nor out.*");
+                fail("run_case", "the file is no case: tensor " + in_quotes(key) + " is neither in.* nor out.*");
         }
     }
 };
@@ -112,12 +113,12 @@ public:
     void outputs(const Tensors& got, const Tensors& want) {
         for (const auto& [key, tensor] : want) {
             if (const auto found = got.find(key); found != got.end())
-                output("output '" + key + "' ", found->second, tensor);
+                output("output " + in_quotes(key) + " ", found->second, tensor);
             else
-                differ("output '" + key + "' is missing");
+                differ("output " + in_quotes(key) + " is missing");
         }
         for (const auto& [key, tensor] : got)
-            if (!want.contains(key)) differ("output '" + key + "' is not in the file");
+            if (!want.contains(key)) result_.not_compared.push_back(key);
     }
 
 private:
@@ -179,13 +180,12 @@ CaseResult run_case(const TensorFile& file, std::string_view case_name, Context&
     const auto parameters = file.metadata.find("params");
 
     CaseResult result;
-    result.name = family + "/" + mechanism + "/" + std::string(case_name);
+    result.name = shown(family) + "/" + shown(mechanism) + "/" + shown(case_name);
     const Mechanism* row = find_mechanism(family, mechanism);
     if (!row) return result;
     result.outputs = row->run({tensors.inputs, parameters == file.metadata.end() ? "{}" : parameters->second}, context);
-    result.verdict = CaseResult::Verdict::ok;
-    result.compared = !tensors.outputs.empty();
-    if (result.compared) Comparison(result, bounds).outputs(result.outputs, tensors.outputs);
+    result.verdict = tensors.outputs.empty() ? CaseResult::Verdict::ran : CaseResult::Verdict::ok;
+    Comparison(result, bounds).outputs(result.outputs, tensors.outputs);
     return result;
 }
 

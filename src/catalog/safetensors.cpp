@@ -8,8 +8,9 @@
 #include <algorithm>
 #include <bit>
 #include <fstream>
-#include <set>
 
+#include "json_text.hpp"
+#include "messages.hpp"
 #include "tensor_type.hpp"
 
 ATTENTA_BEGIN
@@ -21,7 +22,6 @@ using Json = nlohmann::json;
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 constexpr std::int64_t max_header = 100'000'000;  // the format's own limit
-constexpr int max_depth = 8;                      // a sound header needs three levels
 
 std::optional<TensorType> type_named(std::string_view text) {
     for (int i = 0; i < tensor_types; ++i)
@@ -42,7 +42,8 @@ public:
     explicit Reader(const std::filesystem::path& path) : path_(path.string()) {
         std::error_code error;
         const auto status = std::filesystem::status(path, error);
-        if (!std::filesystem::exists(status)) refuse("no such file");
+        if (status.type() == std::filesystem::file_type::not_found) refuse("no such file");
+        if (error) refuse("cannot be opened, " + error.message());
         if (!std::filesystem::is_regular_file(status)) refuse("not a regular file");
         size_ = static_cast<std::int64_t>(std::filesystem::file_size(path, error));
         stream_.open(path, std::ios::binary);
@@ -91,29 +92,18 @@ private:
     }
 
     Json parse(const std::string& text) const {
-        std::set<std::string> names;
-        const auto inspect = [&](int depth, Json::parse_event_t event, Json& value) {
-            if (depth > max_depth) refuse("the header is nested too deeply");
-            if (depth == 1 && event == Json::parse_event_t::key && !names.insert(value.get<std::string>()).second)
-                refuse("the header names '" + value.get<std::string>() + "' twice");
-            return true;
-        };
-        try {
-            Json header = Json::parse(text, inspect);
-            if (!header.is_object()) refuse("the header is not a JSON object");
-            return header;
-        } catch (const Json::parse_error& e) {
-            refuse("the header is not valid JSON, byte " + std::to_string(e.byte));
-        } catch (const Json::exception&) {
-            refuse("the header is not valid JSON");
-        }
+        Json header = parse_json(text, "the header", [this](const std::string& reason) { refuse(reason); });
+        if (!header.is_object()) refuse("the header is not a JSON object");
+        return header;
     }
 
+    /// A null is no metadata, as in the reference implementation.
     std::map<std::string, std::string> metadata(const Json& entry) const {
         std::map<std::string, std::string> result;
+        if (entry.is_null()) return result;
         if (!entry.is_object()) refuse("__metadata__ is not an object");
         for (const auto& [key, value] : entry.items()) {
-            if (!value.is_string()) refuse("__metadata__ '" + key + "' is not a string");
+            if (!value.is_string()) refuse("__metadata__ " + in_quotes(key) + " is not a string");
             result[key] = value.get<std::string>();
         }
         return result;
@@ -121,12 +111,11 @@ private:
 
     std::vector<std::int64_t> integers(const std::string& tensor, const Json& entry, const char* key) const {
         const auto list = entry.find(key);
-        const std::string what = "tensor '" + tensor + "': " + key;
+        const std::string what = "tensor " + in_quotes(tensor) + ": " + key;
         if (list == entry.end() || !list->is_array()) refuse(what + " is not a list");
         std::vector<std::int64_t> result;
         for (const Json& n : *list) {
-            if (!n.is_number_unsigned())
-                refuse(what + " holds " + n.dump(-1, ' ', true, Json::error_handler_t::replace) + ", not a size");
+            if (!n.is_number_unsigned()) refuse(what + " holds " + shown_json(n) + ", not a size");
             if (n.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX))
                 refuse(what + " holds a size out of range");
             result.push_back(n.get<std::int64_t>());
@@ -136,12 +125,12 @@ private:
 
     /// Checks an entry by itself and gives the tensor its type, shape and (still empty) memory.
     Extent describe(const std::string& key, const Json& entry, Tensor& tensor) const {
-        const std::string what = "tensor '" + key + "': ";
+        const std::string what = "tensor " + in_quotes(key) + ": ";
         if (!entry.is_object()) refuse(what + "its entry is not an object");
         const auto dtype = entry.find("dtype");
         if (dtype == entry.end() || !dtype->is_string()) refuse(what + "dtype is not a string");
         const auto type = type_named(dtype->get<std::string>());
-        if (!type) refuse(what + "unknown dtype " + dtype->get<std::string>());
+        if (!type) refuse(what + "unknown dtype " + shown(dtype->get<std::string>()));
         const auto shape = integers(key, entry, "shape"), offsets = integers(key, entry, "data_offsets");
         const auto bytes = byte_count(*type, shape);
         if (!bytes) refuse(what + "the shape " + to_text(shape) + " is too large or ends inside a byte");
@@ -179,7 +168,7 @@ private:
         for (const auto& [key, tensor] : tensors)
             if (tensor.type == TensorType::boolean &&
                 std::any_of(tensor.bytes.begin(), tensor.bytes.end(), [](std::byte b) { return b > std::byte{1}; }))
-                refuse("tensor '" + key + "': a BOOL is neither 0 nor 1");
+                refuse("tensor " + in_quotes(key) + ": a BOOL is neither 0 nor 1");
     }
 
     std::string path_;
@@ -194,8 +183,8 @@ std::string header_of(const TensorFile& file, const std::string& path) {
     for (const auto& [key, tensor] : file.tensors) {
         const auto bytes = static_cast<std::int64_t>(tensor.bytes.size());
         if (key == "__metadata__" || !is_sound(tensor))
-            refuse_file(path, "tensor '" + key + "' cannot be saved: " + std::to_string(bytes) + " bytes, shape " +
-                                  to_text(tensor.shape));
+            refuse_file(path, "tensor " + in_quotes(key) + " cannot be saved: " + std::to_string(bytes) +
+                                  " bytes, shape " + to_text(tensor.shape));
         header[key] = {
             {"dtype", name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
         offset += bytes;

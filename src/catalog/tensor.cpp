@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <new>
 
 #include "tensor_type.hpp"
 
@@ -45,9 +46,11 @@ std::optional<std::int64_t> byte_count(TensorType type, std::span<const std::int
 }
 
 std::string to_text(std::span<const std::int64_t> shape) {
+    constexpr std::size_t most = 12;
     std::string text = "[";
-    for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
-    return text + "]";
+    for (const std::int64_t n : shape.first(std::min(shape.size(), most)))
+        text += (text.size() > 1 ? ", " : "") + std::to_string(n);
+    return text + (shape.size() > most ? ", ...]" : "]");
 }
 
 std::int64_t Tensor::size() const { return static_cast<std::int64_t>(bytes.size()) * 8 / bits_of(type); }
@@ -102,7 +105,12 @@ std::vector<float> Tensor::to_float() const {
 Tensor Tensor::zeros(TensorType type, std::vector<std::int64_t> shape) {
     const auto bytes = byte_count(type, shape);
     if (!bytes) fail("Tensor::zeros", "no memory holds the shape " + to_text(shape));
-    return {type, std::move(shape), std::vector<std::byte>(static_cast<std::size_t>(*bytes))};
+    try {
+        std::vector<std::byte> zeros(static_cast<std::size_t>(*bytes));
+        return {type, std::move(shape), std::move(zeros)};
+    } catch (const std::bad_alloc&) {
+        fail("Tensor::zeros", "no memory for the shape " + to_text(shape));
+    }
 }
 
 ATTENTA_END

@@ -2,24 +2,32 @@
 // are missing, 2 for input that could not be used.
 #pragma once
 
+#include <attenta/catalog.hpp>
+
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cli {
 
 enum class Format { text, json, markdown };
 
+/// The mechanisms of this name, with or without "family/" before it. Throws attenta::Error if there is none.
+std::vector<const attenta::Mechanism*> find(std::string_view name);
+
 int list(Format format);
 
-/// `name`: a mechanism, with or without "family/" before it.
 int show(const std::string& name, Format format);
 
 int info(Format format);
 
 struct RunOptions {
     std::vector<std::filesystem::path> files;
-    std::filesystem::path out;  ///< empty: results are not kept
+    std::filesystem::path out;            ///< empty: results are not kept
+    std::string mechanism;                ///< empty: that of the file
+    std::vector<std::string> parameters;  ///< NAME=VALUE
+    std::string atol, rtol;               ///< empty: those of the file
     Format format = Format::text;
 };
 int run(const RunOptions& options);

@@ -43,13 +43,6 @@ void print_text(std::span<const Mechanism> rows) {
                   << padded("", 32) << m.cost << '\n';
 }
 
-std::vector<const Mechanism*> find(std::string_view name) {
-    std::vector<const Mechanism*> found;
-    for (const auto& m : attenta::mechanisms())
-        if (name == m.name || name == std::string(m.family) + "/" + std::string(m.name)) found.push_back(&m);
-    return found;
-}
-
 void print_text(const Mechanism& m) {
     std::cout << m.family << '/' << m.name << "\n  " << m.summary << "\n\n"
               << "  paper    " << m.source << "\n  cost     " << m.cost << "\n  inputs   " << m.inputs
@@ -57,11 +50,19 @@ void print_text(const Mechanism& m) {
     const auto parameters = m.parameters();
     if (!parameters.empty()) std::cout << "\n  parameters\n";
     for (const auto& p : parameters)
-        std::cout << "    " << padded(std::string(p.name), 16) << padded(std::string(p.type), 16)
+        std::cout << "    " << padded(std::string(p.name), 16) << padded(std::string(p.type), 18)
                   << padded(p.default_value, 8) << p.help << '\n';
 }
 
 }  // namespace
+
+std::vector<const Mechanism*> find(std::string_view name) {
+    std::vector<const Mechanism*> found;
+    for (const auto& m : attenta::mechanisms())
+        if (name == m.name || name == std::string(m.family) + "/" + std::string(m.name)) found.push_back(&m);
+    if (found.empty()) throw attenta::Error("no mechanism '" + std::string(name) + "', see `attenta list`");
+    return found;
+}
 
 int list(Format format) {
     const auto rows = attenta::mechanisms();
@@ -78,9 +79,7 @@ int list(Format format) {
 }
 
 int show(const std::string& name, Format format) {
-    const auto found = find(name);
-    if (found.empty()) throw attenta::Error("no mechanism '" + name + "', see `attenta list`");
-    for (const Mechanism* m : found) {
+    for (const Mechanism* m : find(name)) {
         if (format == Format::json)
             std::cout << to_json(*m).dump(2) << '\n';
         else

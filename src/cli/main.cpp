@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <iostream>
 
 #include "commands.hpp"
 
@@ -20,10 +21,15 @@ void add_format(CLI::App& command, cli::Format& format, bool markdown = false) {
 }
 
 constexpr const char* run_help =
-    R"(A FILE is a .safetensors file with tensors in.* (inputs) and out.* (expected outputs; without any, nothing is compared)
-and metadata family, mechanism, params (JSON, default {}), atol (default 2e-5), rtol (default 2e-4).
-A line per file: ok | FAIL | missing, family/mechanism/case, largest absolute and relative difference.
-Exit code: 0 all ok; 1 a case failed or its mechanism is missing; 2 a file is damaged, foreign or refused.)";
+    R"(A FILE is a .safetensors file with tensors in.* (inputs) and out.* (expected outputs, as many as there are) and
+metadata family, mechanism, params (a JSON object, default {}), atol (default 2e-5), rtol (default 2e-4).
+The options take the place of the metadata: a file without any needs --mechanism. If no tensor is called in.* or out.*,
+each is the input of that name (`attenta show` lists them), or else the output to compare with:
+  attenta run --mechanism softmax --set causal=true FILE    # tensors q, k, v and, to compare, o
+A line per file: ok | FAIL | ran (nothing to compare with) | missing (not in the catalog), family/mechanism/case,
+largest absolute and relative difference.
+Exit code: 0 all ok or ran; 1 a case failed or its mechanism is missing; 2 a file is damaged, foreign or refused, or the
+results could not be written.)";
 
 int attenta_program(int argc, char** argv) {
     CLI::App app("attenta: CPU attention kernels");
@@ -49,6 +55,14 @@ int attenta_program(int argc, char** argv) {
     cli::RunOptions options;
     auto* run = app.add_subcommand("run", "Runs cases and compares their results");
     run->add_option("FILE", options.files, "cases")->required();
+    run->add_option("--mechanism", options.mechanism,
+                    "Mechanism or family/mechanism to run, whatever the metadata names");
+    run->add_option("--set", options.parameters,
+                    "Parameter NAME=VALUE, whatever params says; VALUE is JSON, or else a string; repeatable")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    run->add_option("--atol", options.atol, "Absolute tolerance");
+    run->add_option("--rtol", options.rtol, "Relative tolerance");
     run->add_option("--out", options.out, "Write the results of a single FILE here, tensors out.*");
     add_format(*run, options.format);
     run->footer(run_help);
@@ -66,9 +80,12 @@ int attenta_program(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     try {
-        return attenta_program(argc, argv);
+        const int code = attenta_program(argc, argv);
+        // A full disk may show only now.
+        if (std::cout.flush()) return code;
+        std::fputs("attenta: the standard output cannot be written\n", stderr);
     } catch (const std::exception& e) {
         std::fprintf(stderr, "attenta: %s\n", e.what());
-        return 2;
     }
+    return 2;
 }

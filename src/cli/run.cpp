@@ -6,6 +6,7 @@
 #include <exception>
 #include <iomanip>
 #include <iostream>
+#include <new>
 
 #include "commands.hpp"
 #include "text.hpp"
@@ -15,6 +16,7 @@ namespace cli {
 namespace {
 
 using attenta::CaseResult;
+using attenta::CaseSettings;
 using attenta::TensorFile;
 using Json = nlohmann::ordered_json;
 using Verdict = CaseResult::Verdict;
@@ -25,12 +27,15 @@ struct Report {
     CaseResult result;
     std::string error;
 
-    int exit_code() const { return !error.empty() ? 2 : result.verdict == Verdict::ok ? 0 : 1; }
+    int exit_code() const { return !error.empty() ? 2 : result.verdict <= Verdict::ran ? 0 : 1; }
 };
 
 const char* word(Verdict verdict) {
-    return verdict == Verdict::ok ? "ok" : verdict == Verdict::fail ? "FAIL" : "missing";
+    constexpr const char* words[] = {"ok", "ran", "FAIL", "missing"};
+    return words[static_cast<int>(verdict)];
 }
+
+bool compared(const CaseResult& result) { return result.verdict == Verdict::ok || result.verdict == Verdict::fail; }
 
 /// The outputs under the names of a case, with all that says where they come from.
 void save(const TensorFile& input, const CaseResult& result, const std::filesystem::path& out) {
@@ -40,24 +45,64 @@ void save(const TensorFile& input, const CaseResult& result, const std::filesyst
     file.save(out);
 }
 
-CaseResult run(const std::filesystem::path& path, const TensorFile& file) {
+/// Makes a case of the file and runs it; what that throws names the file.
+CaseResult run(const std::filesystem::path& path, TensorFile& file, const CaseSettings& settings) {
     try {
+        file = attenta::make_case(std::move(file), settings);
         return attenta::run_case(file, path.stem().string());
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const std::exception& e) {
         throw attenta::Error(path.string() + ": " + e.what());
     }
 }
 
-Report report(const std::filesystem::path& path, const std::filesystem::path& out) {
+Report report(const std::filesystem::path& path, const CaseSettings& settings, const std::filesystem::path& out) {
     Report r{path, {}, {}};
     try {
-        const TensorFile file = TensorFile::load(path);
-        r.result = run(path, file);
+        TensorFile file = TensorFile::load(path);
+        r.result = run(path, file, settings);
         if (!out.empty() && r.result.verdict != Verdict::missing) save(file, r.result, out);
+    } catch (const std::bad_alloc&) {
+        r.error = path.string() + ": not enough memory";
     } catch (const std::exception& e) {
         r.error = e.what();
     }
     return r;
+}
+
+CaseSettings settings_of(const RunOptions& options) {
+    CaseSettings settings{.atol = options.atol, .rtol = options.rtol};
+    if (!options.mechanism.empty()) {
+        const auto found = find(options.mechanism);
+        if (found.size() > 1) throw attenta::Error("--mechanism needs one of the families of " + options.mechanism);
+        settings.mechanism = found[0];
+    }
+    for (const std::string& parameter : options.parameters) {
+        const std::size_t end = parameter.find('=');
+        if (end == 0 || end == std::string::npos)
+            throw attenta::Error("--set is '" + parameter + "', needs NAME=VALUE");
+        if (!settings.parameters.emplace(parameter.substr(0, end), parameter.substr(end + 1)).second)
+            throw attenta::Error("--set names '" + parameter.substr(0, end) + "' twice");
+    }
+    return settings;
+}
+
+/// "o [3, 17, 24], lse [3, 17]"
+std::string listed(const attenta::Tensors& tensors) {
+    std::string text;
+    for (const auto& [name, tensor] : tensors) {
+        std::string shape;
+        for (const std::int64_t n : tensor.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(n);
+        text += (text.empty() ? "" : ", ") + name + " [" + shape + "]";
+    }
+    return text;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+    return text;
 }
 
 Json to_json(const Report& r) {
@@ -66,10 +111,13 @@ Json to_json(const Report& r) {
         json.update({{"verdict", "error"}, {"reason", r.error}});
         return json;
     }
-    json.update({{"verdict", word(r.result.verdict)}, {"name", r.result.name}, {"compared", r.result.compared}});
+    const CaseResult& c = r.result;
+    json.update({{"verdict", word(c.verdict)}, {"name", c.name}, {"compared", compared(c)}});
     // An infinity becomes null.
-    if (r.result.compared) json.update({{"max_abs", r.result.max_abs}, {"max_rel", r.result.max_rel}});
-    if (!r.result.reason.empty()) json["reason"] = r.result.reason;
+    if (compared(c)) json.update({{"max_abs", c.max_abs}, {"max_rel", c.max_rel}});
+    for (const auto& [name, tensor] : c.outputs) json["outputs"][name] = tensor.shape;
+    if (!c.not_compared.empty()) json["not_compared"] = c.not_compared;
+    if (!c.reason.empty()) json["reason"] = c.reason;
     return json;
 }
 
@@ -80,10 +128,11 @@ void print(const Report& r) {
     }
     const CaseResult& c = r.result;
     std::cout << padded(word(c.verdict), 8) << (c.verdict == Verdict::missing ? c.name : padded(c.name, 56));
-    if (c.compared)
-        std::cout << std::scientific << std::setprecision(2) << c.max_abs << ' ' << c.max_rel;
-    else if (c.verdict == Verdict::ok)
-        std::cout << "not compared: no out.* in the file";
+    if (compared(c)) std::cout << std::scientific << std::setprecision(2) << c.max_abs << ' ' << c.max_rel;
+    if (c.verdict == Verdict::ran)
+        std::cout << "nothing to compare with: " << listed(c.outputs);
+    else if (!c.not_compared.empty())
+        std::cout << "  not compared: " << joined(c.not_compared);
     std::cout << (c.reason.empty() ? "" : "  " + c.reason) << std::endl;
 }
 
@@ -96,10 +145,11 @@ int run(const RunOptions& options) {
         if (std::filesystem::equivalent(options.files[0], options.out, ignored))
             throw attenta::Error("--out would overwrite FILE");
     }
+    const CaseSettings settings = settings_of(options);
     Json reports = Json::array();
     int code = 0;
     for (const auto& path : options.files) {
-        const Report r = report(path, options.out);
+        const Report r = report(path, settings, options.out);
         code = std::max(code, r.exit_code());
         if (options.format == Format::json)
             reports.push_back(to_json(r));

@@ -31,7 +31,7 @@ template <class Visitor, class Options>
 requires std::is_same_v<std::remove_const_t<Options>, Mamba2Options>
 void fields(Visitor&& visit, Options& o) {
     visit("dt_softplus", o.dt_softplus, "dt passes softplus");
-    visit("dt_limit", o.dt_limit, "[low, high] of dt");
+    visit("dt_limit", o.dt_limit, "[low, high] of dt, high may be null");
     visit("check_data", o.check_data, "refuse NaN and gates above 0");
 }
 
