@@ -1,7 +1,7 @@
 // A sliding window in constant memory: a ring of slots for the newest tokens, the first ones kept as sinks.
 //
-// Each step writes its tokens where the ring has room and attends to all it holds. A full cache under the same mask gives
-// the same: masks go by the tokens' own positions, which KvView::ring knows.
+// Each step writes its tokens where the ring has room and attends to all it holds. A full cache under the same mask
+// gives the same: masks go by the tokens' own positions, which KvView::ring knows.
 #include <attenta/attenta.hpp>
 
 #include <algorithm>

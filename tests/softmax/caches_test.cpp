@@ -1,5 +1,5 @@
-// The page "Your cache, this line" of examples/README.md: every line, run on the same keys and values in another layout.
-// The last test compares this file with the page.
+// The page "Your cache, this line" of examples/README.md: every line, run on the same keys and values in another
+// layout. The last test compares this file with the page.
 #include <attenta/attenta.hpp>
 
 #include <gtest/gtest.h>

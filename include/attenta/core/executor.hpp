@@ -51,12 +51,12 @@ public:
 /// `threads` threads, the caller among them. Tasks are handed out in order; a call from inside a task, or from a second
 /// thread while the pool is busy, runs serially on its caller. Threads without work watch for 0.1 ms, then sleep.
 ///
-/// A child of fork() has none of its parent's threads: there the pool runs everything on its caller, and may be destroyed
-/// or replaced.
+/// A child of fork() has none of its parent's threads: there the pool runs everything on its caller, and may be
+/// destroyed or replaced.
 class ThreadPool final : public Executor {
 public:
-    /// 0: as many as the machine runs at once. Throws Error if `threads` is negative, or if the system gives fewer; none
-    /// is left running then.
+    /// 0: as many as the machine runs at once. Throws Error if `threads` is negative, or if the system gives fewer:
+    /// none is left running then.
     explicit ThreadPool(int threads);
     ~ThreadPool() override;
     int concurrency() const override;

@@ -14,8 +14,8 @@
 
 ATTENTA_BEGIN
 
-/// A mark that a forked child does not have: a page which the system clears there, so that to look costs a load. Where it
-/// does not, the number of the process is compared.
+/// A mark that a forked child does not have: a page which the system clears there, so that to look costs a load. Where
+/// it does not, the number of the process is compared.
 class ForkMark {
 public:
     ForkMark() {

@@ -116,9 +116,23 @@ struct KvView {
     static KvView paged(Heads<K> k, Heads<V> v, const Pages& pages) {
         return of("KvView::paged", k, v).in_pages(pages);
     }
+    /// The same by position, for pools of one layer.
+    template <class K, class V>
+    static KvView paged(Heads<K> k, Heads<V> v, std::int64_t page_stride, std::int64_t pages,
+                        const std::int32_t* block_table, std::int64_t table_stride, const std::int32_t* lengths,
+                        std::int64_t sequences = 1) {
+        return paged(k, v,
+                     {.pages = pages,
+                      .page_stride = page_stride,
+                      .v_page_stride = page_stride,
+                      .block_table = block_table,
+                      .table_stride = table_stride,
+                      .lengths = lengths,
+                      .sequences = sequences});
+    }
 
-    /// One sequence in a ring of k.tokens slots: token t lies in ring_slot(t, k.tokens, sink). Masks, windows and ALiBi go
-    /// by the tokens' own positions. Throws Error where slots, sink and positions do not fit.
+    /// One sequence in a ring of k.tokens slots: token t lies in ring_slot(t, k.tokens, sink). Masks, windows and ALiBi
+    /// go by the tokens' own positions. Throws Error where slots, sink and positions do not fit.
     template <class K, class V>
     static KvView ring(Heads<K> k, Heads<V> v, const Ring& ring) {
         return of("KvView::ring", k, v).in_ring(ring);

@@ -27,7 +27,7 @@ inline void store_row(const float* x, std::int64_t n, Dtype type, std::byte* to)
     }
 }
 
-/// The first finite number beyond the largest of the type, or null. Whole rows are judged at once: they hardly have one.
+/// The first finite number beyond the largest of the type, or null. Whole rows are judged at once: few have one.
 inline const float* find_beyond(const float* x, std::int64_t n, Dtype type) {
     const std::uint32_t most = magnitude_bits(largest(type)), infinite = 0x7f800000u;
     const auto beyond = [=](float v) { return magnitude_bits(v) - most - 1u < infinite - most - 1u; };

@@ -7,7 +7,7 @@
 // Milakov and Gimelshein 2018. Time Hq·Tq·Tk·(D + Dv), memory O(threads · tile).
 //
 // Prefill, chunks and decode are one function. Query head h reads K/V head h / (Hq / Hkv). Keys stand at 0 .. Tk-1
-// (or at the KvView's positions), query i at i + q_offset, by default so that the last one stands where the newest key does.
+// (or at the KvView's positions), query i at i + q_offset: by default the last query stands where the newest key does.
 #pragma once
 
 #include <attenta/core/context.hpp>
