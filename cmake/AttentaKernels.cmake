@@ -18,7 +18,11 @@ foreach(isa IN LISTS ATTENTA_ISAS)
         message(FATAL_ERROR "ATTENTA_ISAS holds ${isa}, this processor has a choice of ${ATTENTA_ALL_ISAS}")
     endif()
 endforeach()
-# Whatever CMAKE_CXX_FLAGS say (-march=native, -ffast-math), these come later and win.
+if(NOT ATTENTA_ISAS)
+    message(FATAL_ERROR "ATTENTA_ISAS is empty, this processor has a choice of ${ATTENTA_ALL_ISAS}")
+endif()
+option(ATTENTA_OPTIMIZE_KERNELS "-O3 for the kernels, whatever the build type" ON)
+# Whatever CMAKE_CXX_FLAGS and those of the build type say (-march=native, -ffast-math, -O0), these come later and win.
 set(ATTENTA_FLAGS_sse2 -march=x86-64 -mno-sse3)
 set(ATTENTA_FLAGS_avx2 -march=x86-64 -mno-avx512f -mavx2 -mfma -mf16c)
 set(ATTENTA_FLAGS_avx512
@@ -41,7 +45,9 @@ function(attenta_kernel_object out name source isa pattern)
         CXX_STANDARD 20 CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF UNITY_BUILD OFF)
     target_link_libraries(${raw} PRIVATE attenta::headers_path xsimd)
     target_compile_definitions(${raw} PRIVATE ATTENTA_KERNEL_ISA=${isa})
-    target_compile_options(${raw} PRIVATE ${ATTENTA_FLAGS_${isa}} -fno-exceptions -fno-fast-math)
+    target_compile_options(${raw} PRIVATE
+        ${ATTENTA_FLAGS_${isa}} -fno-exceptions -fno-fast-math $<$<BOOL:${ATTENTA_OPTIMIZE_KERNELS}>:-O3>
+        $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)  # objcopy cannot make unique symbols local
     if(ATTENTA_SANITIZE)
         # Pointer checks on every batch and poisoned scopes of every inlined lambda would cost minutes of compile time. Reads and
         # writes out of bounds, overflow and shifts stay checked.

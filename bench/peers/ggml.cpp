@@ -1,12 +1,11 @@
 // ggml: one node, flash_attn_ext, that reads our q, K and V where they lie, f32 or f16.
+#include "bench/peers/ggml_api.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/implementations.hpp"
 
-#include <ggml-cpu.h>
-#include <ggml.h>
-
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -17,33 +16,73 @@
 namespace bench {
 namespace {
 
+void check(bool holds, const char* what) {
+    if (!holds) throw std::runtime_error(std::string("ggml: ") + what);
+}
+
+/// ggml's kernels for this processor and their threads. Only the library that is chosen at run time has the functions for
+/// threads.
+class Cpu {
+public:
+    explicit Cpu(int threads) {
+        ggml_log_set([](int, const char*, void*) {}, nullptr);
+        [[maybe_unused]] static const bool loaded = (ggml_backend_load_all_from_path(ATTENTA_GGML_DIR), true);
+        constexpr int cpu_device = 0;
+        backend_ = ggml_backend_init_by_type(cpu_device, nullptr);
+        check(backend_, "no backend for the CPU");
+        alignas(std::max_align_t) char params[4096];  // of a ggml_threadpool_params, which has some 530
+        ggml_threadpool_params_init(params, threads);
+        pool_ = function<ggml_threadpool*(void*)>("ggml_threadpool_new")(params);
+        check(pool_, "no threads");
+        function<void(ggml_backend*, int)>("ggml_backend_set_n_threads")(backend_, threads);
+        function<void(ggml_backend*, ggml_threadpool*)>("ggml_backend_cpu_set_threadpool")(backend_, pool_);
+    }
+    Cpu(const Cpu&) = delete;
+    Cpu& operator=(const Cpu&) = delete;
+    ~Cpu() {
+        const auto free_pool = function<void(ggml_threadpool*)>("ggml_threadpool_free");
+        ggml_backend_free(backend_);
+        free_pool(pool_);
+    }
+
+    void compute(ggml_cgraph* graph) { check(ggml_backend_graph_compute(backend_, graph) == 0, "failed"); }
+
+private:
+    template <class Function>
+    Function* function(const char* name) const {
+        ggml_backend_reg* const reg = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend_));
+        void* const address = ggml_backend_reg_get_proc_address(reg, name);
+        check(address, name);
+        return reinterpret_cast<Function*>(address);
+    }
+
+    ggml_backend* backend_ = nullptr;
+    ggml_threadpool* pool_ = nullptr;
+};
+
 struct Free {
     void operator()(ggml_context* p) const { ggml_free(p); }
-    void operator()(ggml_threadpool* p) const { ggml_threadpool_free(p); }
 };
 
 class Ggml {
 public:
-    explicit Ggml(const Problem& problem) : problem_(problem) {
-        ggml_cpu_init();
+    explicit Ggml(const Problem& problem) : problem_(problem), cpu_(static_cast<int>(problem.shape().threads)) {
+        constexpr std::size_t object = 32;  // what ggml keeps beside a tensor
+        check(ggml_tensor_overhead() == object + sizeof(ggml_tensor), "its tensors are not those of ggml_api.hpp");
         const AttendCase& c = problem.shape();
-        const ggml_init_params memory{.mem_size = std::size_t{1} << 20, .mem_buffer = nullptr, .no_alloc = true};
-        context_.reset(ggml_init(memory));
-        ggml_threadpool_params threads = ggml_threadpool_params_default(c.threads);
-        pool_.reset(ggml_threadpool_new(&threads));
+        context_.reset(ggml_init({.mem_size = std::size_t{1} << 20, .mem_buffer = nullptr, .no_alloc = true}));
 
         const attenta::Heads<const float> q = problem.q(0);
         const attenta::KvView kv = problem.kv(0);
         q_ = tensor(GGML_TYPE_F32, 4, q.dim, q.tokens, q.heads, q.token_stride, q.head_stride);
+        q_->data = this;
+        check(ggml_get_data(q_) == this, "its tensors are not those of ggml_api.hpp");
         k_ = tensor(kv, kv.k);
         v_ = tensor(kv, kv.v);
         if (c.causal && c.Tq > 1) mask();
         o_ = ggml_flash_attn_ext(context_.get(), q_, k_, v_, mask_, 1.0f / std::sqrt(static_cast<float>(c.D)), 0, 0);
         graph_ = ggml_new_graph(context_.get());
         ggml_build_forward_expand(graph_, o_);
-        plan_ = ggml_graph_plan(graph_, c.threads, pool_.get());
-        work_.resize(plan_.work_size);
-        plan_.work_data = work_.data();
     }
 
     void operator()(std::size_t copy) {
@@ -52,7 +91,7 @@ public:
         k_->data = const_cast<void*>(kv.k.data);
         v_->data = const_cast<void*>(kv.v.data);
         o_->data = problem_.o(copy).data;
-        if (ggml_graph_compute(graph_, &plan_) != GGML_STATUS_SUCCESS) throw std::runtime_error("ggml: failed");
+        cpu_.compute(graph_);
     }
 
 private:
@@ -84,13 +123,11 @@ private:
     }
 
     const Problem& problem_;
+    Cpu cpu_;
     std::unique_ptr<ggml_context, Free> context_;
-    std::unique_ptr<ggml_threadpool, Free> pool_;
     ggml_tensor *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *mask_ = nullptr, *o_ = nullptr;
     ggml_cgraph* graph_ = nullptr;
-    ggml_cplan plan_{};
     std::vector<ggml_fp16_t> hidden_;
-    std::vector<std::uint8_t> work_;
 };
 
 Run prepare(const Problem& problem) {

@@ -1,15 +1,15 @@
 // onnxruntime's own operators, as models for its CPU have them: GroupQueryAttention, which is causal and keeps a cache
 // [head, token, dim], and MultiHeadAttention.
 #include "bench/peers/onnx_model.hpp"
+#include "bench/peers/onnxruntime_api.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/implementations.hpp"
-
-#include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,14 +20,45 @@ namespace {
 using attenta::Dtype;
 using Shape = std::vector<std::int64_t>;
 
+const ort::Api& api() {
+    static const ort::Api* const functions = ort::OrtGetApiBase()->GetApi(ort::api_version);
+    return *functions;
+}
+
+void check(ort::Status* status) {
+    if (!status) return;
+    const std::string message = api().GetErrorMessage(status);
+    api().ReleaseStatus(status);
+    throw std::runtime_error("onnxruntime: " + message);
+}
+
+struct Release {
+    void operator()(ort::Env* p) const { api().ReleaseEnv(p); }
+    void operator()(ort::MemoryInfo* p) const { api().ReleaseMemoryInfo(p); }
+    void operator()(ort::Session* p) const { api().ReleaseSession(p); }
+    void operator()(ort::SessionOptions* p) const { api().ReleaseSessionOptions(p); }
+    void operator()(ort::Value* p) const { api().ReleaseValue(p); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, Release>;
+
+/// What a function of the API gives through its last argument.
+template <class T, class... Parameters, class... Arguments>
+Owned<T> create(ort::Status* (*function)(Parameters...), Arguments... arguments) {
+    T* made = nullptr;
+    check(function(arguments..., &made));
+    return Owned<T>(made);
+}
+
 /// A model of one node and the tensors of its next run.
 class Session {
 public:
     Session(onnx::Node node, int threads) : node_(std::move(node)) {
-        Ort::SessionOptions options;
-        options.SetIntraOpNumThreads(threads);
+        const auto options = create<ort::SessionOptions>(api().CreateSessionOptions);
+        check(api().SetIntraOpNumThreads(options.get(), threads));
         const std::string model = onnx::model(node_);
-        session_ = Ort::Session(env_, model.data(), model.size(), options);
+        session_ =
+            create<ort::Session>(api().CreateSessionFromArray, env_.get(), model.data(), model.size(), options.get());
         for (const onnx::Tensor& t : node_.inputs) input_names_.push_back(t.name.c_str());
         for (const onnx::Tensor& t : node_.outputs) output_names_.push_back(t.name.c_str());
     }
@@ -40,26 +71,30 @@ public:
         outputs_.push_back(tensor(node_.outputs[outputs_.size()], data, shape));
     }
     void run() {
-        session_.Run(Ort::RunOptions(), input_names_.data(), inputs_.data(), inputs_.size(), output_names_.data(),
-                     outputs_.data(), outputs_.size());
+        std::vector<ort::Value*> inputs, outputs;
+        for (const auto& value : inputs_) inputs.push_back(value.get());
+        for (const auto& value : outputs_) outputs.push_back(value.get());
+        check(api().Run(session_.get(), nullptr, input_names_.data(), inputs.data(), inputs.size(),
+                        output_names_.data(), outputs.size(), outputs.data()));
         inputs_.clear();
         outputs_.clear();
     }
 
 private:
-    Ort::Value tensor(const onnx::Tensor& t, void* data, const Shape& shape) const {
+    Owned<ort::Value> tensor(const onnx::Tensor& t, void* data, const Shape& shape) const {
         std::size_t bytes = t.type == onnx::Type::f16 ? 2 : 4;
         for (const std::int64_t n : shape) bytes *= static_cast<std::size_t>(n);
-        return Ort::Value::CreateTensor(memory_, data, bytes, shape.data(), shape.size(),
-                                        static_cast<ONNXTensorElementDataType>(t.type));
+        return create<ort::Value>(api().CreateTensorWithDataAsOrtValue, memory_.get(), data, bytes, shape.data(),
+                                  shape.size(), static_cast<int>(t.type));
     }
 
     onnx::Node node_;
-    Ort::Env env_;
-    Ort::Session session_{nullptr};
-    Ort::MemoryInfo memory_ = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeCPU);
+    Owned<ort::Env> env_ = create<ort::Env>(api().CreateEnv, ort::warnings, "attenta-bench");
+    Owned<ort::MemoryInfo> memory_ =
+        create<ort::MemoryInfo>(api().CreateCpuMemoryInfo, ort::device_allocator, ort::cpu_memory);
+    Owned<ort::Session> session_;
     std::vector<const char*> input_names_, output_names_;
-    std::vector<Ort::Value> inputs_, outputs_;
+    std::vector<Owned<ort::Value>> inputs_, outputs_;
 };
 
 std::uint64_t count(std::int64_t x) { return static_cast<std::uint64_t>(x); }
@@ -197,8 +232,9 @@ bool supports(const AttendCase& c) {
     return is_dense_f32(c) && c.Tq == c.Tk && (c.causal || c.Hq == c.Hkv);
 }
 
-const AddImplementation onnxruntime({"onnxruntime", supports, prepare, widest_isa,
-                                     [] { return std::string("onnxruntime ") + OrtGetApiBase()->GetVersionString(); }});
+const AddImplementation onnxruntime({"onnxruntime", supports, prepare, widest_isa, [] {
+                                         return std::string("onnxruntime ") + ort::OrtGetApiBase()->GetVersionString();
+                                     }});
 
 }  // namespace
 }  // namespace bench

@@ -1,4 +1,5 @@
 // attenta: CPU attention kernels. This header: core, softmax attention, linear attention, KV cache.
+// A call takes one thread, the caller's, unless it is given a Context on a ThreadPool or on an executor of one's own.
 #pragma once
 
 #include <attenta/core/context.hpp>

@@ -1,6 +1,10 @@
 // Names of the build: version, ABI namespace, linkage of functions that are compiled once.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "attenta needs C++20: compile with -std=c++20"
+#endif
+
 #define ATTENTA_VERSION_MAJOR 0
 #define ATTENTA_VERSION_MINOR 1
 #define ATTENTA_VERSION_PATCH 0
@@ -15,6 +19,11 @@
 #define ATTENTA_NEON64
 #else
 #define ATTENTA_SSE2
+#endif
+
+#if defined(ATTENTA_HEADERS) && defined(ATTENTA_SSE2) && defined(__x86_64__) && !defined(ATTENTA_ALLOW_SSE2)
+#pragma message( \
+    "attenta: headers mode for SSE2, several times slower than AVX2; mend by -march, hide by ATTENTA_ALLOW_SSE2")
 #endif
 
 // Two ways to use attenta, which may meet in one program:
@@ -61,11 +70,22 @@
 #define ATTENTA_STRICT_END _Pragma("GCC pop_options")
 #endif
 
+// GCC calls the bound of an array a change of sign where it is an int of a template, as in `Batch row[Vectors]`.
+#if defined(ATTENTA_HEADERS) && defined(__GNUC__) && !defined(__clang__)
+#define ATTENTA_BOUNDS_BEGIN _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wsign-conversion\"")
+#define ATTENTA_BOUNDS_END _Pragma("GCC diagnostic pop")
+#else
+#define ATTENTA_BOUNDS_BEGIN
+#define ATTENTA_BOUNDS_END
+#endif
+
 #define ATTENTA_BEGIN    \
     ATTENTA_STRICT_BEGIN \
+    ATTENTA_BOUNDS_BEGIN \
     namespace attenta {  \
     inline namespace ATTENTA_ABI {
-#define ATTENTA_END \
-    }               \
-    }               \
+#define ATTENTA_END    \
+    }                  \
+    }                  \
+    ATTENTA_BOUNDS_END \
     ATTENTA_STRICT_END

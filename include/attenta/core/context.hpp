@@ -63,7 +63,7 @@ private:
     PhaseTimes* phases_ = nullptr;
 };
 
-/// The calling thread's own serial context.
+/// The calling thread's own context, of that thread alone: the default of all calls.
 Context& default_context();
 
 ATTENTA_END

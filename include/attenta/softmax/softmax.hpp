@@ -64,7 +64,8 @@ void fields(Visitor&& visit, const SoftmaxOptions& o) {
 }
 
 /// q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv] in float, bfloat16 or float16; o [Hq, Tq, Dv]; lse [Hq, Tq] or null,
-/// natural logarithm. Rows that see no key give o = 0 and lse = -inf (or the sink), an empty cache too.
+/// natural logarithm. Rows that see no key give o = 0 and lse = -inf (or the sink), an empty cache too. The default
+/// context has one thread, the caller's.
 /// Throws Error on shapes, strides or options that do not fit, and if o overlaps an input; nothing is written then.
 template <class K, class V>
 void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options = {},
