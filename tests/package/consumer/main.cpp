@@ -1,4 +1,5 @@
-// Causal attention with grouped heads against its definition; with any argument, a bad call.
+// Causal attention with grouped heads and a step of linear attention against their definitions; with any argument, a bad
+// call.
 #include <attenta/attenta.hpp>
 
 #include <algorithm>
@@ -41,6 +42,19 @@ std::vector<double> naive(const float* q, const float* k, const float* v) {
     return o;
 }
 
+/// The first token of gated linear attention: o = (q·k) v / sqrt(D).
+double first_token_error(const float* q, const float* k, const float* v) {
+    const float gates[D] = {};
+    float o[Dv];
+    attenta::LinearState state;
+    attenta::gla(attenta::hnd(q, 1, 1, D), attenta::hnd(k, 1, 1, D), attenta::hnd(v, 1, 1, Dv),
+                 attenta::hnd(gates, 1, 1, D), attenta::hnd(o, 1, 1, Dv), state);
+    double s = 0, error = 0;
+    for (int d = 0; d < D; ++d) s += double{q[d]} * double{k[d]} / std::sqrt(double{D});
+    for (int d = 0; d < Dv; ++d) error = std::max(error, std::abs(double{o[d]} - s * double{v[d]}));
+    return error;
+}
+
 }  // namespace
 
 int main(int argc, char**) {
@@ -52,7 +66,7 @@ int main(int argc, char**) {
                                {.causal = true});
 
     const std::vector<double> expected = naive(q.data(), k.data(), v.data());
-    double error = 0;
+    double error = first_token_error(q.data(), k.data(), v.data());
     for (std::size_t i = 0; i < o.size(); ++i) error = std::max(error, std::abs(double{o[i]} - expected[i]));
     std::printf("attenta %s on %s: largest error %.1e\n", ATTENTA_VERSION, attenta::name(attenta::active_isa()), error);
     return error < 1e-5 ? 0 : 1;
