@@ -24,20 +24,24 @@ using attenta::MaskRow;
 using attenta::Window;
 
 constexpr std::int64_t heads = 3, queries = 120, keys = 400;
+constexpr std::int64_t least = attenta::saturating::least, most = attenta::saturating::most;
 
 /// What the leaves borrow.
 struct World {
     Random random{11};
     std::vector<std::int64_t> documents_q, documents_k;
     std::unique_ptr<bool[]> visible = std::make_unique<bool[]>(heads * queries * keys);
+    std::vector<Mask> of_sequences = {Global{0}, Causal{} || Global{30}};  // the tiles are of sequence 1
 
     World() {
         for (std::int64_t i = 0; i < queries; ++i) documents_q.push_back(i / 50);
         for (std::int64_t j = 0; j < keys; ++j) documents_k.push_back(j / 90);
         for (std::size_t i = 0; i < heads * queries * keys; ++i) visible[i] = random.chance(0.5);
     }
-    attenta::Documents documents() const { return {documents_q.data(), documents_k.data()}; }
+    attenta::Documents documents() const { return {documents_q, documents_k}; }
     attenta::BoolMask bools() const { return {{visible.get(), heads, queries, keys}}; }
+    attenta::BoolMask row_of_bools() const { return {{visible.get(), heads, 1, keys, 0, 7 * keys}}; }
+    attenta::BoolMask short_bools() const { return {{visible.get(), 1, queries, 170, 2 * keys, 0}}; }
 };
 
 /// A mask of one's own: two stripes by position.
@@ -66,6 +70,8 @@ struct Named {
 };
 
 std::vector<Named> masks(const World& w) {
+    const Meaning all = [](const MaskRow&, std::int64_t, std::int64_t) { return true; };
+    const Meaning none = [](const MaskRow&, std::int64_t, std::int64_t) { return false; };
     const Meaning causal = [](const MaskRow& r, std::int64_t, std::int64_t j) { return j <= r.position; };
     const Meaning global = [](const MaskRow&, std::int64_t, std::int64_t j) { return j < 30; };
     const Meaning left = [](const MaskRow& r, std::int64_t, std::int64_t j) { return j >= r.position - 70; };
@@ -78,6 +84,12 @@ std::vector<Named> masks(const World& w) {
     const Meaning boolean = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
         return w.visible[static_cast<std::size_t>((r.head * queries + r.index) * keys + key)];
     };
+    const Meaning row_of_bools = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+        return w.visible[static_cast<std::size_t>(r.head * 7 * keys + key)];
+    };
+    const Meaning short_bools = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+        return key < 170 && w.visible[static_cast<std::size_t>(r.index * 2 * keys + key)];
+    };
     const Meaning stripes = [](const MaskRow& r, std::int64_t, std::int64_t j) {
         return (j >= r.position - 60 && j < r.position - 40) || (j >= r.position - 20 && j < r.position);
     };
@@ -89,15 +101,27 @@ std::vector<Named> masks(const World& w) {
         return [a, b](const MaskRow& r, std::int64_t key, std::int64_t j) { return a(r, key, j) || b(r, key, j); };
     };
     return {
-        {"everything", Mask{}, [](const MaskRow&, std::int64_t, std::int64_t) { return true; }},
-        {"unlimited window", Window{}, [](const MaskRow&, std::int64_t, std::int64_t) { return true; }},
+        {"everything", Mask{}, all},
+        {"unlimited window", Window{}, all},
+        {"widest window", Window{most, most}, all},
+        {"window right, widest", Window{-1, most}, all},
+        {"causal, everything a prefix", attenta::Visibility{true, most, {most, most}}, all},
         {"causal", Causal{}, causal},
         {"window left", Window{70, -1}, left},
         {"window around", Window{5, 9}, around},
         {"global", Global{30}, global},
-        {"global of none", Global{0}, [](const MaskRow&, std::int64_t, std::int64_t) { return false; }},
+        {"global of none", Global{0}, none},
+        {"global of less", Global{least}, none},
         {"documents", w.documents(), document},
+        {"no documents", attenta::Documents{}, all},
         {"bools", w.bools(), boolean},
+        {"no bools", attenta::BoolMask{}, all},
+        {"a row of bools", w.row_of_bools(), row_of_bools},
+        {"short bools", w.short_bools(), short_bools},
+        {"short bools || around", w.short_bools() || Window{5, 9}, either(short_bools, around)},
+        {"per sequence", attenta::PerSequence<Mask>{w.of_sequences.data()}, either(causal, global)},
+        {"per sequence && bools", attenta::PerSequence<Mask>{w.of_sequences.data()} && w.bools(),
+         both(either(causal, global), boolean)},
         {"stripes", Stripes{20}, stripes},
         {"even", Even{}, even},
         {"causal && window", Causal{} && Window{70, -1}, both(causal, left)},
@@ -127,7 +151,7 @@ Tile random_tile(Random& random, const std::vector<std::int32_t>& positions) {
     const std::int64_t offset = random.pick<std::int64_t>({-60, -7, 0, 100, 280, 450});
     Tile tile;
     for (std::int64_t i = from; i <= to; ++i)
-        for (int h = 0; h < heads; ++h) tile.rows.push_back({h, i, i + offset});
+        for (int h = 0; h < heads; ++h) tile.rows.push_back({h, i, i + offset, 1});
     const std::int64_t begin = random.integer(0, keys - 1);
     tile.block = {begin, random.integer(1, std::min<std::int64_t>(200, keys - begin)), nullptr};
     if (random.chance(0.4)) tile.block.positions = positions.data() + begin;
@@ -208,6 +232,56 @@ TEST(Masks, HullsAreTightForWindowsAndPrefixes) {
     const Interval with_global = Mask((Causal{} && Window{10, -1}) || Global{4}).hull(first, last);
     EXPECT_EQ(with_global.begin, 0);
     EXPECT_EQ(with_global.end, 120);
+}
+
+TEST(Masks, ReachAsFarAsPositionsDo) {
+    const std::int64_t far = std::int64_t{1} << 62;
+    const KeyBlock block{0, 64, nullptr};
+    for (const std::int64_t position : {least, least + 1, -far, std::int64_t{-1}, std::int64_t{0}, far, most - 1, most})
+        for (const std::int64_t left : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{5}, far, most})
+            for (const std::int64_t right : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{5}, far, most})
+                for (const std::int64_t prefix : {std::int64_t{0}, far, most}) {
+                    const MaskRow row{0, 0, position};
+                    // 64 bits of mantissa hold these sums.
+                    const auto at = static_cast<long double>(position);
+                    const auto in_window = [&](std::int64_t j) {
+                        return (left < 0 || static_cast<long double>(j) >= at - static_cast<long double>(left)) &&
+                               (right < 0 || static_cast<long double>(j) <= at + static_cast<long double>(right));
+                    };
+                    const auto expect = [&](const Mask& mask, auto&& sees) {
+                        std::uint64_t bits = ~std::uint64_t{0};
+                        mask.bits(row, block, &bits);
+                        const Interval hull = mask.hull(row, row);
+                        std::int64_t seen = 0;
+                        for (std::int64_t j = 0; j < 64; ++j) {
+                            EXPECT_EQ((bits >> j & 1) != 0, sees(j)) << position << " " << left << " " << right;
+                            EXPECT_TRUE(!sees(j) || (j >= hull.begin && j < hull.end));
+                            seen += sees(j);
+                        }
+                        const Cover cover = mask.classify(row, row, block);
+                        EXPECT_TRUE(cover != Cover::all || seen == 64) << position << " " << left << " " << right;
+                        EXPECT_TRUE(cover != Cover::none || seen == 0) << position << " " << left << " " << right;
+                    };
+                    expect(Window{left, right}, in_window);
+                    expect(Window{left, right} || Global{0}, in_window);
+                    expect(attenta::Visibility{true, prefix, {left, right}},
+                           [&](std::int64_t j) { return in_window(j) && (j <= position || j < prefix); });
+                }
+}
+
+TEST(Saturating, SumsAndProductsStopAtTheEndsOfTheirType) {
+    using namespace attenta::saturating;
+    EXPECT_EQ(add(3, -5), -2);
+    EXPECT_EQ(add(most, 1), most);
+    EXPECT_EQ(add(most, least), -1);
+    EXPECT_EQ(add(least, -1), least);
+    EXPECT_EQ(add(least, least), least);
+    EXPECT_EQ(multiply(6, 7), 42);
+    EXPECT_EQ(multiply(most, 1), most);
+    EXPECT_EQ(multiply(most / 2, 3), most);
+    EXPECT_EQ(multiply(std::int64_t{1} << 62, std::int64_t{1} << 62), most);
+    EXPECT_EQ(multiply(most, 0), 0);
+    EXPECT_EQ(multiply(-3, 5), 0);
 }
 
 }  // namespace

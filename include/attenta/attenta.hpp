@@ -28,3 +28,4 @@
 #include <attenta/linear/rwkv7.hpp>
 #include <attenta/softmax/merge_state.hpp>
 #include <attenta/softmax/softmax.hpp>
+#include <attenta/softmax/weights.hpp>

@@ -40,7 +40,8 @@ constexpr Mechanism rows[] = {
      .summary = "exact softmax attention: grouped heads, causal, window, soft-cap, ALiBi, bias, masks, sinks",
      .source = "Vaswani et al. 2017; Shazeer 2019; Press et al. 2022",
      .cost = "time Hq Tq Tk (D + Dv), memory one tile per thread",
-     .inputs = "q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv], (bias [1 or Hq, Tq, Tk], mask [1 or Hq, Tq, Tk] BOOL, "
+     .inputs = "q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv], (bias [1 or Hq, 1 or Tq, at most Tk], "
+               "mask [1 or Hq, 1 or Tq, at most Tk] BOOL, "
                "alibi_slopes [Hq], sink [Hq], segment_q [Tq] I64, segment_k [Tk] I64)",
      .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
      .parameters = parameters_of<SoftmaxOptions>,

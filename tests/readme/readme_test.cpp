@@ -138,3 +138,34 @@ TEST(ReadmeTest, State) {
     }
     EXPECT_LT(error, 1e-5);
 }
+
+TEST(ReadmeTest, Masks) {
+    constexpr std::int64_t keys = 700;
+    constexpr std::int32_t newest = 5000;
+    Random random(3);
+    const std::vector<float> q_values = random.normals(32 * 128), k_values = random.normals(8 * keys * 128),
+                             v_values = random.normals(8 * keys * 128), bias_values = random.normals(32 * keys);
+    std::vector<float> o_values(q_values.size());
+    std::vector<std::int32_t> position_values(keys);  // the first four tokens and the newest ones
+    for (std::int32_t j = 0; j < keys; ++j)
+        position_values[static_cast<std::size_t>(j)] = j < 4 ? j : newest - keys + 1 + j;
+    bool padding_values[keys];
+    for (bool& seen : padding_values) seen = random.chance(0.9);
+    const float *q = q_values.data(), *k = k_values.data(), *v = v_values.data(), *bias = bias_values.data();
+    const std::int32_t* positions = position_values.data();
+    const bool* padding = padding_values;
+    float* o = o_values.data();
+    const auto want = [&] {
+        attenta::SoftmaxOptions options{.q_offset = newest, .mask = {padding, 1, 1, keys}, .bias = {bias, 32, 1, keys}};
+        const attenta_test::NaiveExtras extras{
+            .visible = [](const attenta_test::Pair& p) { return p.j <= p.i && (p.j >= p.i - 255 || p.j < 4); },
+            .edited = [](double s, const attenta_test::Pair& p) { return p.i == p.j ? s + 1 : s; },
+            .positions = positions};
+        return attenta_test::naive_softmax(attenta::hnd(q, 32, 1, 128), attenta::hnd(k, 8, keys, 128),
+                                           attenta::hnd(v, 8, keys, 128), options, extras);
+    }();
+
+#include "blocks/masks.inc"
+
+    for (std::size_t i = 0; i < o_values.size(); ++i) EXPECT_NEAR(double{o_values[i]}, want.o[i], 1e-5);
+}

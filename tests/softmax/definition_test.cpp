@@ -165,6 +165,30 @@ TEST(Softmax, NoKeysAtAllGiveZeroAndMinusInfinityOrTheSink) {
     }
 }
 
+/// What other libraries call a local window of 0.
+TEST(Softmax, AWindowOfNoKeysIsAPrefixOfNone) {
+    for (const Shape& shape : one_shape_of_each_regime()) {
+        Case c(shape);
+        c.options.visible = attenta::Global{0};
+        c.extras.visible = [](const Pair&) { return false; };
+        expect_definition(c);
+    }
+}
+
+TEST(Softmax, PositionsAndWindowsReachFar) {
+    const std::int64_t far = std::int64_t{1} << 62, most = std::numeric_limits<std::int64_t>::max();
+    for (const Shape& shape : one_shape_of_each_regime())
+        for (const std::int64_t offset : {-far, far - 1000, far})
+            for (const std::int64_t left : {std::int64_t{-1}, far - 1000, most})
+                for (const std::int64_t right : {std::int64_t{0}, far, most}) {
+                    Case c(shape);
+                    c.words = ", q_offset " + std::to_string(offset) + ", window " + std::to_string(left) + ", " +
+                              std::to_string(right);
+                    c.options.q_offset = offset, c.options.window_left = left, c.options.window_right = right;
+                    expect_definition(c);
+                }
+}
+
 TEST(Softmax, NoQueriesDoNothing) {
     const Case c({4, 2, 0, 30, 16, 24});
     on_every_isa([&](Context& context) { EXPECT_TRUE(attend(c, context).o.padding_is_untouched()); });

@@ -8,8 +8,10 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/errors.hpp"
@@ -37,7 +39,7 @@ struct Call {
 
     std::vector<float> floats = std::vector<float>(1000);
     std::vector<std::int64_t> integers = std::vector<std::int64_t>(1000);
-    std::unique_ptr<bool[]> bools = std::make_unique<bool[]>(1000);
+    std::unique_ptr<bool[]> bools = std::make_unique<bool[]>(4000);
     std::vector<std::int32_t> table, lengths;
 
     void run() {
@@ -195,6 +197,33 @@ TEST(SoftmaxErrors, Segments) {
     EXPECT_TRUE(refused_and_not_planned({"segment_q"}, segments(0, 10)));
     EXPECT_TRUE(refused_and_not_planned({"segment_q", "5", "6"}, segments(5, 10)));
     EXPECT_TRUE(refused_and_not_planned({"segment_k", "11", "10"}, segments(6, 11)));
+    EXPECT_TRUE(refused_and_not_planned({"segment_k", "null", "10"}, [](Call& c) {
+        c.options.segment_q = {c.integers.data(), 6}, c.options.segment_k = {static_cast<std::int64_t*>(nullptr), 10};
+    }));
+}
+
+TEST(SoftmaxErrors, SegmentsOfNoKeysAreGood) {
+    Call c;
+    c.kv.tokens = 0;
+    c.options.segment_q = {c.integers.data(), 6};
+    c.run();
+    EXPECT_EQ(c.lse[23], -infinity);
+    Call queries;
+    queries.q.tokens = queries.o.tokens = 0;
+    queries.options.segment_k = {queries.integers.data(), 10};
+    queries.run();
+}
+
+TEST(SoftmaxErrors, ABatchOfNoSequencesIsGood) {
+    Call c;
+    c.kv = KvView::paged(attenta::nhd(c.k_memory.row(0, 0), 2, 2, 16), attenta::nhd(c.v_memory.row(0, 0), 2, 2, 24), 64,
+                         5, nullptr, 0, nullptr, 0);
+    c.q.tokens = c.o.tokens = 0;
+    c.run();
+    attenta::plan_softmax(c.q, {}, c.kv).run(c.q, c.kv, c.o);
+    EXPECT_TRUE(c.out.o.padding_is_untouched());
+    c.q.tokens = 6;
+    EXPECT_TRUE(refuses([&] { c.run(); }, {"q_lengths", "0"}));
 }
 
 TEST(SoftmaxErrors, MasksAndBiases) {
@@ -206,10 +235,140 @@ TEST(SoftmaxErrors, MasksAndBiases) {
     };
     EXPECT_TRUE(refused_and_not_planned({"bias", "2", "4"}, bias(2, 6, 10)));
     EXPECT_TRUE(refused_and_not_planned({"bias", "5", "6"}, bias(4, 5, 10)));
-    EXPECT_TRUE(refused_and_not_planned({"bias", "9", "10"}, bias(1, 6, 9)));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "11", "10"}, bias(1, 6, 11)));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "-1"}, bias(1, 6, -1)));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "0"}, bias(0, 6, 10)));
     EXPECT_TRUE(refused_and_not_planned({"mask", "3", "4"}, mask(3, 6, 10)));
     EXPECT_TRUE(refused_and_not_planned({"mask", "7", "6"}, mask(4, 7, 10)));
     EXPECT_TRUE(refused_and_not_planned({"mask", "11", "10"}, mask(1, 6, 11)));
+    const auto null = [](Call& c) { c.options.mask = {nullptr, 1, 6, 10}; };
+    EXPECT_TRUE(refused_and_not_planned({"mask", "null"}, null));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "null"}, [](Call& c) {
+        c.options.bias = {static_cast<float*>(nullptr), 1, 6, 0};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "misaligned", "2"}, [](Call& c) {
+        const auto* odd =
+            reinterpret_cast<const attenta::bfloat16*>(reinterpret_cast<const char*>(c.floats.data()) + 1);
+        c.options.bias = {odd, 1, 6, 10};
+    }));
+}
+
+TEST(SoftmaxErrors, StridesOfMasksAndBiases) {
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    EXPECT_TRUE(refused_and_not_planned({"mask", "-10"}, [](Call& c) {
+        c.options.mask = {c.bools.get() + 100, 1, 6, 10, -10};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "-60"}, [](Call& c) {
+        c.options.bias = attenta::Matrices<float>{c.floats.data() + 300, 4, 6, 10, 10, -60};
+    }));
+    for (const std::int64_t stride : {most, most / 4, most / 24, std::int64_t{1} << 55}) {
+        EXPECT_TRUE(refused_and_not_planned({"mask", "memory"},
+                                            [=](Call& c) { c.options.mask = {c.bools.get(), 4, 6, 10, stride, 10}; }));
+        EXPECT_TRUE(refused_and_not_planned({"bias", "memory"}, [=](Call& c) {
+            c.options.bias = attenta::Matrices<float>{c.floats.data(), 4, 6, 10, 10, stride};
+        }));
+    }
+    Call shared;  // one row and one sheet for all, by strides
+    shared.options.mask = {shared.bools.get(), 4, 6, 10, 0, 0};
+    shared.options.bias = attenta::Matrices<float>{shared.floats.data(), 4, 6, 10, 0, 0};
+    shared.run();
+}
+
+TEST(SoftmaxErrors, SizesThatNoMemoryHolds) {
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max(), huge = std::int64_t{1} << 62;
+    for (const std::int64_t n : {most, huge, std::int64_t{1} << 55}) {
+        EXPECT_TRUE(refused({"q"}, [=](Call& c) { c.q.tokens = c.o.tokens = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"q"}, [=](Call& c) { c.q.token_stride = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"q"}, [=](Call& c) { c.q.head_stride = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"k"}, [=](Call& c) { c.kv.k.token_stride = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"v"}, [=](Call& c) { c.kv.v.head_stride = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"k"}, [=](Call& c) { c.use_pages(), c.kv.k.page_stride = n; }));
+        EXPECT_TRUE(refused_and_not_planned({"k"}, [=](Call& c) { c.use_pages(), c.kv.pages = n; }));
+        EXPECT_TRUE(refused({"o"}, [=](Call& c) { c.o.token_stride = n; }));
+        EXPECT_TRUE(refused({"o"}, [=](Call& c) { c.o.head_stride = n; }));
+    }
+    for (const std::int64_t offset : {most, -most - 1, huge + 1, -huge - 1})
+        EXPECT_TRUE(refused_and_not_planned({"q_offset", "2"}, [=](Call& c) { c.options.q_offset = offset; }));
+}
+
+TEST(SoftmaxErrors, NullArrays) {
+    EXPECT_TRUE(refused_and_not_planned({"alibi_slopes", "null", "4"}, [](Call& c) {
+        c.options.alibi_slopes = {static_cast<float*>(nullptr), 4};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"sink", "null", "4"}, [](Call& c) {
+        c.options.sink = {static_cast<float*>(nullptr), 4};
+    }));
+    Call c;
+    c.use_pages();
+    const std::span<const std::int32_t> lengths{static_cast<const std::int32_t*>(nullptr), 3};
+    EXPECT_TRUE(refuses([&] { attenta::softmax_attention(c.q, lengths, c.kv, c.o); }, {"q_lengths", "null", "3"}));
+}
+
+TEST(SoftmaxErrors, EditsWithoutAFunction) {
+    const auto edit = attenta::edit([](attenta::ScoreTile&) {});
+    const auto kernel_of_nowhere = attenta::ScoreEdit(0, [](attenta::Isa) -> attenta::TileFunction { return nullptr; });
+    EXPECT_TRUE(refused_and_not_planned({"edits", "1", "empty"}, [&](Call& c) {
+        c.options.edits = {edit, attenta::ScoreEdit{}};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"edits", "0", name(attenta::active_isa())},
+                                        [&](Call& c) { c.options.edits = {kernel_of_nowhere}; }));
+}
+
+/// A batch as `use_pages` makes it, with masks and biases of 1 x 4, 2 x 0 and 3 x 6.
+struct Described {
+    std::vector<attenta::Matrices<const bool>> masks;
+    std::vector<attenta::FloatMatrices> biases;
+    std::vector<attenta::Documents> segments;
+
+    explicit Described(Call& c) {
+        c.use_pages();
+        for (const auto& [queries, keys] : {std::pair<std::int64_t, std::int64_t>{1, 4}, {2, 0}, {3, 6}}) {
+            masks.push_back({c.bools.get(), 4, queries, keys});
+            biases.push_back({c.floats.data(), 1, queries, keys});
+            segments.push_back({{c.integers.data(), static_cast<std::size_t>(queries)},
+                                {c.integers.data(), static_cast<std::size_t>(keys)}});
+        }
+        c.options.masks = masks;
+        c.options.biases = biases;
+        c.options.segments = segments;
+    }
+};
+
+TEST(SoftmaxErrors, MasksBiasesAndSegmentsOfABatch) {
+    std::unique_ptr<Described> of;
+    const auto spoiled = [&](auto&& spoil) {
+        return [&of, spoil](Call& c) {
+            of = std::make_unique<Described>(c);
+            spoil(c, *of);
+        };
+    };
+    Call good;
+    of = std::make_unique<Described>(good);
+    good.run();
+    EXPECT_TRUE(refused_and_not_planned({"masks", "2", "3"}, spoiled([](Call& c, Described& d) {
+                                            c.options.masks = {d.masks.data(), 2};
+                                        })));
+    EXPECT_TRUE(refused_and_not_planned({"biases", "4", "3"}, spoiled([](Call& c, Described& d) {
+                                            c.options.biases = {d.biases.data(), 4};
+                                        })));
+    EXPECT_TRUE(refused_and_not_planned({"segments", "1", "3"}, spoiled([](Call& c, Described& d) {
+                                            c.options.segments = {d.segments.data(), 1};
+                                        })));
+    EXPECT_TRUE(refused_and_not_planned({"mask", "sequence", "7", "6"},
+                                        spoiled([](Call&, Described& d) { d.masks[2].cols = 7; })));
+    EXPECT_TRUE(refused_and_not_planned({"bias", "sequence", "0", "3", "1"},
+                                        spoiled([](Call&, Described& d) { d.biases[0].rows = 3; })));
+    EXPECT_TRUE(refused_and_not_planned({"segment_q", "sequence", "2", "3"}, spoiled([](Call&, Described& d) {
+                                            d.segments[2].query = d.segments[2].query.first(2);
+                                        })));
+    EXPECT_TRUE(refused_and_not_planned({"segment_k", "sequence", "0", "missing"},
+                                        spoiled([](Call&, Described& d) { d.segments[0].key = {}; })));
+    EXPECT_TRUE(refused_and_not_planned({"masks", "mask"}, [&](Call& c) {
+        of = std::make_unique<Described>(c);
+        c.options.mask = {c.bools.get(), 1, 6, 10};
+    }));
+    EXPECT_TRUE(refused_and_not_planned({"q_lengths"}, spoiled([](Call& c, Described&) { c.q_lengths = {3, 3}; })));
+    EXPECT_TRUE(refused_and_not_planned({"lengths"}, spoiled([](Call& c, Described&) { c.kv.lengths = nullptr; })));
 }
 
 TEST(SoftmaxErrors, OptionsOfOneSequenceInABatch) {
@@ -340,12 +499,150 @@ TEST(SoftmaxErrors, MisalignedPointers) {
 }
 
 TEST(SoftmaxErrors, OutputsOverInputs) {
-    const auto narrow = [](Call& c) { c.kv.v.dim = 16, c.o = attenta::hnd(c.o.data, 4, 6, 16); };
-    EXPECT_TRUE(refused({"o", "q"}, [&](Call& c) { narrow(c), c.o.data = const_cast<float*>(c.q.data); }));
-    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) { c.o.data = c.k_memory.row(1, 9) + 15; }));
-    EXPECT_TRUE(refused({"o", "v"}, [&](Call& c) { c.o.data = c.v_memory.row(1, 9) + 23; }));
-    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) { c.use_pages(), c.o.data = c.k_memory.row(1, 5); }));
-    EXPECT_TRUE(refused({"lse", "o"}, [&](Call& c) { c.lse = c.o.row(3, 5) + 23; }));
+    // Half the keys and one query: o begins on the last element of its input and ends in the same memory.
+    const auto small = [](Call& c) { c.kv.tokens = 5, c.q.tokens = 1, c.o = attenta::hnd(c.o.data, 4, 1, 24); };
+    const auto narrow = [&](Call& c) { small(c), c.kv.v.dim = 16, c.o = attenta::hnd(c.o.data, 4, 1, 16); };
+    EXPECT_TRUE(refused({"o", "q"}, [&](Call& c) { narrow(c), c.o.data = c.q_memory.row(3, 0) + 15; }));
+    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) { narrow(c), c.o.data = c.k_memory.row(1, 4) + 15; }));
+    EXPECT_TRUE(refused({"o", "v"}, [&](Call& c) { small(c), c.o.data = c.v_memory.row(1, 4) + 23; }));
+    EXPECT_TRUE(refused({"o", "k"}, [&](Call& c) {
+        c.use_pages(), small(c), c.q_lengths = {0, 0, 1};
+        c.kv.pages = 2, c.table.assign(9, 1), c.o.data = c.k_memory.row(0, 7) + 15;
+    }));
+    EXPECT_TRUE(refused({"lse", "o"}, [](Call& c) { c.lse = c.o.row(3, 5); }));
+}
+
+/// Two calls for each array: one of the outputs stands on its last element.
+template <class Array, class Give>
+void expect_no_output_over(std::string_view name, Array&& array, Give&& give) {
+    const auto spoil = [&](Call& c) {
+        for (auto* tables : {&c.table, &c.lengths, &c.q_lengths}) tables->reserve(1000);  // the output ends in them
+        give(c);
+    };
+    EXPECT_TRUE(refused({"o", name}, [&](Call& c) { spoil(c), c.o.data = array(c); }));
+    EXPECT_TRUE(refused({"lse", name}, [&](Call& c) { spoil(c), c.lse = array(c); }));
+}
+
+TEST(SoftmaxErrors, OutputsOverArraysOfTheOptionsAndTheCache) {
+    const auto floats_at = [](std::size_t i) { return [i](Call& c) { return c.floats.data() + i; }; };
+    const auto integers = [](Call& c) { return reinterpret_cast<float*>(c.integers.data() + 5); };
+    expect_no_output_over("bias", floats_at(4 * 60 - 1), [](Call& c) { c.options.bias = {c.floats.data(), 4, 6, 10}; });
+    expect_no_output_over("alibi_slopes", floats_at(3), [](Call& c) { c.options.alibi_slopes = {c.floats.data(), 4}; });
+    expect_no_output_over("sink", floats_at(3), [](Call& c) { c.options.sink = {c.floats.data(), 4}; });
+    expect_no_output_over(
+        "mask", [](Call& c) { return reinterpret_cast<float*>(c.bools.get() + 56); },
+        [](Call& c) {
+            c.options.mask = {c.bools.get(), 1, 6, 10};
+        });
+    expect_no_output_over("segment_q", integers, [](Call& c) {
+        c.options.segment_q = {c.integers.data(), 6}, c.options.segment_k = {c.integers.data() + 500, 10};
+    });
+    expect_no_output_over("segment_k", integers, [](Call& c) {
+        c.options.segment_q = {c.integers.data() + 500, 6}, c.options.segment_k = {c.integers.data(), 10};
+    });
+    expect_no_output_over(
+        "block_table", [](Call& c) { return reinterpret_cast<float*>(c.table.data() + 8); },
+        [](Call& c) { c.use_pages(); });
+    expect_no_output_over(
+        "lengths", [](Call& c) { return reinterpret_cast<float*>(c.lengths.data() + 2); },
+        [](Call& c) { c.use_pages(); });
+    expect_no_output_over(
+        "q_lengths", [](Call& c) { return reinterpret_cast<float*>(c.q_lengths.data() + 2); },
+        [](Call& c) { c.use_pages(); });
+    expect_no_output_over(
+        "positions", [](Call& c) { return reinterpret_cast<float*>(c.table.data() + 9); },
+        [](Call& c) {
+            c.table.assign(10, 0);
+            c.kv.positions = c.table.data();
+            c.kv.positions_stride = 10;
+        });
+    expect_no_output_over("bias", floats_at(17), [](Call& c) {
+        static std::vector<attenta::FloatMatrices> biases;
+        c.use_pages();
+        biases = {{}, {}, {c.floats.data(), 1, 3, 6}};
+        c.options.biases = biases;
+    });
+}
+
+TEST(SoftmaxErrors, TheSecondPassRefusesToWriteOverItsInputs) {
+    Call c;
+    const auto at = [](float* p) { return reinterpret_cast<attenta::RowStatistics*>(p); };
+    const attenta::RowStatistics* statistics = at(c.floats.data());
+    const auto weights = [&](attenta::Heads<float> o) {
+        return [&, o] { attenta::softmax_weights(c.q, c.kv, statistics, {}, o, c.options); };
+    };
+    attenta::Heads<float> over = c.o, null = c.o;
+    over.data = c.floats.data() + 23;
+    null.data = nullptr;
+    EXPECT_TRUE(refuses(weights(over), {"softmax_weights", "o", "statistics"}));
+    EXPECT_TRUE(refuses(weights(null), {"softmax_weights", "o", "null"}));
+    over.data = c.floats.data() + 3;
+    std::vector<attenta::RowStatistics> apart(64);
+    statistics = apart.data();
+    c.options.sink = {c.floats.data(), 4};
+    EXPECT_TRUE(refuses(weights(over), {"softmax_weights", "o", "sink"}));
+    EXPECT_TRUE(refuses([&] { attenta::softmax_statistics(c.q, c.kv, at(c.floats.data() + 3), c.options); },
+                        {"softmax_statistics", "statistics", "sink"}));
+    EXPECT_TRUE(refuses([&] { attenta::softmax_weights(c.q, c.kv, statistics, {attenta::ScoreEdit{}}); },
+                        {"softmax_weights", "weight_edits", "0", "empty"}));
+}
+
+TEST(SoftmaxErrors, TensorsOfFourAxes) {
+    Call c;
+    c.use_pages();
+    std::vector<float> q(3 * 4 * 2 * 16), o(3 * 4 * 2 * 24, 7), lse(3 * 4 * 2, 7);
+    o.reserve(1000);
+    const auto in = attenta::bhnd<const float>(q.data(), 3, 4, 2, 16);
+    const auto out = attenta::bhnd(o.data(), 3, 4, 2, 24);
+    const auto call = [&](attenta::HeadsBatch<const float> from, attenta::HeadsBatch<float> to, float* sums) {
+        return [&, from, to, sums] { attenta::softmax_attention(from, c.kv, to, c.options, sums); };
+    };
+    const auto with = [](auto x, auto member, auto value) {
+        x.*member = value;
+        return x;
+    };
+    using In = attenta::HeadsBatch<const float>;
+    using Out = attenta::HeadsBatch<float>;
+    EXPECT_TRUE(refuses(call(with(in, &In::batch, 2), with(out, &Out::batch, 2), nullptr), {"q", "2", "3"}));
+    EXPECT_TRUE(refuses(call(with(in, &In::batch, -1), out, nullptr), {"q", "-1", "3"}));
+    EXPECT_TRUE(refuses(call(in, with(out, &Out::batch, 2), nullptr), {"o", "2", "3"}));
+    EXPECT_TRUE(refuses(call(in, with(out, &Out::tokens, 3), nullptr), {"o", "3", "2"}));
+    EXPECT_TRUE(refuses(call(with(in, &In::heads, 5), with(out, &Out::heads, 5), nullptr), {"q", "5"}));
+    EXPECT_TRUE(refuses(call(in, with(out, &Out::data, q.data() + 3 * 4 * 2 * 16 - 1), nullptr), {"o", "q"}));
+    EXPECT_TRUE(refuses(call(in, out, o.data() + 3 * 4 * 2 * 24 - 1), {"lse", "o"}));
+    EXPECT_TRUE(refuses(call(in, out, q.data() + 3 * 4 * 2 * 16 - 1), {"lse", "q"}));
+    for (const std::int64_t n : {std::int64_t{-1}, std::int64_t{1} << 31, std::numeric_limits<std::int64_t>::max()})
+        EXPECT_TRUE(refuses(call(with(in, &In::tokens, n), with(out, &Out::tokens, n), nullptr), {"q"}));
+    EXPECT_EQ(o, std::vector<float>(o.size(), 7));
+    EXPECT_EQ(lse, std::vector<float>(lse.size(), 7));
+    call(in, out, lse.data())();
+}
+
+/// A row of the buffer, in units of a head's 16 floats, holds q, what lies between, and o; tokens follow each other.
+TEST(SoftmaxErrors, OutputsBetweenTheRowsOfInputsAreGood) {
+    constexpr std::int64_t heads = 4, tokens = 6, dim = 16;
+    std::vector<float> memory(heads * tokens * dim * 3 + dim);
+    Call c;
+    c.kv.v.dim = dim;
+    const auto call = [&](std::int64_t o_at, std::int64_t head_stride, std::int64_t token_stride) {
+        return [=, &c, &memory] {
+            const attenta::Heads<float> q{memory.data(), heads, tokens, dim, head_stride, token_stride};
+            attenta::Heads<float> o = q;
+            o.data += o_at;
+            attenta::softmax_attention(q, c.kv, o, c.options);
+        };
+    };
+    call(heads * dim, dim, 2 * heads * dim)();      // [token, q or o, head, dim]
+    call(2 * heads * dim, dim, 3 * heads * dim)();  // [token, q, other or o, head, dim]
+    call(dim, 2 * dim, 2 * heads * dim)();          // [token, head, q or o, dim]
+    call(tokens * dim, 2 * tokens * dim, dim)();    // [head, q or o, token, dim]
+    call(dim, 2 * tokens * dim, 2 * dim)();         // [head, token, q or o, dim]
+    EXPECT_TRUE(refuses(call(heads * dim - 1, dim, 2 * heads * dim), {"o", "q"}));
+    EXPECT_TRUE(refuses(call(heads * dim + 1, dim, 2 * heads * dim), {"o", "q"}));  // the last row meets the next q
+    EXPECT_TRUE(refuses(call(0, dim, 2 * heads * dim), {"o", "q"}));
+    EXPECT_TRUE(refuses(call(2 * heads * dim, dim, 2 * heads * dim), {"o", "q"}));
+    EXPECT_TRUE(refuses(call(dim - 1, 2 * dim, 2 * heads * dim), {"o", "q"}));
+    EXPECT_TRUE(refuses(call(dim, dim, 2 * heads * dim), {"o", "q"}));
 }
 
 TEST(SoftmaxErrors, OutputsRightBesideInputsAreGood) {

@@ -184,6 +184,45 @@ TEST(MergeState, NoRowsDoNothing) {
     EXPECT_EQ(lse, 7);
 }
 
+TEST(MergeState, LseIsOptional) {
+    const Parts x = random_parts(8, 3, 2, 5, 8);
+    on_every_isa([&](attenta::Context& context) {
+        const Parts want = merged(x, context);
+        std::vector<float> o(want.o.size());
+        attenta::merge_state(x.o.data(), x.lse.data(), 3, 2, 5, 8, o.data(), nullptr, context);
+        EXPECT_EQ(o, want.o);
+    });
+}
+
+TEST(MergeState, RefusesNullPointersOverlapsAndAbsurdSizes) {
+    Parts x = random_parts(9, 3, 2, 5, 8);
+    const Parts before = x;
+    std::vector<float> o(80, 7), lse(10, 7);
+    for (auto* memory : {&x.o, &x.lse, &o}) memory->reserve(1000);  // what begins on the last element ends there, too
+    float *o_parts = x.o.data(), *lse_parts = x.lse.data();
+    const auto call = [](const float* from, const float* from_lse, float* to, float* to_lse) {
+        return [=] { attenta::merge_state(from, from_lse, 3, 2, 5, 8, to, to_lse); };
+    };
+    EXPECT_TRUE(refuses(call(nullptr, lse_parts, o.data(), lse.data()), {"merge_state", "o_parts", "null"}));
+    EXPECT_TRUE(refuses(call(o_parts, nullptr, o.data(), lse.data()), {"merge_state", "lse_parts", "null"}));
+    EXPECT_TRUE(refuses(call(o_parts, lse_parts, nullptr, lse.data()), {"merge_state", "o", "null"}));
+    for (const std::int64_t at : {1, 80, 160, 239})
+        EXPECT_TRUE(refuses(call(o_parts, lse_parts, o_parts + at, lse.data()), {"o", "o_parts"}));
+    for (const std::int64_t at : {1, 10, 29})
+        EXPECT_TRUE(refuses(call(o_parts, lse_parts, o.data(), lse_parts + at), {"lse", "lse_parts"}));
+    EXPECT_TRUE(refuses(call(o_parts, lse_parts, lse_parts + 29, lse.data()), {"o", "lse_parts"}));
+    EXPECT_TRUE(refuses(call(o_parts, lse_parts, o.data(), o_parts + 239), {"lse", "o_parts"}));
+    EXPECT_TRUE(refuses(call(o_parts, lse_parts, o.data(), o.data() + 79), {"lse", "o"}));
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    for (const std::int64_t n : {most, most / 2, std::int64_t{1} << 32, std::int64_t{1} << 56})
+        EXPECT_TRUE(
+            refuses([&] { attenta::merge_state(o_parts, lse_parts, n, 1, n, 1, o.data(), lse.data()); }, {"memory"}));
+    EXPECT_EQ(x.o, before.o);
+    EXPECT_EQ(x.lse, before.lse);
+    EXPECT_EQ(o, std::vector<float>(80, 7));
+    EXPECT_EQ(lse, std::vector<float>(10, 7));
+}
+
 TEST(MergeState, RefusesBadInput) {
     Parts x = random_parts(7, 3, 2, 5, 8);
     std::vector<float> o(80, 7), lse(10, 7);

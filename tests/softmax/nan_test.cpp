@@ -18,19 +18,24 @@ namespace {
 
 using attenta::Context;
 
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
 /// Visibility of every kind, for the tests of NaN.
 std::vector<OptionSetter> visibilities() {
     std::vector<OptionSetter> chosen = {{"all", [](Case&) {}}};
     for (const OptionSetter& setter : option_setters())
         for (const char* wanted :
-             {"causal", "causal prefix 11", "window 5, 140", "window_left 19", "segments", "mask", "own mask", "sink"})
+             {"causal", "causal prefix 11", "window 5, 140", "window_left 19", "segments", "mask", "own mask", "sink",
+              "bias of heads, -inf", "bias of rows, short, f16", "bias, one row of heads, bf16"})
             if (std::string(wanted) == setter.name) chosen.push_back(setter);
     return chosen;
 }
 
 bool sees(const Case& c, std::int64_t head, std::int64_t query, std::int64_t key) {
     const std::int64_t i = query + c.options.q_offset.value_or(c.shape.Tk - c.shape.Tq);
-    return naive_visible({head, query, key, i, key}, c.options, c.extras);
+    const Pair pair{head, query, key, i, key};
+    return naive_visible(pair, c.options, c.extras) &&
+           (!c.options.bias || naive_bias(c.options.bias, pair) > -infinity);
 }
 
 bool all_nan(const float* row, std::int64_t n) {
@@ -109,6 +114,24 @@ void expect_damage_stays_everywhere(bool value, float number) {
 TEST(SoftmaxNan, InAKeyStaysInTheRowsThatSeeIt) { expect_damage_stays_everywhere(false, std::nanf("")); }
 
 TEST(SoftmaxNan, InAValueStaysInTheRowsThatSeeIt) { expect_damage_stays_everywhere(true, std::nanf("")); }
+
+/// Scores of inf, -inf and NaN under a bias of -inf throughout.
+TEST(SoftmaxNan, ABiasOfMinusInfinityHidesWhateverTheScoreIs) {
+    for (const Shape& shape : one_shape_of_each_regime())
+        for (const float number : {infinity, -infinity, std::nanf("")}) {
+            Case c(shape);
+            set_bias(c, 1, 1.0);
+            c.k.each_row([&](float* row, std::int64_t, std::int64_t) { std::fill_n(row, shape.D, number); });
+            c.v.each_row([&](float* row, std::int64_t, std::int64_t) { std::fill_n(row, shape.Dv, number); });
+            on_every_isa([&](Context& context) {
+                const Output out = attend(c, context);
+                out.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+                    for (std::int64_t i = 0; i < shape.Dv; ++i) ASSERT_EQ(row[i], 0.0f) << describe(c) << number;
+                    ASSERT_EQ(out.lse_at(h, t), -infinity) << describe(c) << number;
+                });
+            });
+        }
+}
 
 TEST(SoftmaxNan, InfinityInAValueStaysInTheRowsThatSeeIt) {
     expect_damage_stays_everywhere(true, std::numeric_limits<float>::infinity());

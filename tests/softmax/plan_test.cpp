@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 #include <vector>
 
+#include "support/errors.hpp"
 #include "support/isas.hpp"
 #include "support/softmax_case.hpp"
 
@@ -82,6 +84,24 @@ TEST(SoftmaxPlan, KeepsTheInstructionSetItWasMadeWith) {
             EXPECT_TRUE(same_bits(out, want)) << name(isa) << " and " << name(other);
         }
     }
+}
+
+TEST(SoftmaxPlan, AnEmptyOneRefusesToRun) {
+    const Case c({4, 2, 3, 50, 16, 16});
+    const KvView kv = KvView::of(c.k.view(), c.v.view());
+    Output out(4, 3, 16);
+    const auto run = [&](const attenta::SoftmaxPlan& plan) {
+        return [&] { plan.run(c.q.view(), kv, out.o.view(), out.lse.data()); };
+    };
+    attenta::SoftmaxPlan plan;
+    EXPECT_FALSE(plan);
+    EXPECT_EQ(plan.scratch_bytes(), 0u);
+    EXPECT_TRUE(refuses(run(plan), {"run", "plan", "empty"}));
+    attenta::SoftmaxPlan made = attenta::plan_softmax(c.q.view(), {}, kv);
+    plan = std::move(made);
+    EXPECT_TRUE(plan);
+    EXPECT_TRUE(refuses(run(made), {"empty"}));
+    run(plan)();
 }
 
 TEST(SoftmaxPlan, ScratchDoesNotGrowWithTheLengthOfPrefill) {

@@ -39,11 +39,21 @@ struct Naive {
 
 inline bool naive_visible(const Pair& p, const attenta::SoftmaxOptions& x, const NaiveExtras& extras) {
     if (x.causal && p.j > p.i && p.j >= x.prefix) return false;
-    if (x.window_left >= 0 && p.j < p.i - x.window_left) return false;
-    if (x.window_right >= 0 && p.j > p.i + x.window_right) return false;
+    if (x.window_left >= 0 && p.i - p.j > x.window_left) return false;
+    if (x.window_right >= 0 && p.j - p.i > x.window_right) return false;
     if (!x.segment_q.empty() && x.segment_q.data()[p.query] != x.segment_k.data()[p.key]) return false;
-    if (x.mask && !x.mask.row(p.head, p.query)[p.key]) return false;
+    if (x.mask && (p.key >= x.mask.cols || !x.mask.row(p.head, p.query)[p.key])) return false;
     return !extras.visible || extras.visible(p);
+}
+
+/// Keys behind the last column of a bias are hidden.
+inline double naive_bias(const attenta::FloatMatrices& bias, const Pair& p) {
+    if (p.key >= bias.cols) return -std::numeric_limits<double>::infinity();
+    const void* row = bias.row(p.head, p.query);
+    if (bias.dtype == attenta::Dtype::f32) return double{static_cast<const float*>(row)[p.key]};
+    if (bias.dtype == attenta::Dtype::f16)
+        return double{static_cast<float>(static_cast<const attenta::float16*>(row)[p.key])};
+    return double{static_cast<float>(static_cast<const attenta::bfloat16*>(row)[p.key])};
 }
 
 inline double naive_score(const Pair& p, const float* q, const float* k, std::int64_t dim,
@@ -52,7 +62,7 @@ inline double naive_score(const Pair& p, const float* q, const float* k, std::in
     for (std::int64_t c = 0; c < dim; ++c) s += double{q[c]} * double{k[c]};
     s *= x.scale ? double{*x.scale} : 1 / std::sqrt(static_cast<double>(dim));
     if (x.softcap > 0) s = double{x.softcap} * std::tanh(s / double{x.softcap});
-    if (x.bias) s += double{x.bias.row(p.head, p.query)[p.key]};
+    if (x.bias) s += naive_bias(x.bias, p);
     if (!x.alibi_slopes.empty()) s -= double{x.alibi_slopes.data()[p.head]} * static_cast<double>(std::abs(p.i - p.j));
     return extras.edited ? extras.edited(s, p) : s;
 }

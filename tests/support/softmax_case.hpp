@@ -3,6 +3,7 @@
 
 #include <attenta/softmax/softmax.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -34,6 +35,8 @@ struct Case {
 
     // Borrowed by the options.
     std::vector<float> slopes, sink, bias;
+    std::vector<attenta::bfloat16> bias_bf16;
+    std::vector<attenta::float16> bias_f16;
     std::vector<std::int64_t> segment_q, segment_k;
     std::unique_ptr<bool[]> mask;
 };
@@ -75,6 +78,38 @@ inline void set_mask(Case& c, std::int64_t heads, double chance, std::int64_t bl
     for (std::int64_t i = 0; i < n; ++i)
         c.mask[static_cast<std::size_t>(i)] = c.random.chance(chance) && (i / c.shape.Tk + 1) % blind != 0;
     c.options.mask = {c.mask.get(), heads, c.shape.Tq, c.shape.Tk};
+}
+
+/// A bias with room between its rows and heads and with fewer columns than keys, stored as T in `memory`. What nobody may
+/// read is NaN.
+template <class T>
+void set_bias_in(Case& c, std::vector<T>& memory, std::int64_t heads, std::int64_t rows, std::int64_t missing) {
+    attenta::Matrices<T> m{nullptr, heads, rows, std::max<std::int64_t>(c.shape.Tk - missing, 0)};
+    m.row_stride = m.cols + 3;
+    m.head_stride = rows * m.row_stride + 5;
+    memory.assign(static_cast<std::size_t>(heads * m.head_stride), untouched<T>());
+    m.data = memory.data();
+    for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t r = 0; r < rows; ++r)
+            for (std::int64_t j = 0; j < m.cols; ++j)
+                m.row(h, r)[j] =
+                    static_cast<T>(c.random.chance(0.2) ? -std::numeric_limits<float>::infinity() : c.random.normal());
+    c.options.bias = m;
+}
+
+/// A mask with room between its rows and heads and with fewer columns than keys. What nobody may read is true.
+inline void set_mask_in(Case& c, std::int64_t heads, std::int64_t rows, std::int64_t missing) {
+    attenta::Matrices<bool> m{nullptr, heads, rows, std::max<std::int64_t>(c.shape.Tk - missing, 0)};
+    m.row_stride = m.cols + 3;
+    m.head_stride = rows * m.row_stride + 5;
+    const auto n = static_cast<std::size_t>(heads * m.head_stride);
+    c.mask = std::make_unique<bool[]>(n);
+    std::fill_n(c.mask.get(), n, true);
+    m.data = c.mask.get();
+    for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t r = 0; r < rows; ++r)
+            for (std::int64_t j = 0; j < m.cols; ++j) m.row(h, r)[j] = c.random.chance(0.6);
+    c.options.mask = {m.data, m.heads, m.rows, m.cols, m.row_stride, m.head_stride};
 }
 
 /// Documents of random lengths; keys and queries end together. (Without keys there is nothing to name.)
@@ -130,6 +165,9 @@ inline const std::vector<OptionSetter>& option_setters() {
         {"causal window_left 70", [](Case& c) { c.options.causal = true, c.options.window_left = 70; }},
         {"wide window",
          [](Case& c) { c.options.window_left = c.options.window_right = std::numeric_limits<std::int32_t>::max(); }},
+        {"widest window",
+         [](Case& c) { c.options.window_left = c.options.window_right = std::numeric_limits<std::int64_t>::max(); }},
+        {"prefix of all", [](Case& c) { c.options.causal = true, c.options.prefix = std::int64_t{1} << 62; }},
         {"q_offset negative", [](Case& c) { c.options.q_offset = -(c.shape.Tq / 2) - 1; }},
         {"q_offset inside", [](Case& c) { c.options.q_offset = c.shape.Tk / 3; }},
         {"q_offset beyond", [](Case& c) { c.options.q_offset = c.shape.Tk + 15; }},
@@ -137,6 +175,10 @@ inline const std::vector<OptionSetter>& option_setters() {
         {"bias", [](Case& c) { set_bias(c, 1, 0); }},
         {"bias of heads, -inf", [](Case& c) { set_bias(c, c.shape.Hq, 0.3); }},
         {"bias all -inf", [](Case& c) { set_bias(c, 1, 1.0); }},
+        {"bias, one row of heads, bf16", [](Case& c) { set_bias_in(c, c.bias_bf16, c.shape.Hq, 1, 0); }},
+        {"bias of rows, short, f16", [](Case& c) { set_bias_in(c, c.bias_f16, 1, c.shape.Tq, 5); }},
+        {"bias of heads, strides", [](Case& c) { set_bias_in(c, c.bias, c.shape.Hq, c.shape.Tq, 0); }},
+        {"one row of bias, short", [](Case& c) { set_bias_in(c, c.bias, 1, 1, 130); }},
         {"alibi",
          [](Case& c) { c.options.alibi_slopes = c.slopes = attenta::alibi_slopes(static_cast<int>(c.shape.Hq)); }},
         {"sink", [](Case& c) { c.options.sink = c.sink = c.random.normals(c.shape.Hq); }},
@@ -144,6 +186,9 @@ inline const std::vector<OptionSetter>& option_setters() {
         {"mask", [](Case& c) { set_mask(c, 1, 0.6, 1000); }},
         {"sparse mask of heads", [](Case& c) { set_mask(c, c.shape.Hq, 0.02, 1000); }},
         {"mask with blind queries", [](Case& c) { set_mask(c, c.shape.Hq, 0.5, 2); }},
+        {"mask, one row of heads", [](Case& c) { set_mask_in(c, c.shape.Hq, 1, 0); }},
+        {"mask of heads, strides, short", [](Case& c) { set_mask_in(c, c.shape.Hq, c.shape.Tq, 9); }},
+        {"one row of mask, short", [](Case& c) { set_mask_in(c, 1, 1, 130); }},
         {"mask of nothing", [](Case& c) { set_mask(c, 1, 1.1, 1); }},
         {"own mask", [](Case& c) { set_own_mask(c); }},
         {"own edit", [](Case& c) { set_own_edit(c); }},

@@ -3,8 +3,11 @@
 
 #include <attenta/core/checked_int.hpp>
 #include <attenta/core/config.hpp>
+#include <attenta/core/dtype.hpp>
 #include <attenta/core/error.hpp>
+#include <attenta/core/saturating.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -72,14 +75,57 @@ Heads<T> nhd(T* data, std::int64_t tokens, std::int64_t heads, std::int64_t dim,
     return {data, heads, tokens, dim, inner, outer};
 }
 
-/// A plain array [rows, cols] per head (`heads` is 1 where all heads share it); `cols` is contiguous.
+/// A dense tensor [batch, heads, tokens, dim]: sequences of equal length, each with its heads behind each other.
+template <class T>
+struct HeadsBatch {
+    T* data = nullptr;
+    std::int64_t batch = 0, heads = 0, tokens = 0, dim = 0;
+
+    Heads<T> first() const { return hnd(data, heads, tokens, dim); }
+    /// The heads of all sequences as if they were of one.
+    Heads<T> all() const { return hnd(data, saturating::multiply(batch, heads), tokens, dim); }
+
+    operator HeadsBatch<const T>() const requires(!std::is_const_v<T>) { return {data, batch, heads, tokens, dim}; }
+};
+
+template <class T>
+HeadsBatch<T> bhnd(T* data, std::int64_t batch, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
+    return {data, batch, heads, tokens, dim};
+}
+
+/// A matrix [rows, cols] per head, `cols` contiguous, the rest at strides that count elements. A size of 1 is broadcast:
+/// one matrix for all heads, one row for all rows. Without strides the memory is dense, [heads, rows, cols]; give them
+/// together with the sizes.
 template <class T>
 struct Matrices {
     T* data = nullptr;
     std::int64_t heads = 0, rows = 0, cols = 0;
+    std::int64_t row_stride = cols, head_stride = saturating::multiply(rows, row_stride);
 
     explicit operator bool() const { return data != nullptr; }
-    T* row(std::int64_t head, std::int64_t r) const { return data + ((heads == 1 ? 0 : head) * rows + r) * cols; }
+    /// Of the row of `head` and `r`, counted in elements from `data`.
+    std::int64_t offset(std::int64_t head, std::int64_t r) const {
+        return (heads == 1 ? 0 : head) * head_stride + (rows == 1 ? 0 : r) * row_stride;
+    }
+    T* row(std::int64_t head, std::int64_t r) const { return data + offset(head, r); }
+};
+
+/// The same, of elements whose type is known at run time.
+struct FloatMatrices : Matrices<const void> {
+    Dtype dtype = Dtype::f32;
+
+    FloatMatrices() = default;
+    template <class T>
+    FloatMatrices(const Matrices<T>& m)
+        : Matrices<const void>{m.data, m.heads, m.rows, m.cols, m.row_stride, m.head_stride},
+          dtype(dtype_of<std::remove_const_t<T>>) {}
+    template <class T>
+    FloatMatrices(T* dense, std::int64_t of_heads, std::int64_t of_rows, std::int64_t of_cols)
+        : FloatMatrices(Matrices<T>{dense, of_heads, of_rows, of_cols}) {}
+
+    const void* row(std::int64_t head, std::int64_t r) const {
+        return static_cast<const std::byte*>(data) + offset(head, r) * size_of(dtype);
+    }
 };
 
 ATTENTA_END

@@ -3,6 +3,7 @@
 
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/observers.hpp>
+#include <attenta/simd/pack.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -27,12 +28,38 @@ void apply(const Alibi& e, const Tile<Arch>& t) {
     t.map([&](B s, const TileRow& row, B distance) { return s - B(e.slopes[row.head]) * xsimd::abs(distance); });
 }
 
+/// A select, not a sum, where the bias is -inf: what hides a key hides a score of inf or NaN, too.
+template <class Arch>
+simd::Batch<Arch> biased(simd::Batch<Arch> s, simd::Batch<Arch> bias) {
+    const simd::Batch<Arch> hidden(-std::numeric_limits<float>::infinity());
+    return xsimd::select(bias == hidden, hidden, s + bias);
+}
+
+template <class Arch, class T>
+void add_bias(float* s, const T* bias, std::int64_t n) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) biased<Arch>(simd::load<Arch>(s + i), simd::load<Arch>(bias + i)).store_unaligned(s + i);
+    if (i < n) {
+        const simd::Batch<Arch> x = simd::load_part<Arch>(s + i, n - i), b = simd::load_part<Arch>(bias + i, n - i);
+        simd::store_part<Arch>(s + i, biased<Arch>(x, b), n - i);
+    }
+}
+
 template <class Arch>
 void apply(const Bias& e, const Tile<Arch>& t) {
     const KeyBlock& keys = t.raw().keys;
-    for (std::int64_t r = 0; r < t.rows(); ++r)
-        simd::add_row<Arch>(t.raw().s + r * t.raw().stride, e.bias.row(t.row(r).head, t.row(r).index) + keys.begin,
-                            keys.count, 1.f);
+    const FloatMatrices& bias = e.of(t.row(0));
+    if (!bias) return;
+    const std::int64_t known = std::clamp<std::int64_t>(bias.cols - keys.begin, 0, keys.count);
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        float* const s = t.raw().s + r * t.raw().stride;
+        simd::with_type(bias.dtype, [&]<class T>(const T*) {
+            const T* row = static_cast<const T*>(bias.row(t.row(r).head, t.row(r).index));
+            if (known > 0) add_bias<Arch>(s, row + keys.begin, known);
+        });
+        std::fill(s + known, s + keys.count, -std::numeric_limits<float>::infinity());
+    }
 }
 
 template <class Arch>

@@ -10,17 +10,19 @@
 // and, optionally,
 //     Cover classify(const MaskRow& first, const MaskRow& last, const KeyBlock& keys) const;
 //     Interval hull(const MaskRow& first, const MaskRow& last) const;    // positions outside are seen by no row
-// Rows of a tile belong to one head of K/V; `first` and `last` bound their indices and positions.
+// Rows of a tile belong to one sequence and one head of K/V; `first` and `last` bound their indices and positions, which
+// may lie anywhere: sums with them should not leave the type (core/saturating.hpp).
 #pragma once
 
 #include <attenta/core/config.hpp>
+#include <attenta/core/saturating.hpp>
 #include <attenta/core/view.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <new>
+#include <span>
 #include <type_traits>
 
 ATTENTA_BEGIN
@@ -31,10 +33,12 @@ struct Interval {
     constexpr bool empty() const { return begin >= end; }
 };
 
-inline constexpr Interval everywhere{std::numeric_limits<std::int64_t>::min(),
-                                     std::numeric_limits<std::int64_t>::max()};
+inline constexpr Interval everywhere{saturating::least, saturating::most};
 
-constexpr Interval intersect(Interval a, Interval b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
+constexpr Interval intersect(Interval a, Interval b) {
+    const Interval both{std::max(a.begin, b.begin), std::min(a.end, b.end)};
+    return both.empty() ? Interval{} : both;
+}
 constexpr Interval hull(Interval a, Interval b) {
     if (a.empty()) return b;
     if (b.empty()) return a;
@@ -48,10 +52,10 @@ struct Spans {
 
 enum class Cover : std::uint8_t { none, some, all };
 
-/// A query: its head, its number among the queries of the sequence, its position.
+/// A query: its head, its number among the queries of its sequence, its position, and which sequence of the batch it is of.
 struct MaskRow {
     int head = 0;
-    std::int64_t index = 0, position = 0;
+    std::int64_t index = 0, position = 0, sequence = 0;
 };
 
 /// Keys `begin` .. `begin + count - 1` of a sequence's cache, at `positions[0 .. count-1]`, or where that is null at
@@ -211,7 +215,8 @@ struct MaskSet {
     }
 };
 
-/// Keys `left` before to `right` after the query; -1: unlimited.
+/// Keys `left` before to `right` after the query, its own included; -1: unlimited. The last n keys are Window{n - 1, 0};
+/// none at all, the n = 0 of other libraries, is Global{0}.
 struct Window {
     std::int64_t left = -1, right = -1;
 
@@ -223,7 +228,8 @@ struct Window {
         return k.begin >= every.begin && k.end <= every.end ? Cover::all : Cover::some;
     }
     Interval hull(const MaskRow& a, const MaskRow& b) const {
-        return {left < 0 ? everywhere.begin : a.position - left, right < 0 ? everywhere.end : b.position + right + 1};
+        return {left < 0 ? everywhere.begin : saturating::add(a.position, -left),
+                right < 0 ? everywhere.end : saturating::add(saturating::add(b.position, right), 1)};
     }
 };
 
@@ -232,7 +238,7 @@ struct Causal : Window {
     Causal() : Window{-1, 0} {}
 };
 
-/// The first `count` keys, for every query (prefixes, attention sinks, global tokens).
+/// Keys at positions 0 .. count - 1, for every query: prefixes, global tokens, the first tokens that StreamingLLM keeps.
 struct Global {
     std::int64_t count = 0;
 
@@ -260,37 +266,63 @@ struct Visibility {
     }
     Interval hull(const MaskRow& a, const MaskRow& b) const {
         Interval w = window.hull(a, b);
-        if (causal) w.end = std::min(w.end, std::max(b.position + 1, prefix));
+        if (causal) w.end = std::min(w.end, std::max(saturating::add(b.position, 1), prefix));
         return w;
     }
 };
 
-/// Queries see the keys of their own document. `query` is indexed by the query's number, `key` by the key's.
+/// Queries see the keys of their own document: `query` has one for each query of a sequence, `key` one for each key. Without
+/// documents they see every key.
 struct Documents {
-    const std::int64_t* query = nullptr;
-    const std::int64_t* key = nullptr;
+    std::span<const std::int64_t> query, key;
 
     void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+        if (query.empty()) return;
+        const std::int64_t own = query.data()[r.index], *of = key.data() + keys.begin;
         for (std::int64_t i = 0; i < keys.count; ++i)
-            if (key[keys.begin + i] != query[r.index]) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
+            if (of[i] != own) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
     }
     Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
-        const auto [q0, q1] = std::minmax_element(query + a.index, query + b.index + 1);
-        const auto [k0, k1] = std::minmax_element(key + keys.begin, key + keys.begin + keys.count);
+        if (query.empty()) return Cover::all;
+        const std::int64_t *q = query.data(), *k = key.data() + keys.begin;
+        const auto [q0, q1] = std::minmax_element(q + a.index, q + b.index + 1);
+        const auto [k0, k1] = std::minmax_element(k, k + keys.count);
         if (*q1 < *k0 || *k1 < *q0) return Cover::none;
         return *q0 == *q1 && *k0 == *k1 ? Cover::all : Cover::some;
     }
 };
 
-/// A tensor [1 or heads, queries, keys] of bools.
+/// A tensor [1 or heads, 1 or queries, keys] of bools, true: visible. Keys behind its last column are hidden. Without data
+/// all are visible.
 struct BoolMask {
     Matrices<const bool> visible;
 
     void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
-        const bool* row = visible.row(r.head, r.index) + keys.begin;
-        for (std::int64_t i = 0; i < keys.count; ++i)
+        if (!visible) return;
+        const std::int64_t known = std::clamp<std::int64_t>(visible.cols - keys.begin, 0, keys.count);
+        const bool* row = visible.row(r.head, r.index) + (known > 0 ? keys.begin : 0);
+        for (std::int64_t i = 0; i < known; ++i)
             if (!row[i]) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
+        if (known < keys.count) detail::keep_bits(words, keys.count, 0, known);
     }
+    Cover classify(const MaskRow&, const MaskRow&, const KeyBlock& keys) const {
+        if (!visible) return Cover::all;
+        return keys.begin < visible.cols ? Cover::some : Cover::none;
+    }
+};
+
+/// In a batch, a mask for each sequence: M{of[sequence]}. Borrowed.
+template <class M, class Description = M>
+struct PerSequence {
+    const Description* of = nullptr;
+
+    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+        detail::mask_bits(M{of[r.sequence]}, r, keys, words);
+    }
+    Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
+        return detail::mask_cover(M{of[a.sequence]}, a, b, keys);
+    }
+    Interval hull(const MaskRow& a, const MaskRow& b) const { return detail::mask_hull(M{of[a.sequence]}, a, b); }
 };
 
 template <class A, class B>

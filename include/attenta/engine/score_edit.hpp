@@ -8,6 +8,9 @@
 //         template <class Arch> void operator()(attenta::Tile<Arch> t) const;
 //     };
 //
+// An edit that hides a key sets its score to -inf: adding -inf would make NaN of a score that is inf or NaN, which keys
+// that nobody sees may give. Scores of keys that the mask hides are set to -inf behind the last edit.
+//
 // attenta's own edits are compiled into the backends. One's own are compiled by the CMake function
 // `attenta_add_kernels` or in headers mode (see engine/kernel.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
 // works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
@@ -48,7 +51,7 @@ using TileFunction = void (*)(const void* parameters, ScoreTile& tile);
 /// One edit, by value: a copy of its parameters and the way to its compiled function.
 class ScoreEdit {
 public:
-    static constexpr std::size_t capacity = 48;
+    static constexpr std::size_t capacity = 64;
 
     ScoreEdit() = default;
     template <class P>
@@ -86,9 +89,13 @@ struct SoftCap {
 struct Alibi {
     const float* slopes;
 };
-/// s ← s + bias[head or 0, query, key]
+/// s ← s + bias[head, query, key]; where that is −inf, or the bias has no such column, s ← −inf, whatever s was. In a
+/// batch, `per_sequence[s]` is the bias of sequence s; without data it adds nothing.
 struct Bias {
-    Matrices<const float> bias;
+    FloatMatrices bias;
+    const FloatMatrices* per_sequence = nullptr;
+
+    const FloatMatrices& of(const TileRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
 };
 
 }  // namespace edits

@@ -26,6 +26,7 @@
 #include <attenta/core/isa.hpp>
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/view.hpp>
+#include <attenta/engine/bytes.hpp>
 #include <attenta/engine/mask.hpp>
 #include <attenta/engine/row_statistics.hpp>
 #include <attenta/engine/score_edit.hpp>
@@ -52,6 +53,9 @@ struct Request {
     const char* function = "attention";  ///< for messages
     Heads<const float> q;                ///< shapes and strides; the data only of a run
     std::span<const std::int32_t> q_lengths;
+    std::int64_t q_step =
+        0;  ///< tokens from one sequence's queries to the next one's, where q, o and lse are described by
+            ///< their first sequence alone; 0: the sequences follow each other in q
     KvView kv;
     float scale = 1;
     std::optional<std::int64_t> q_offset;     ///< position of query 0; default: the last query's is the newest key's
@@ -114,7 +118,7 @@ struct Task {
     bool sink = true;  ///< this task counts the sink
 
     MaskRow mask_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
-        return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group};
+        return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group, sequence};
     }
 };
 
@@ -155,10 +159,10 @@ private:
     std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
 };
 
-/// Throws Error if `o` (where the call has one) does not fit, if its bytes or those of `lse` meet those of q, K, V or
-/// each other, or if pointers are null or misaligned.
+/// Throws Error if `o` (where the call has one) does not fit, if its bytes or those of `lse` meet those of q, K, V, the
+/// tables of the cache, `others` or each other, or if pointers are null or misaligned.
 void check_tensors(const char* function, Heads<const float> q, const KvView& kv, const Heads<float>* o,
-                   const float* lse);
+                   const float* lse, std::span<const NamedBytes> others = {});
 
 }  // namespace tile
 

@@ -6,12 +6,17 @@
 #include <attenta/core/machine.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/bytes.hpp>
+#include <attenta/engine/checks.hpp>
 #include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -19,24 +24,25 @@ namespace tile {
 
 namespace checks {
 
-inline std::string text(std::int64_t n) { return std::to_string(n); }
-
 inline void check_batch(const Request& r) {
     const char* f = r.function;
     const auto sequences = static_cast<std::int64_t>(r.q_lengths.size());
     if (r.q_lengths.empty()) {
+        if (r.kv.sequences == 0 && r.q.tokens == 0) return;  // a batch of no sequences
         if (r.kv.sequences != 1)
             fail(f, "q_lengths is empty, needs one length for each of " + text(r.kv.sequences) + " sequences");
         return;
     }
     if (sequences != r.kv.sequences)
         fail(f, "q_lengths has " + text(sequences) + " sequences, K/V have " + text(r.kv.sequences));
+    if (!r.q_lengths.data()) fail(f, "q_lengths is null, needs " + text(sequences) + " lengths");
     std::int64_t sum = 0;
     for (const std::int32_t n : r.q_lengths) {
         if (n < 0) fail(f, "q_lengths has " + text(n) + ", lengths are at least 0");
         sum += n;
     }
-    if (sum != r.q.tokens) fail(f, "q_lengths add up to " + text(sum) + ", q has " + text(r.q.tokens) + " tokens");
+    if (sum != (r.q_step > 0 ? saturating::multiply(sequences, r.q.tokens) : r.q.tokens))
+        fail(f, "q_lengths add up to " + text(sum) + ", q has " + text(r.q.tokens) + " tokens");
 }
 
 /// Position of query 0. By default the last query stands where the newest key does.
@@ -54,10 +60,10 @@ inline void check_offsets(const Request& r) {
     const auto count = static_cast<std::int64_t>(r.q_offsets.size());
     if (count != 0 && count != r.kv.sequences)
         fail(f, "q_offsets has " + text(count) + " elements, K/V have " + text(r.kv.sequences) + " sequences");
-    constexpr std::int64_t most = std::int64_t{1} << 61;  // sums of a few positions stay inside 64 bits
+    constexpr std::int64_t most = std::int64_t{1} << 62;  // differences of positions stay inside 64 bits
     const auto check = [&](const char* name, std::int64_t offset) {
         if (offset < -most || offset > most)
-            fail(f, std::string(name) + " is " + text(offset) + ", needs -2^61 to 2^61");
+            fail(f, std::string(name) + " is " + text(offset) + ", needs -2^62 to 2^62");
     };
     if (r.q_offset) check("q_offset", *r.q_offset);
     for (const std::int64_t offset : r.q_offsets) check("an element of q_offsets", offset);
@@ -117,21 +123,7 @@ inline void check_pages(const Request& r, std::int64_t sequence, std::int64_t qu
     }
 }
 
-/// Elements from the first one of K or V to behind the last one.
-inline CheckedInt elements_of(const KvView& kv, const KvView::Side& s) {
-    std::int64_t tokens = kv.page_size, pages = kv.pages;
-    if (kv.page_size == 0) {
-        pages = 1;
-        tokens = 0;
-        for (std::int64_t i = 0; i < kv.sequences; ++i)
-            if (kv.length(i) > 0) tokens = std::max(tokens, (kv.starts ? kv.starts[i] : 0) + kv.length(i));
-    }
-    if (tokens < 1 || pages < 1 || kv.heads < 1) return 0;
-    return CheckedInt(pages - 1) * s.page_stride + CheckedInt(tokens - 1) * s.token_stride +
-           CheckedInt(kv.heads - 1) * s.head_stride + s.dim;
-}
-
-inline void check_side(const char* f, const KvView& kv, const KvView::Side& s, const std::string& side) {
+inline void check_side(const char* f, const KvView::Side& s, const std::string& side) {
     constexpr std::int64_t most_features = std::int64_t{1} << 24;  // scratch for them is far from 64 bits
     if (!is_dtype(s.dtype)) fail(f, side + " has no Dtype, needs f32, bf16 or f16");
     if (s.dim > most_features)
@@ -139,15 +131,11 @@ inline void check_side(const char* f, const KvView& kv, const KvView::Side& s, c
     for (const auto& [what, stride] :
          {std::pair{"token", s.token_stride}, {"head", s.head_stride}, {"page", s.page_stride}})
         if (stride < 0) fail(f, side + " has " + what + " stride " + text(stride) + ", needs at least 0");
-    if (!(elements_of(kv, s) * size_of(s.dtype)).valid())
-        fail(f, side + " ends more bytes behind its first element than 64 bits can count: token stride " +
-                    text(s.token_stride) + ", head stride " + text(s.head_stride) + ", page stride " +
-                    text(s.page_stride) + ", " + text(kv.pages) + " pages");
 }
 
 inline void check_cache(const char* f, const KvView& kv) {
     if (kv.sequences < 0) fail(f, "kv has " + text(kv.sequences) + " sequences, needs at least 0");
-    if (kv.sequences != 1 && !kv.lengths) fail(f, "kv.lengths is null, needs " + text(kv.sequences) + " lengths");
+    if (kv.sequences > 1 && !kv.lengths) fail(f, "kv.lengths is null, needs " + text(kv.sequences) + " lengths");
     if (kv.page_size < 0) fail(f, "kv.page_size is " + text(kv.page_size) + ", needs at least 0");
     for (const auto& [what, stride] :
          {std::pair{"kv.table_stride", kv.table_stride}, {"kv.positions_stride", kv.positions_stride}})
@@ -164,8 +152,21 @@ inline void check_cache(const char* f, const KvView& kv) {
             fail(f, "kv.positions_stride is " + text(kv.positions_stride) + ", sequence " + text(s) + " has " +
                         text(keys) + " keys");
     }
-    check_side(f, kv, kv.k, "k");
-    check_side(f, kv, kv.v, "v");
+    check_side(f, kv.k, "k");
+    check_side(f, kv.v, "v");
+}
+
+/// Sums and products that the engine forms of sizes and positions stay in their type.
+inline void check_extents(const Request& r) {
+    const std::int64_t rows = saturating::multiply(saturating::multiply(r.q.heads, r.q.tokens),
+                                                   r.q_step > 0 ? r.kv.sequences : 1),
+                       row_bytes = saturating::multiply(std::max(r.q.dim, r.kv.v.dim), sizeof(float));
+    if (saturating::multiply(rows, row_bytes) >= Bytes::too_many)
+        fail(r.function, "q is [" + text(r.q.heads) + ", " + text(r.q.tokens) + ", " + text(r.q.dim) +
+                             "] for values of " + text(r.kv.v.dim) + " features, more than memory holds");
+    check_extent(r.function, "q", bytes_of(r.q));
+    check_extent(r.function, "k", bytes_of(r.kv, r.kv.k));
+    check_extent(r.function, "v", bytes_of(r.kv, r.kv.v));
 }
 
 inline void check_request(const Request& r) {
@@ -183,76 +184,44 @@ inline void check_request(const Request& r) {
     if (!is_finite(r.scale)) fail(f, "scale is " + std::to_string(r.scale) + ", needs a finite number");
     check_cache(f, kv);
     check_batch(r);
+    check_extents(r);
     check_offsets(r);
     for (std::int64_t s = 0; kv.page_size > 0 && s < kv.sequences; ++s)
         check_pages(r, s, r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)]);
 }
 
-/// First byte and one past the last.
-struct Bytes {
-    const std::byte *begin = nullptr, *end = nullptr;
-    bool meets(const Bytes& o) const { return begin < end && o.begin < o.end && begin < o.end && o.begin < end; }
-};
-
-template <class T>
-Bytes bytes_of(Heads<T> x) {
-    if (x.heads < 1 || x.tokens < 1 || x.dim < 1) return {};
-    const auto* p = reinterpret_cast<const std::byte*>(x.data);
-    const std::int64_t last = (x.heads - 1) * x.head_stride + (x.tokens - 1) * x.token_stride + x.dim;
-    return {p, p + last * static_cast<std::int64_t>(sizeof(T))};
-}
-
-inline Bytes bytes_of(const KvView& kv, const KvView::Side& s) {
-    const auto* p = static_cast<const std::byte*>(s.data);
-    const std::int64_t elements = elements_of(kv, s).value();
-    return elements == 0 ? Bytes{} : Bytes{p, p + elements * size_of(s.dtype)};
-}
-
-inline bool misaligned(const void* p, std::int64_t size) {
-    return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0;
-}
-
-inline void check_pointer(const char* f, const char* name, const void* p, std::int64_t element, bool needed) {
-    if (needed && !p) fail(f, std::string(name) + " is null, has elements to hold");
-    if (misaligned(p, element))
-        fail(f, std::string(name) + " is misaligned: its address is no multiple of " + text(element) +
-                    ", the size of an element");
-}
-
-inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o) {
-    if (o.heads != heads || o.tokens != tokens || o.dim != dim)
-        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(heads) +
-                    ", " + text(tokens) + ", " + text(dim) + "]");
-    if (o.tokens == 0) return;
-    const std::int64_t across = (o.heads - 1) * o.head_stride + o.dim, along = (o.tokens - 1) * o.token_stride + o.dim;
-    const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
-    const bool apart = o.tokens <= 1 || o.heads <= 1 || o.head_stride >= along || o.token_stride >= across;
-    if (!tokens_ok || !heads_ok || !apart)
-        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) +
-                    " of tokens, rows of " + text(o.dim) + " features need more: they overlap");
+/// The kernels of a list of edits.
+inline void resolve(const char* f, const char* list, const ScoreEdits& edits, Isa isa, std::vector<EditCall>& calls) {
+    const auto at = [list](std::size_t i) { return list + (" has at element " + std::to_string(i)); };
+    for (std::size_t i = 0; i < edits.size(); ++i) {
+        if (!edits[i]) fail(f, at(i) + " an empty edit, needs one with a function");
+        const TileFunction function = edits[i].function(isa);
+        if (!function) fail(f, at(i) + " an edit without a kernel for " + name(isa));
+        calls.push_back({function, edits[i].parameters()});
+    }
 }
 
 }  // namespace checks
 
 ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, const Heads<float>* o,
-                                  const float* lse) {
+                                  const float* lse, std::span<const NamedBytes> others) {
     using namespace checks;
     if (o) check_output(f, q.heads, q.tokens, kv.v.dim, *o);
     if (q.tokens == 0) return;
-    const Bytes bq = bytes_of(q), bk = bytes_of(kv, kv.k), bv = bytes_of(kv, kv.v), bo = o ? bytes_of(*o) : Bytes{};
     check_pointer(f, "q", q.data, sizeof(float), true);
-    check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), bk.end != bk.begin);
-    check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), bv.end != bv.begin);
+    check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), bytes_of(kv, kv.k).size() > 0);
+    check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), bytes_of(kv, kv.v).size() > 0);
     if (o) check_pointer(f, "o", o->data, sizeof(float), true);
     check_pointer(f, "lse", lse, sizeof(float), false);
-    const auto* l = reinterpret_cast<const std::byte*>(lse);
-    const Bytes bl{l, lse ? l + q.heads * q.tokens * static_cast<std::int64_t>(sizeof(float)) : l};
-    const std::pair<const char*, Bytes> inputs[] = {{"q", bq}, {"k", bk}, {"v", bv}};
-    for (const auto& [name, b] : inputs) {
-        if (bo.meets(b)) fail(f, std::string("o overlaps ") + name + ", needs memory of its own");
-        if (bl.meets(b)) fail(f, std::string("lse overlaps ") + name + ", needs memory of its own");
+    const Bytes out = o ? bytes_of(*o) : Bytes{},
+                sums = lse ? Bytes::of(lse, q.heads * q.tokens * static_cast<std::int64_t>(sizeof(float))) : Bytes{};
+    check_extent(f, "o", out);
+    const auto own = inputs(q, kv);
+    for (const std::span<const NamedBytes> list : {std::span<const NamedBytes>(own), others}) {
+        check_apart(f, "o", out, list);
+        check_apart(f, "lse", sums, list);
     }
-    if (bl.meets(bo)) fail(f, "lse overlaps o, needs memory of its own");
+    if (sums.meets(out)) fail(f, "lse overlaps o, needs memory of its own");
 }
 
 /// Measured. Intel's processors foresee many short streams of whole rows best. Zen 5 foresees what a page of memory is
@@ -265,8 +234,8 @@ inline MemoryOrder memory_order() {
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
     checks::check_request(r);
-    for (const ScoreEdits* list : {&edits_, &weight_edits_})
-        for (const ScoreEdit& e : *list) calls_.push_back({e.function(backend_->isa), e.parameters()});
+    checks::resolve(r.function, "edits", edits_, backend_->isa, calls_);
+    checks::resolve(r.function, "weight_edits", weight_edits_, backend_->isa, calls_);
     job_.q = r.q;
     job_.kv = r.kv;
     job_.group = r.q.heads / r.kv.heads;
@@ -292,7 +261,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
         t.row_end = queries * job_.group;
         t.key_end = keys;
         schedule(t, r.two_passes);
-        q_begin += queries;
+        q_begin += r.q_step > 0 ? r.q_step : queries;
     }
     // The heaviest first, so that no thread is left with one at the end.
     const auto cost = [&](const Task& t) {

@@ -47,6 +47,8 @@ inline void check_performer(Heads<const float> q, Heads<const float> k, Heads<co
     if (w.heads != 1 || w.rows < 1 || w.cols != k.dim)
         fail(f, "projection is [" + text(w.heads) + ", " + text(w.rows) + ", " + text(w.cols) + "], needs [1, M, " +
                     text(k.dim) + "] with M at least 1");
+    if (w.rows > 1 && w.row_stride != w.cols)
+        fail(f, "projection has stride " + text(w.row_stride) + " of rows, needs " + text(w.cols));
     require_grouped_queries(f, q.heads, k.heads, v.heads);
     require_not_negative(f, "eps", eps);
     require_not_negative(f, "denominator_stabilizer", o.denominator_stabilizer);

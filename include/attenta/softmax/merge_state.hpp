@@ -13,8 +13,10 @@
 
 ATTENTA_BEGIN
 
-/// o_parts [P, H, T, Dv] and lse_parts [P, H, T] contiguous; o [H, T, Dv] contiguous, lse [H, T]. `o` and `lse` may be
-/// the first part's. Throws Error for P = 0, a size below zero, or an lse that is +inf or NaN.
+/// o_parts [P, H, T, Dv] and lse_parts [P, H, T] contiguous; o [H, T, Dv] contiguous, lse [H, T] or null. `o` and `lse` may
+/// be the first part's. Throws Error for P = 0, sizes below zero or that no memory holds, null pointers, outputs that
+/// overlap parts otherwise or each other, and an lse that is NaN or +inf. (FlashAttention-2 gives +inf for rows without
+/// keys: make it -inf; here a +inf would hide that scores have overflown.)
 void merge_state(const float* o_parts, const float* lse_parts, std::int64_t parts, std::int64_t heads,
                  std::int64_t tokens, std::int64_t dim_v, float* o, float* lse, Context& context = default_context());
 

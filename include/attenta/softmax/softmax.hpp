@@ -23,24 +23,29 @@
 ATTENTA_BEGIN
 
 struct SoftmaxOptions {
-    std::optional<float> scale = {};            ///< default 1/sqrt(D); any finite value
-    bool causal = false;                        ///< query i sees keys j <= i, and keys of the prefix
-    std::int64_t prefix = 0;                    ///< keys that a causal query sees whatever its position
-    std::int64_t window_left = -1;              ///< keys before the query that it sees, its own not counted; -1: all
-    std::int64_t window_right = -1;             ///< keys after it; -1: all
+    std::optional<float> scale = {};  ///< default 1/sqrt(D); any finite value
+    bool causal = false;              ///< query i sees keys j <= i, and keys of the prefix
+    std::int64_t prefix = 0;          ///< keys that a causal query sees whatever its position; a window limits
+                                      ///< them, too: StreamingLLM's sinks are Window{n, 0} || Global{4}
+    std::int64_t window_left = -1;    ///< keys before the query that it sees, its own not counted; -1: all
+    std::int64_t window_right = -1;   ///< keys after it; -1: all. A window of no keys is visible = Global{0}
     std::optional<std::int64_t> q_offset = {};  ///< position of query 0; default: the last query's is the newest key's
     std::span<const std::int64_t> q_offsets = {};  ///< [sequences] q_offset of each sequence of a batch, in place of it
     float softcap = 0;                             ///< 0: off
 
-    std::span<const float> alibi_slopes = {};      ///< [Hq], positive is a penalty
-    std::span<const float> sink = {};              ///< [Hq], a finished logit that only joins the denominator
+    std::span<const float> alibi_slopes = {};  ///< [Hq], positive is a penalty
+    std::span<const float> sink = {};          ///< [Hq], a finished logit that only joins the denominator: not a key
     std::span<const std::int64_t> segment_q = {};  ///< [Tq] document of each query,
     std::span<const std::int64_t> segment_k = {};  ///< [Tk] and of each key: only equal ones see each other
-    Matrices<const bool> mask = {};                ///< [1 or Hq, Tq, Tk], true: visible
-    Matrices<const float> bias = {};               ///< [1 or Hq, Tq, Tk], may hold -inf
-    Mask visible = {};                             ///< a mask of one's own, on top of all others
-    ScoreEdits edits = {};                         ///< edits of one's own, after bias and ALiBi
-    // Bias, mask and segments describe one sequence: with several sequences in a call they are refused.
+    Matrices<const bool> mask = {};                ///< [1 or Hq, 1 or Tq, Tk], true: visible
+    FloatMatrices bias = {};  ///< [1 or Hq, 1 or Tq, Tk], may hold -inf, which hides as a mask does
+    Mask visible = {};        ///< a mask of one's own, on top of all others
+    ScoreEdits edits = {};    ///< edits of one's own, after bias and ALiBi
+    // Rows of a mask or bias may be shorter than Tk: keys behind their end are hidden. Segments, mask and bias describe one
+    // sequence. In a batch each sequence has its own, of its own sizes; one without data does nothing:
+    std::span<const Documents> segments = {};          ///< [sequences]
+    std::span<const Matrices<const bool>> masks = {};  ///< [sequences]
+    std::span<const FloatMatrices> biases = {};        ///< [sequences]
 };
 
 /// Lists the scalar options once: names, for parameters, help and tables.
@@ -80,23 +85,33 @@ void softmax_attention(Heads<const float> q, const KvView& kv, Heads<float> o, c
 void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv, Heads<float> o,
                        const SoftmaxOptions& options = {}, float* lse = nullptr, Context& context = default_context());
 
+/// The same for sequences of equal length in tensors [batch, head, token, dim], dense; lse is [batch, head, token]. Such K
+/// and V are pages of one sequence each: KvView::paged(hnd(k, Hkv, Tk, D), hnd(v, Hkv, Tk, Dv), Hkv * Tk * D, batch,
+/// table, 1, lengths, batch) with the table 0, 1, 2, .... ([batch, token, head, dim] is a batch as above.)
+void softmax_attention(HeadsBatch<const float> q, const KvView& kv, HeadsBatch<float> o,
+                       const SoftmaxOptions& options = {}, float* lse = nullptr, Context& context = default_context());
+
 /// A call split in two: checks, schedule and scratch once, then `run` for every layer of a step. `run` checks nothing
 /// and allocates nothing; its tensors must have the shapes, strides and cache tables that were planned. Borrowed and
 /// needed until the last run: the context, the arrays of the options, the tables of the KvView.
 class SoftmaxPlan {
 public:
+    /// An empty plan, as one that was moved from: `run` throws Error.
+    SoftmaxPlan() noexcept;
     SoftmaxPlan(SoftmaxPlan&&) noexcept;
     SoftmaxPlan& operator=(SoftmaxPlan&&) noexcept;
     ~SoftmaxPlan();
 
+    explicit operator bool() const { return plan_ != nullptr; }
     void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse = nullptr) const;
 
-    /// Bytes of scratch that `run` uses in the context's workspace.
+    /// Bytes of scratch that `run` uses in the context's workspace; 0 for an empty plan.
     std::size_t scratch_bytes() const;
 
 private:
     friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&,
                                     const SoftmaxOptions&, Context&);
+    friend SoftmaxPlan plan_softmax(HeadsBatch<const float>, const KvView&, const SoftmaxOptions&, Context&);
     explicit SoftmaxPlan(std::unique_ptr<tile::Plan> plan);
     std::unique_ptr<tile::Plan> plan_;
 };
@@ -105,6 +120,10 @@ private:
 /// `q` count, not its data. `q_lengths` empty: one sequence.
 SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                          const SoftmaxOptions& options = {}, Context& context = default_context());
+
+/// For tensors [batch, head, token, dim]; `run` takes their first sequences, q.first() and o.first().
+SoftmaxPlan plan_softmax(HeadsBatch<const float> q, const KvView& kv, const SoftmaxOptions& options = {},
+                         Context& context = default_context());
 
 template <class K, class V>
 void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float> o, const SoftmaxOptions& options,

@@ -20,6 +20,15 @@ void softmax_weights(Heads<const float> q, const KvView& kv, const RowStatistics
                      const ScoreEdits& weight_edits, Heads<float> o = {}, const SoftmaxOptions& options = {},
                      Context& context = default_context());
 
+/// Up to where a score has come: scale · q·k; softcap; bias, ALiBi, own edits and -inf where the key is hidden.
+enum class ScoreStage { scaled, capped, masked };
+
+/// The scores themselves, scores [Hq, Tq, Tk], what ONNX's Attention calls qk_matmul_output (modes 0 to 2; mode 3 is
+/// edits::LastRows of all queries). A hidden key has -inf; onnxruntime writes the lowest float. Up to `capped` hidden keys
+/// have the score that they would have. `v` is not read. Throws Error as softmax_attention does.
+void softmax_scores(Heads<const float> q, const KvView& kv, float* scores, ScoreStage stage,
+                    const SoftmaxOptions& options = {}, Context& context = default_context());
+
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)

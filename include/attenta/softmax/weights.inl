@@ -3,6 +3,15 @@
 #include <attenta/softmax/softmax.inl>
 #include <attenta/softmax/weights.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
 ATTENTA_BEGIN
 
 namespace detail {
@@ -10,6 +19,45 @@ namespace detail {
 inline void require_statistics(const char* function, const RowStatistics* statistics, Heads<const float> q) {
     if (!statistics && q.tokens > 0)
         fail(function, "statistics is null, needs [" + std::to_string(q.heads) + ", " + std::to_string(q.tokens) + "]");
+}
+
+inline std::int64_t bytes_of_statistics(Heads<const float> q) {
+    return saturating::multiply(saturating::multiply(q.heads, q.tokens), sizeof(RowStatistics));
+}
+
+/// An edit that only looks: scores [head, query, key], -inf where the mask hides the key.
+struct KeptScores {
+    float* scores;
+    std::int64_t queries, keys;
+    MaskSet mask;
+
+    void operator()(const ScoreTile& t) const {
+        for (std::int64_t r = 0; r < t.rows; ++r) {
+            const TileRow& row = t.row[r];
+            float* const to = scores + (row.head * queries + row.index) * keys + t.keys.begin;
+            std::copy_n(t.s + r * t.stride, t.keys.count, to);
+            if (mask) hide(row, t.keys, to);
+        }
+    }
+
+private:
+    void hide(const TileRow& row, const KeyBlock& block, float* s) const {
+        std::uint64_t words[tile::rows_block / 64];
+        std::fill(std::begin(words), std::end(words), ~std::uint64_t{0});
+        mask.bits(row, block, words);
+        for (std::int64_t i = 0; i < block.count; ++i)
+            if ((words[i / 64] >> (i % 64) & 1) == 0) s[i] = -std::numeric_limits<float>::infinity();
+    }
+};
+
+/// What a pass writes is there, apart from what it reads.
+inline void check_written(const char* f, const char* name, const void* p, std::int64_t size, Heads<const float> q,
+                          const KvView& kv, std::span<const NamedBytes> arrays) {
+    const Bytes bytes = Bytes::of(p, size);
+    tile::checks::check_extent(f, name, bytes);
+    tile::checks::check_pointer(f, name, p, sizeof(float), bytes.size() > 0);
+    tile::checks::check_apart(f, name, bytes, tile::checks::inputs(q, kv));
+    tile::checks::check_apart(f, name, bytes, arrays);
 }
 
 }  // namespace detail
@@ -22,6 +70,8 @@ ATTENTA_INLINE void softmax_statistics(Heads<const float> q, const KvView& kv, R
     const tile::Plan plan(r.request(), context);
     detail::require_statistics("softmax_statistics", statistics, q);
     tile::check_tensors("softmax_statistics", q, kv, nullptr, nullptr);
+    detail::check_written("softmax_statistics", "statistics", statistics, detail::bytes_of_statistics(q), q, kv,
+                          r.arrays());
     plan.run(q, kv, {}, nullptr, {.found = statistics});
 }
 
@@ -30,12 +80,35 @@ ATTENTA_INLINE void softmax_weights(Heads<const float> q, const KvView& kv, cons
                                     Context& context) {
     detail::SoftmaxRequest r("softmax_weights", q, {}, kv, options);
     detail::require_statistics("softmax_weights", statistics, q);
-    r.request().values = o.data != nullptr;
+    const bool values = o.data || o.heads != 0 || o.tokens != 0 || o.dim != 0;
+    r.request().values = values;
     r.request().two_passes = true;
     r.request().weight_edits = weight_edits;
     const tile::Plan plan(r.request(), context);
-    tile::check_tensors("softmax_weights", q, kv, o.data ? &o : nullptr, nullptr);
+    std::vector<NamedBytes> inputs = r.arrays();
+    inputs.push_back({"statistics", Bytes::of(statistics, detail::bytes_of_statistics(q))});
+    tile::check_tensors("softmax_weights", q, kv, values ? &o : nullptr, nullptr, inputs);
     plan.run(q, kv, o, nullptr, {.known = statistics});
+}
+
+ATTENTA_INLINE void softmax_scores(Heads<const float> q, const KvView& kv, float* scores, ScoreStage stage,
+                                   const SoftmaxOptions& options, Context& context) {
+    const char* f = "softmax_scores";
+    detail::SoftmaxRequest r(f, q, {}, kv, options);
+    tile::Request& request = r.request();
+    // The engine skips tiles that nobody sees, so it is not told.
+    const std::vector<Mask> masks = std::exchange(request.masks, {});
+    if (stage != ScoreStage::masked) request.edits.resize(stage == ScoreStage::capped && options.softcap > 0 ? 1 : 0);
+    detail::KeptScores kept{scores, q.tokens, kv.sequences == 1 ? kv.length(0) : 0, {}};
+    if (stage == ScoreStage::masked) kept.mask = {masks.data(), static_cast<std::int64_t>(masks.size())};
+    request.edits.push_back(edit(kept));
+    request.values = false;
+    const tile::Plan plan(request, context);
+
+    tile::check_tensors(f, q, kv, nullptr, nullptr);
+    detail::check_written(f, "scores", scores, bytes_of(hnd(scores, q.heads, q.tokens, kept.keys)).size(), q, kv,
+                          r.arrays());
+    plan.run(q, kv, {}, nullptr);
 }
 
 ATTENTA_END

@@ -1,0 +1,30 @@
+// Sums and products of sizes and positions that a caller gives: they stop at the ends of their type, where plain ones
+// would wrap around, so that a comparison that follows still tells the truth.
+#pragma once
+
+#include <attenta/core/config.hpp>
+
+#include <cstdint>
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace saturating {
+
+inline constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
+                              most = std::numeric_limits<std::int64_t>::max();
+
+constexpr std::int64_t add(std::int64_t a, std::int64_t b) {
+    if (b > 0) return a > most - b ? most : a + b;
+    return a < least - b ? least : a + b;
+}
+
+/// Of sizes; one below zero counts as zero.
+constexpr std::int64_t multiply(std::int64_t a, std::int64_t b) {
+    if (a <= 0 || b <= 0) return 0;
+    return a > most / b ? most : a * b;
+}
+
+}  // namespace saturating
+
+ATTENTA_END

@@ -1,0 +1,84 @@
+// What the arrays of a call must be: there, aligned, of the right size and apart from each other.
+#pragma once
+
+#include <attenta/core/error.hpp>
+#include <attenta/core/kv_view.hpp>
+#include <attenta/core/saturating.hpp>
+#include <attenta/core/view.hpp>
+#include <attenta/engine/bytes.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+
+ATTENTA_BEGIN
+
+namespace tile::checks {
+
+inline std::string text(std::int64_t n) { return std::to_string(n); }
+
+inline bool misaligned(const void* p, std::int64_t size) {
+    return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0;
+}
+
+inline void check_pointer(const char* f, const char* name, const void* p, std::int64_t element, bool needed) {
+    if (needed && !p) fail(f, std::string(name) + " is null, has elements to hold");
+    if (misaligned(p, element))
+        fail(f, std::string(name) + " is misaligned: its address is no multiple of " + text(element) +
+                    ", the size of an element");
+}
+
+inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o) {
+    if (o.heads != heads || o.tokens != tokens || o.dim != dim)
+        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(heads) +
+                    ", " + text(tokens) + ", " + text(dim) + "]");
+    if (o.tokens == 0) return;
+    const auto extent = [&](std::int64_t count, std::int64_t stride) {
+        return saturating::add(saturating::multiply(count - 1, stride), o.dim);
+    };
+    const std::int64_t across = extent(o.heads, o.head_stride), along = extent(o.tokens, o.token_stride);
+    const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
+    const bool apart = o.tokens <= 1 || o.heads <= 1 || o.head_stride >= along || o.token_stride >= across;
+    if (!tokens_ok || !heads_ok || !apart)
+        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) +
+                    " of tokens, rows of " + text(o.dim) + " features need more: they overlap");
+}
+
+inline std::int64_t longest(const KvView& kv) {
+    std::int64_t n = 0;
+    for (std::int64_t s = 0; s < kv.sequences; ++s) n = std::max(n, kv.length(s));
+    return n;
+}
+
+/// A table with a row of `count` integers for each sequence.
+inline Bytes table(const KvView& kv, const std::int32_t* data, std::int64_t stride, std::int64_t count) {
+    constexpr std::int64_t size = sizeof(std::int32_t);
+    if (!data || count < 1 || kv.sequences < 1) return {};
+    return Bytes::of(data, saturating::multiply(count, size),
+                     {{{kv.sequences, saturating::multiply(stride, size)}, {}, {}}});
+}
+
+inline std::array<NamedBytes, 7> inputs(Heads<const float> q, const KvView& kv) {
+    return {{{"q", bytes_of(q)},
+             {"k", bytes_of(kv, kv.k)},
+             {"v", bytes_of(kv, kv.v)},
+             {"block_table", table(kv, kv.block_table, kv.table_stride, kv.table_stride)},
+             {"kv.lengths", table(kv, kv.lengths, 1, 1)},
+             {"kv.starts", table(kv, kv.starts, 1, 1)},
+             {"kv.positions", table(kv, kv.positions, kv.positions_stride, longest(kv))}}};
+}
+
+inline void check_apart(const char* f, const char* output, const Bytes& bytes, std::span<const NamedBytes> inputs) {
+    for (const NamedBytes& in : inputs)
+        if (bytes.meets(in.bytes)) fail(f, std::string(output) + " overlaps " + in.name + ", needs memory of its own");
+}
+
+inline void check_extent(const char* f, const char* name, const Bytes& b) {
+    if (b.size() >= Bytes::too_many) fail(f, std::string(name) + " has sizes and strides that no memory holds");
+}
+
+}  // namespace tile::checks
+
+ATTENTA_END
