@@ -15,14 +15,16 @@ inline constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
                               most = std::numeric_limits<std::int64_t>::max();
 
 constexpr std::int64_t add(std::int64_t a, std::int64_t b) {
-    if (b > 0) return a > most - b ? most : a + b;
-    return a < least - b ? least : a + b;
+    std::int64_t n = 0;
+    if (!__builtin_add_overflow(a, b, &n)) return n;
+    return b > 0 ? most : least;
 }
 
 /// Of sizes; one below zero counts as zero.
 constexpr std::int64_t multiply(std::int64_t a, std::int64_t b) {
+    std::int64_t n = 0;
     if (a <= 0 || b <= 0) return 0;
-    return a > most / b ? most : a * b;
+    return __builtin_mul_overflow(a, b, &n) ? most : n;
 }
 
 }  // namespace saturating
