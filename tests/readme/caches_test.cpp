@@ -1,16 +1,12 @@
-// The page "Your cache, this line" of examples/README.md: every line, run on the same keys and values in another
-// layout. The last test compares this file with the page.
+// The page "Your cache, this line" of examples/README.md: every block, run on the same keys and values in another layout.
 #include <attenta/attenta.hpp>
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
+#include <cstddef>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "support/softmax_case.hpp"
@@ -51,7 +47,7 @@ TEST(Caches, TokenMajor) {
     const auto at = [](std::int64_t h, std::int64_t t) { return (t * heads + h) * dim; };
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv = KvView::of(nhd(k, tokens, heads, dim), nhd(v, tokens, heads, dim));
+#include "blocks/token_major.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -62,8 +58,7 @@ TEST(Caches, HeadMajorWithRoom) {
     const auto at = [&](std::int64_t h, std::int64_t t) { return (h * capacity + t) * dim; };
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv = KvView::of(hnd(k, heads, tokens, dim, {.head_stride = capacity * dim}),
-                         hnd(v, heads, tokens, dim, {.head_stride = capacity * dim}));
+#include "blocks/head_major_with_room.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -74,8 +69,7 @@ TEST(Caches, InterleavedKeysAndValues) {
     fill(memory, c.k.view(), at);
     fill(memory, c.v.view(), [&](std::int64_t h, std::int64_t t) { return at(h, t) + heads * dim; });
     const float* rows = memory.data();
-    auto kv = KvView::of(nhd(rows, tokens, heads, dim, {.token_stride = 2 * heads * dim}),
-                         nhd(rows + heads * dim, tokens, heads, dim, {.token_stride = 2 * heads * dim}));
+#include "blocks/interleaved_keys_and_values.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -86,8 +80,7 @@ TEST(Caches, KeysAndValuesOfAHeadSideBySide) {
     fill(memory, c.k.view(), at);
     fill(memory, c.v.view(), [&](std::int64_t h, std::int64_t t) { return at(h, t) + dim; });
     const float* rows = memory.data();
-    auto kv = KvView::of(nhd(rows, tokens, heads, dim, {.head_stride = 2 * dim}),
-                         nhd(rows + dim, tokens, heads, dim, {.head_stride = 2 * dim}));
+#include "blocks/keys_and_values_of_a_head_side_by_side.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -98,8 +91,7 @@ TEST(Caches, PaddedRows) {
     const auto at = [&](std::int64_t h, std::int64_t t) { return (t * heads + h) * row; };
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv =
-        KvView::of(nhd(k, tokens, heads, dim, {.head_stride = row}), nhd(v, tokens, heads, dim, {.head_stride = row}));
+#include "blocks/padded_rows.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -110,8 +102,7 @@ TEST(Caches, SomeOfTheHeads) {
     const auto at = [&](std::int64_t h, std::int64_t t) { return (t * all_heads + first + h) * dim; };
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv = KvView::of(nhd(k + first * dim, tokens, heads, dim, {.token_stride = all_heads * dim}),
-                         nhd(v + first * dim, tokens, heads, dim, {.token_stride = all_heads * dim}));
+#include "blocks/some_of_the_heads.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -134,13 +125,7 @@ TEST(Caches, PagesByToken) {
     const float *k_pool = k_memory.data(), *v_pool = v_memory.data();
     const std::int64_t sequences = 1;
     const std::int32_t *block_table = table.pages_of_sequence, *lengths = table.lengths;
-    auto kv = KvView::paged(nhd(k_pool, page_size, heads, dim), nhd(v_pool, page_size, heads, dim),
-                            {.pages = pages,
-                             .page_stride = page_size * heads * dim,
-                             .block_table = block_table,
-                             .table_stride = table_stride,
-                             .lengths = lengths,
-                             .sequences = sequences});
+#include "blocks/pages_by_token.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -155,13 +140,7 @@ TEST(Caches, PagesByHead) {
     const float *k_pool = k_memory.data(), *v_pool = v_memory.data();
     const std::int64_t sequences = 1;
     const std::int32_t *block_table = table.pages_of_sequence, *lengths = table.lengths;
-    auto kv = KvView::paged(hnd(k_pool, heads, page_size, dim), hnd(v_pool, heads, page_size, dim),
-                            {.pages = pages,
-                             .page_stride = page_size * heads * dim,
-                             .block_table = block_table,
-                             .table_stride = table_stride,
-                             .lengths = lengths,
-                             .sequences = sequences});
+#include "blocks/pages_by_head.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -177,14 +156,7 @@ TEST(Caches, PagesOfKeysAndValues) {
     const float* pool = memory.data();
     const std::int64_t sequences = 1;
     const std::int32_t *block_table = table.pages_of_sequence, *lengths = table.lengths;
-    auto kv =
-        KvView::paged(nhd(pool, page_size, heads, dim), nhd(pool + page_size * heads * dim, page_size, heads, dim),
-                      {.pages = pages,
-                       .page_stride = 2 * page_size * heads * dim,
-                       .block_table = block_table,
-                       .table_stride = table_stride,
-                       .lengths = lengths,
-                       .sequences = sequences});
+#include "blocks/pages_of_keys_and_values.inc"
     EXPECT_TRUE(equals_plain(c, kv));
 }
 
@@ -196,8 +168,7 @@ TEST(Caches, ABatchInRowsOfACapacity) {
     const auto at = [&](std::int64_t h, std::int64_t t) { return ((capacity + t) * heads + h) * dim; };
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv = KvView::of(nhd(k, capacity, heads, dim), nhd(v, capacity, heads, dim));
-    kv.sequences = sequences, kv.lengths = lengths, kv.starts = starts;
+#include "blocks/a_batch_in_rows_of_a_capacity.inc"
     Output out(c.shape.Hq, c.shape.Tq, dim);
     Context context;
     softmax_attention(c.q.view(), q_lengths, kv, out.o.view(), c.options, out.lse.data(), context);
@@ -217,8 +188,7 @@ TEST(Caches, Ring) {
     fill(k_memory, c.k.view(), at), fill(v_memory, c.v.view(), at);
     std::vector<std::int32_t> positions(slots);
     const float *k = k_memory.data(), *v = v_memory.data();
-    auto kv = KvView::ring(nhd(k, slots, heads, dim), nhd(v, slots, heads, dim),
-                           {.sink = sink, .tokens = seen, .positions = positions});
+#include "blocks/ring.inc"
     Context context;
     EXPECT_LE(distance(attend(c, kv, context), attend(c, context)), 2e-5);
 }
@@ -261,8 +231,7 @@ TEST(Caches, OnePerLayer) {
     const Heads<const float> q = x.q();
     const Heads<float>* o = x.o.data();
     const auto plan = plan_softmax(q, {}, KvView::of(nhd(k[0], tokens, heads, dim), nhd(v[0], tokens, heads, dim)));
-    for (std::int64_t l = 0; l < layers; ++l)
-        plan.run(q, KvView::of(nhd(k[l], tokens, heads, dim), nhd(v[l], tokens, heads, dim)), o[l]);
+#include "blocks/one_per_layer.inc"
     x.expect_same();
 }
 
@@ -283,44 +252,8 @@ TEST(Caches, AllLayersInOnePool) {
     const Heads<const float> q = x.q();
     const std::vector<std::int32_t> q_lengths = {5};
     Heads<float>* o = x.o.data();
-    auto kv = KvView::paged(nhd(k_pool, page_size, heads, dim), nhd(v_pool, page_size, heads, dim),
-                            {.pages = pages,
-                             .page_stride = page_size * heads * dim,
-                             .layer_stride = pages * page_size * heads * dim,
-                             .block_table = block_table,
-                             .table_stride = table_stride,
-                             .lengths = lengths,
-                             .sequences = sequences});
-    auto plan = plan_softmax(q, q_lengths, kv);
-    for (std::int64_t l = 0; l < layers; ++l) plan.run(q, kv.at(l), o[l]);
+#include "blocks/all_layers_in_one_pool.inc"
     x.expect_same();
-}
-
-std::string read(const std::string& path) {
-    std::ifstream in(path);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string without_spaces(std::string text) {
-    text.erase(std::remove_if(text.begin(), text.end(), [](unsigned char c) { return std::isspace(c) != 0; }),
-               text.end());
-    return text;
-}
-
-TEST(Caches, ThePageHasTheseLines) {
-    const std::string source = without_spaces(read(ATTENTA_SOURCE_DIR "/tests/softmax/caches_test.cpp"));
-    const std::string readme = read(ATTENTA_SOURCE_DIR "/examples/README.md");
-    std::size_t at = readme.find("## Your cache, this line"), snippets = 0;
-    ASSERT_NE(at, std::string::npos);
-    const std::string fence = "```";
-    while ((at = readme.find(fence + "cpp\n", at)) != std::string::npos) {
-        const std::size_t begin = at + fence.size() + 4, end = readme.find(fence, begin);
-        const std::string snippet = readme.substr(begin, end - begin);
-        EXPECT_NE(source.find(without_spaces(snippet)), std::string::npos) << snippet;
-        at = end + fence.size();
-        ++snippets;
-    }
-    EXPECT_EQ(snippets, 13u);
 }
 
 }  // namespace
