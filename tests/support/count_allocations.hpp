@@ -1,4 +1,5 @@
-// Counts every call of operator new of the program. For one file of a program: it replaces the operators.
+// Counts every call of operator new of the program, and lets one of them fail. For one file of a program: it replaces the
+// operators.
 #pragma once
 
 #include <atomic>
@@ -9,10 +10,10 @@
 
 namespace {
 
-std::atomic<std::int64_t> allocations{0};
+std::atomic<std::int64_t> allocations{0}, failing_allocation{0};  ///< the number of the one that fails
 
 void* counted(std::size_t bytes, std::size_t alignment) {
-    ++allocations;
+    if (++allocations == failing_allocation) throw std::bad_alloc();
     void* p = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
     if (!p) throw std::bad_alloc();
     return p;

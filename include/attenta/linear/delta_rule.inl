@@ -21,7 +21,7 @@ void run_delta(const char* function, Heads<const float> q, Heads<const float> k,
         require(function, "g", g);
         scan::check_shape(function, "g", g, std::max(k.heads, v.heads), k.tokens, gate_dim);
     }
-    if (!(options.eps >= 0)) fail(function, "eps is " + std::to_string(options.eps) + ", needs at least 0");
+    require_not_negative(function, "eps", options.eps);
     const row_maps::L2Norm norm{options.eps};
     scan::Request r{.function = function, .q = q, .k = k, .v = v, .g = g, .beta = beta};
     r.update = scan::Update::delta;
