@@ -93,7 +93,7 @@ void kernel_linear_row(Arguments& args, Context& context) {
     state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
     kernel_linear(q, k, v, args.output("o", q.heads, q.tokens, v.dim), state, options, context);
     give_state(args, state);
-    give(args, "norm_state", state.normalizer, {state.heads, state.dim});
+    if (!state.normalizer.empty()) give(args, "norm_state", state.normalizer, {state.heads, state.dim});
 }
 
 void performer_row(Arguments& args, Context& context) {

@@ -1,10 +1,11 @@
-// A decode step with a state, in a context that was used before, allocates nothing. This program counts every call of
-// operator new.
+// A decode step with a state, in a context that was used before, allocates nothing; a call that gets no memory changes
+// nothing. This program counts every call of operator new.
 #include <attenta/attenta.hpp>
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <new>
 
 #include "linear/support/naive_linear_compare.hpp"
 #include "linear/support/naive_linear_suite.hpp"
@@ -56,6 +57,41 @@ TEST_P(LinearAllocation, ADecodeStepAfterAPrefillAllocatesNothing) {
             EXPECT_EQ(allocations - before, 0) << describe(c);
         });
     }
+}
+
+/// One allocation after the other fails; at last none does. What fails leaves outputs and state as they were.
+void expect_all_or_nothing(const LinearCase& c) {
+    const LinearViews views = c.views();
+    Context used;
+    const LinearOutput want = attend(c, used), before{Tensor<float>(c.output_heads(), c.queries(), c.shape.Dv), c.past};
+    for (std::int64_t i = 1, failed = 1; failed; ++i) {
+        attenta::SerialExecutor serial;
+        Context context(serial);
+        LinearOutput out{Tensor<float>(c.output_heads(), c.queries(), c.shape.Dv), c.past};
+        failed = false;
+        failing_allocation = allocations + i;
+        try {
+            call(views, c.options, out.o.view(), out.state, context);
+        } catch (const std::bad_alloc&) {
+            failed = true;
+        } catch (const attenta::Error&) {  // of scratch
+            failed = true;
+        }
+        failing_allocation = 0;
+        EXPECT_TRUE(equal_bits(out, failed ? before : want)) << describe(c) << ", allocation " << i;
+        EXPECT_TRUE(failed || i > 1) << describe(c) << ", nothing was allocated";
+    }
+}
+
+TEST_P(LinearAllocation, ACallWithoutMemoryChangesNothing) {
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (const std::int64_t T : {1, 40, 400})
+            for (const bool past : {false, true})
+                expect_all_or_nothing(linear_case(GetParam(), {4, 2, 2, T, 32, 24}, Gates::mild, variant, past));
+    // Beyond what is held on the stack, in several segments.
+    expect_all_or_nothing(linear_case(GetParam(), {300, 150, 150, 9, 32, 4}, Gates::mild, 0, true));
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        expect_all_or_nothing(linear_case(GetParam(), {1, 1, 1, 4099, 4, 4}, Gates::mild, variant));
 }
 
 }  // namespace

@@ -81,6 +81,63 @@ TEST_P(LinearErrors, TokensThatDiffer) {
     }
 }
 
+/// Whether queries may be fewer than keys, the first of which are history then.
+bool has_history(const LinearMechanism& m) {
+    return std::string_view(m.name) == "kernel_linear" || std::string_view(m.name) == "performer";
+}
+
+/// o has as many rows as q: nothing but their number is wrong.
+TEST_P(LinearErrors, FewerOrMoreQueriesThanTokens) {
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (const std::int64_t queries : {1, 5, 7}) {
+            const Call good(GetParam(), variant);
+            const char* const q = good.x["q"].data ? "q" : "C";
+            if (has_history(GetParam())) continue;
+            EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name, std::to_string(queries), "6"},
+                                [&](Call& c) { c.x.at(q).tokens = c.o.tokens = queries; }))
+                << describe(good.c);
+        }
+}
+
+/// Sizes and strides that no memory has: their sums and products would not be numbers.
+TEST_P(LinearErrors, SizesBeyondMemory) {
+    const std::int64_t huge = std::int64_t{1} << 62;
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant) {
+        const auto spoiled = [&](const std::string& name, auto spoil) {
+            return refused(Call(GetParam(), variant), {GetParam().name, name}, spoil);
+        };
+        for (const auto& [name, x] : Call(GetParam(), variant).c.inputs) {
+            const bool array = x.along == Along::nothing && x.tensor.view().heads == 1;
+            if (array) continue;
+            SCOPED_TRACE(describe(Call(GetParam(), variant).c) + ", " + name);
+            for (const std::int64_t stride : {huge, -huge, std::int64_t{-1}}) {
+                EXPECT_TRUE(spoiled(name, [&, &name = name](Call& c) { c.x.at(name).head_stride = stride; }));
+                if (x.along == Along::nothing) continue;
+                EXPECT_TRUE(spoiled(name, [&, &name = name](Call& c) { c.x.at(name).token_stride = stride; }));
+            }
+        }
+        for (const std::int64_t stride : {huge, -huge}) {
+            EXPECT_TRUE(spoiled("o", [&](Call& c) { c.o.head_stride = stride; }));
+            EXPECT_TRUE(spoiled("o", [&](Call& c) { c.o.token_stride = stride; }));
+        }
+        EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name}, [&](Call& c) {
+            for (const auto& [name, x] : c.c.inputs)
+                if (x.along != Along::nothing) c.x.at(name).tokens = huge, c.x.at(name).token_stride = 0;
+            c.o.tokens = huge;
+        }));
+        EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name}, [&](Call& c) {
+            for (const auto& [name, x] : c.c.inputs) c.x.at(name).heads = huge, c.x.at(name).head_stride = 0;
+            c.o.heads = huge;
+        }));
+        for (const std::int64_t width : {16, 24})
+            EXPECT_TRUE(refused(Call(GetParam(), variant), {GetParam().name}, [&](Call& c) {
+                for (const auto& [name, x] : c.c.inputs)
+                    if (x.tensor.view().dim == width) c.x.at(name).dim = huge;
+                if (width == 24) c.o.dim = huge;
+            }));
+    }
+}
+
 TEST_P(LinearErrors, Outputs) {
     const char* name = GetParam().name;
     const std::string heads = std::to_string(Call(GetParam()).o.heads);
@@ -113,8 +170,13 @@ TEST_P(LinearErrors, OutputsOverInputs) {
                                 [&, &name = name](Call& c) { lay_over(c, name, room); }))
                 << describe(good.c) << ", o over " << name;
     }
-    EXPECT_TRUE(refused(Call(GetParam(), 0, true), {GetParam().name, "o", "state"},
-                        [](Call& c) { c.o.data = c.state.matrix.data(); }));
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (const auto member :
+             {&LinearState::matrix, &LinearState::normalizer, &LinearState::weight, &LinearState::key_max})
+            if (!(Call(GetParam(), variant, true).state.*member).empty()) {
+                EXPECT_TRUE(refused(Call(GetParam(), variant, true), {GetParam().name, "o", "state"},
+                                    [&](Call& c) { c.o.data = (c.state.*member).data(); }));
+            }
 }
 
 TEST_P(LinearErrors, NullPointers) {
@@ -154,9 +216,12 @@ TEST_P(LinearErrors, StatesWithoutTheirCompanions) {
             const auto call = [&] { return Call(GetParam(), variant, true); };
             // A given key_max may stand for the one of the state.
             if (std::string_view(companion) == "key_max" && good.x[companion].data) return;
-            EXPECT_TRUE(refused_state(call(), {GetParam().name, companion}, [&](LinearState& s) {
-                (s.*member).clear();
-            })) << describe(good.c);
+            const auto* kernel = std::get_if<attenta::KernelLinearOptions>(&good.c.options);
+            if (!kernel || kernel->normalize) {
+                EXPECT_TRUE(refused_state(call(), {GetParam().name, companion}, [&](LinearState& s) {
+                    (s.*member).clear();
+                })) << describe(good.c);
+            }
             EXPECT_TRUE(refused_state(call(), {GetParam().name, companion}, [&](LinearState& s) {
                 (s.*member).push_back(1);
             })) << describe(good.c);

@@ -81,7 +81,7 @@ TEST_F(LinearOwnErrors, DeltaRules) {
                     c.c.options);
             };
         };
-        for (const float e : {-1e-6f, nan})
+        for (const float e : {-1e-6f, nan, infinity})
             EXPECT_TRUE(attenta_test::refused(Call(mechanism(name)), {name, "eps"}, eps(e))) << e;
     }
     name = "gated_delta_rule";
@@ -144,6 +144,9 @@ TEST_F(LinearOwnErrors, Retention) {
         {"g", "6", "1"}, [](Call& c) { c.x.at("g").tokens = 6; }, given));
     EXPECT_TRUE(refused(
         {"g", "16", "1"}, [](Call& c) { c.x.at("g").dim = 16; }, given));
+    EXPECT_TRUE(refused({"offset", "-1"}, [](Call& c) { c.options<Options>().offset = -1; }));
+    EXPECT_TRUE(refused({"offset", "6"},
+                        [](Call& c) { c.options<Options>().offset = std::numeric_limits<std::int64_t>::max() - 5; }));
     EXPECT_TRUE(refuses([] { attenta::retention_decay(0); }, {"heads", "0"}));
     // A state of a call without normalisation lacks what "decay" and "full" need.
     Call plain(mechanism(name));
@@ -221,6 +224,13 @@ TEST_F(LinearOwnErrors, KernelLinear) {
     EXPECT_TRUE(refused({"offset", "-1"}, [](Call& c) {
         c.options<Options>().feature = attenta::KernelFeature::cos, c.options<Options>().offset = -1;
     }));
+    EXPECT_TRUE(refused({"offset", "6"}, [](Call& c) {
+        c.options<Options>().feature = attenta::KernelFeature::cos;
+        c.options<Options>().offset = std::numeric_limits<std::int64_t>::max() - 5;
+    }));
+    // A state that was never divided by, where the call divides.
+    EXPECT_TRUE(attenta_test::refused(Call(mechanism(name), 0, true), {name, "state.normalizer", "0"},
+                                      [](Call& c) { c.state.normalizer.clear(); }));
 }
 
 TEST_F(LinearOwnErrors, Performer) {

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cfloat>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <initializer_list>
 #include <limits>
 #include <string>
@@ -219,6 +222,91 @@ TEST_P(LinearProperties, NanStaysInItsHead) {
     });
 }
 
+/// NaN stands exactly where it stands in the definition, and other numbers are right: what comes before the row, other
+/// heads and other channels are untouched, what depends on it is not a number.
+void expect_nan_of_the_definition(const LinearCase& c, Context& context) {
+    const NaiveLinear want = naive(c);
+    const LinearOutput got = attend(c, context);
+    const auto expect_same = [&](const char* what, const auto& g, const auto& w) {
+        ASSERT_EQ(g.size(), w.size()) << what;
+        for (std::size_t i = 0; i < g.size(); ++i) {
+            ASSERT_EQ(std::isnan(g[i]), std::isnan(w[i])) << describe(c) << ", " << what << " " << i;
+            if (!std::isnan(g[i])) {
+                ASSERT_NEAR(double{g[i]}, double{w[i]}, 2e-4 * std::max(1.0, std::abs(double{w[i]})))
+                    << describe(c) << ", " << what << " " << i;
+            }
+        }
+    };
+    expect_same("o", rows_of(got.o), want.o);
+    expect_same("matrix", got.state.matrix, want.matrix);
+    expect_same("normalizer", got.state.normalizer, want.normalizer);
+}
+
+/// Head and token in the middle, the last channel alone or all of them.
+void spoil_a_row(const LinearCase& c, const std::string& name, bool all_channels) {
+    const Tensor<float>& x = c.inputs.find(name)->second.tensor;
+    const View v = x.view();
+    float* const row = x.row(v.heads / 2, v.tokens / 2);
+    std::fill(all_channels ? row : row + v.dim - 1, row + v.dim, nan);
+}
+
+TEST_P(LinearProperties, NanInARowOfAnyInputIsWhereTheDefinitionHasIt) {
+    const auto expect_for_every_input = [](const LinearCase& c, Context& context) {
+        for (const auto& [name, x] : c.inputs)
+            for (const bool all_channels : {false, true}) {
+                LinearCase spoiled = c.copy();
+                spoil_a_row(spoiled, name, all_channels);
+                spoiled.words += ", NaN in " + name;
+                expect_nan_of_the_definition(spoiled, context);
+            }
+    };
+    // Steps; chunks; a NaN in the first chunk of two, in the last of two, in the last token.
+    on_every_isa([&](Context& context) {
+        for (const std::int64_t T : {1, 4, 5, 17, 40, 90})
+            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+                expect_for_every_input(linear_case(GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true),
+                                       context);
+    });
+}
+
+TEST_P(LinearProperties, NanInThePastIsWhereTheDefinitionHasIt) {
+    on_every_isa([&](Context& context) {
+        for (const std::int64_t T : {1, 5, 40})
+            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant) {
+                LinearCase c = linear_case(GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true);
+                c.past.of(1)[7 * c.past.dim_v + 4] = nan;
+                expect_nan_of_the_definition(c, context);
+                if (c.past.normalizer.empty()) continue;
+                c.past.of(1)[7 * c.past.dim_v + 4] = 1;
+                c.past.normalizer[7] = nan;
+                expect_nan_of_the_definition(c, context);
+            }
+    });
+}
+
+/// Gates that are fully closed: for all tokens, for every third, at the cut.
+TEST_P(LinearProperties, ClosedGatesForgetWithoutATrace) {
+    const auto close_gates = [](const LinearCase& c, std::int64_t every) {
+        for (const auto& [name, x] : c.inputs)
+            if (name == "g" || name == "gv")
+                for (std::int64_t h = 0; h < x.tensor.view().heads; ++h)
+                    for (std::int64_t t = 0; t < x.tensor.view().tokens; t += every)
+                        std::fill_n(x.tensor.row(h, t), x.tensor.view().dim, -infinity);
+    };
+    on_every_isa([&](Context& context) {
+        for (const std::int64_t T : {1, 4, 5, 40})
+            for (const std::int64_t every : {1, 3})
+                for_each_causal_case(GetParam(), {4, 2, 2, T, 12, 9}, [&](const LinearCase& c) {
+                    if (!c.views()["g"].data && !c.views()["gv"].data) return;
+                    close_gates(c, every);
+                    const LinearOutput whole = attend(c, context);
+                    EXPECT_TRUE(close(whole, naive(c))) << describe(c);
+                    for (const std::int64_t cut : {T / 3, 3 * (T / 6), T - 1})
+                        if (cut > 0) expect_cuts_change_nothing(c, whole, {cut, T}, context);
+                });
+    });
+}
+
 /// fn(case) for every option at a few shapes.
 template <class F>
 void for_each_option(const LinearMechanism& m, F&& fn) {
@@ -281,6 +369,56 @@ TEST_P(LinearProperties, AnyLayoutGivesTheSameBits) {
         });
     });
 }
+
+#if defined(__GLIBC__) && (defined(__SSE2__) || defined(__aarch64__))
+/// A child process with traps on ends well. Its scratch holds what no sum or product survives.
+void expect_no_trap(const LinearCase& c, attenta::Executor& executor) {
+    const auto huge_scratch = [](std::size_t bytes) -> void* {
+        auto* const p = static_cast<float*>(std::aligned_alloc(64, bytes));
+        std::fill_n(p, bytes / sizeof(float), FLT_MAX);
+        return p;
+    };
+    EXPECT_EXIT(
+        {
+            Context context(executor, {huge_scratch, [](void* p, std::size_t) { std::free(p); }});
+            feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+            attend(c, context);
+            std::_Exit(0);
+        },
+        testing::ExitedWithCode(0), "")
+        << describe(c) << ", slots " << executor.concurrency();
+}
+
+/// Numbers that functions of them could make too large on the way.
+void widen(LinearCase& c) {
+    for (const auto& [name, x] : c.inputs) {
+        if (name == "z") change(c, "z", [](float z) { return 200 * z; });
+        if (name == "g") change(c, "g", [](float g) { return g < -0.1f ? -FLT_MAX : g; });
+        if (name == "gv") change(c, "gv", [](float g) { return g < -0.1f ? -FLT_MAX : g; });
+    }
+    const auto* kernel = std::get_if<attenta::KernelLinearOptions>(&c.options);
+    if (kernel && kernel->feature == attenta::KernelFeature::elu1)
+        for (const char* name : {"q", "k"}) change(c, name, [](float x) { return 1e14f * x; });
+    c.words += ", wide";
+}
+
+/// Good numbers raise nothing: engines switch traps on to find their own faults.
+TEST_P(LinearProperties, CallsRaiseNoFloatingPointTraps) {
+    attenta::SerialExecutor serial;
+    auto many = backwards(32);
+    for (const attenta::Isa isa : available_isas()) {
+        const IsaScope scope(isa);
+        for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+            for (const Gates gates : {Gates::mild, Gates::strong, Gates::closed, Gates::zero}) {
+                for (const std::int64_t T : {1, 3, 41})
+                    expect_no_trap(linear_case(GetParam(), {4, 2, 2, T, 17, 9}, gates, variant, T != 41), serial);
+                LinearCase wide = linear_case(GetParam(), {1, 1, 1, 290, 17, 9}, gates, variant);
+                widen(wide);
+                expect_no_trap(wide, many);
+            }
+    }
+}
+#endif
 
 TEST_P(LinearProperties, CallsLeaveTheFloatingPointModeAlone) {
     Context context;

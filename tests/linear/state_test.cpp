@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "linear/support/naive_linear_compare.hpp"
@@ -70,6 +71,31 @@ TEST_P(LinearStates, NothingIsLeftInTheWorkspace) {
         Context fresh;
         EXPECT_TRUE(equal_bits(attend(c, used), attend(c, fresh))) << describe(c);
     }
+}
+
+/// The caller's allocator has no memory: for the first call, and for a longer one later.
+TEST_P(LinearStates, AnAllocatorThatThrowsLeavesStateAndOutputs) {
+    const auto expect_unchanged = [](const LinearCase& c, Context& context) {
+        LinearOutput out{Tensor<float>(c.output_heads(), c.queries(), c.shape.Dv), c.past};
+        const LinearOutput before{Tensor<float>(c.output_heads(), c.queries(), c.shape.Dv), c.past};
+        EXPECT_THROW(call(c.views(), c.options, out.o.view(), out.state, context), std::bad_alloc) << describe(c);
+        EXPECT_TRUE(equal_bits(out, before)) << describe(c);
+    };
+    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (const bool past : {false, true}) {
+            bool exhausted = true;
+            attenta::SerialExecutor serial;
+            Context context(serial, {[&](std::size_t bytes) -> void* {
+                                         if (exhausted) throw std::bad_alloc();
+                                         return ::operator new (bytes, std::align_val_t{64});
+                                     },
+                                     [](void* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }});
+            expect_unchanged(linear_case(GetParam(), {4, 2, 2, 40, 24, 9}, Gates::mild, variant, past), context);
+            exhausted = false;
+            attend(linear_case(GetParam(), {4, 2, 2, 1, 24, 9}, Gates::mild, variant, past), context);
+            exhausted = true;
+            expect_unchanged(linear_case(GetParam(), {4, 2, 2, 3, 1024, 700}, Gates::mild, variant, past), context);
+        }
 }
 
 LinearState filled() {

@@ -68,8 +68,8 @@ void skip_and_gate(float* o, const float* x, const float* skip, std::int64_t ski
         B y = load(o);
         if (skip) y = simd::fma<Arch>(skip_stride ? load(skip) : B(*skip), load(x), y);
         if (z) {
-            const B g = load(z);
-            y = simd::divide<Arch>(y * g, B(1.f) + simd::exp<Arch>(-g));
+            const B g = load(z), e = simd::exp_nonpositive<Arch>(-xsimd::abs(g));  // of large -g it would overflow
+            y = simd::divide<Arch>(y * g * xsimd::select(g < B(0.f), e, B(1.f)), B(1.f) + e);
         }
         simd::store_part<Arch>(o + i, y, here);
     }

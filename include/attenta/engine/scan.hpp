@@ -45,7 +45,7 @@ struct MapRow {
     std::int64_t dim = 0, features = 0;  ///< of the input, of the output
     std::int64_t head = 0, position = 0;
 };
-/// y[features] from x[dim]; returns the logarithm of the factor that was taken out of y, usually 0.
+/// y[features] from x[dim]; returns the binary logarithm of the factor that was taken out of y, usually 0.
 using RowFunction = float (*)(const MapRow& row, const float* x, float* y);
 /// `count` rows, `x_stride` and `y_stride` apart: tokens of a head, or with `heads` the heads of a token.
 struct MapRows {
@@ -62,8 +62,8 @@ struct RowMap {
     explicit operator bool() const { return function || together; }
 };
 
-/// The factor of an output row, from the sum of its weights (without `scale`) and the logarithm that the query's map
-/// gave.
+/// The factor of an output row, from the sum of its weights (without `scale`) and the binary logarithm that the query's
+/// map gave.
 struct Finish {
     float (*factor)(const void* parameters, std::int64_t head, std::int64_t token, float sum, float log) = nullptr;
     const void* parameters = nullptr;
@@ -86,7 +86,8 @@ struct Request {
     RowMap q_map = {}, k_map = {};
     Update update = Update::additive;
     bool read_before = false;
-    bool causal = true;  ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
+    bool causal = true;           ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
+    bool lengths_differ = false;  ///< queries need not be as many as keys; causal ones are no more
     float scale = 1;
     Finish finish = {};
     bool normalizer = false;       ///< the state has one, and `finish` gets the sum of weights
@@ -100,12 +101,20 @@ struct Request {
 /// Names, shapes, the state and the output fit; throws Error. `check_data`: no NaN, no gate above 0.
 void check(const Request& request, Heads<float> o, const LinearState& state, bool check_data);
 
+/// Throws Error unless sizes and strides of `x` are those of memory: arithmetic with them does not overflow.
+void check_memory(const char* function, const char* name, const Heads<const float>& x);
+
 /// Throws Error unless `x` is [heads, tokens, dim].
 void check_shape(const char* function, const char* name, const Heads<const float>& x, std::int64_t heads,
                  std::int64_t tokens, std::int64_t dim);
 
-/// Runs a checked request. An empty state becomes zeros.
+/// Runs a checked request. An empty state becomes zeros. Where memory is lacking, nothing has changed.
 void run(const Request& request, Heads<float> o, LinearState& state, Context& context);
+
+/// What `run` takes memory for. A mechanism of several runs, or one that changes the state itself, calls these before:
+/// its runs then need no more. Scratch for all tokens of the request and for any part of them; zeros for an empty state.
+void reserve(const Request& request, Context& context);
+void begin_state(const Request& request, LinearState& state);
 
 /// What tasks share.
 struct Job {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -65,6 +66,19 @@ public:
         reserve(context.workspace());
     }
 
+    /// Few tokens, too few to share chunks, and more differ in their scratch.
+    static void reserve_parts(const Request& r, Context& context) {
+        LinearState none;
+        const std::int64_t all = std::max(r.q.tokens, r.k.tokens);
+        for (const std::int64_t most : {few_tokens, shared_tokens - 1, all}) {
+            if (most > all) continue;
+            Request part = r;
+            part.q.tokens = std::min(r.q.tokens, most);
+            part.k.tokens = part.v.tokens = std::min(r.k.tokens, most);
+            const Run sized(part, {}, none, context);
+        }
+    }
+
     void run() {
         if (few_) map_rows();
         const Chunks chunks(job_.r);
@@ -83,7 +97,8 @@ public:
     }
 
 private:
-    static constexpr std::int64_t panel = Scratch::most_width, task_channels = Scratch::most_lanes, task_chunks = 4;
+    static constexpr std::int64_t panel = Scratch::most_width, task_channels = Scratch::most_lanes, task_chunks = 4,
+                                  shared_tokens = 2 * task_chunks * chunk;
 
     /// For the shortest time, in those of a head alone: every cut of columns repeats a third of a head's work, and by
     /// chunks it takes twice the work, most of that to bring states from one core to the other.
@@ -101,7 +116,7 @@ private:
             columns_ = std::min(n * panel, job_.dim_v);
         }
         const bool independent = r.causal && r.update == Update::additive && !r.gv.data;
-        by_chunks_ = independent && r.q.tokens >= 2 * task_chunks * chunk &&
+        by_chunks_ = independent && r.q.tokens >= shared_tokens &&
                      by_chunks * static_cast<double>(job_.state_heads) < least * static_cast<double>(threads_);
     }
     /// Two tasks for every thread.
@@ -191,16 +206,22 @@ private:
     float *keys_ = nullptr, *queries_ = nullptr;
 };
 
+ATTENTA_INLINE void reserve(const Request& r, Context& context) { Run::reserve_parts(r, context); }
+
+ATTENTA_INLINE void begin_state(const Request& r, LinearState& state) {
+    if (!state.empty()) return;
+    const checks::Sizes sizes(r);
+    LinearState zeros(sizes.state_heads, sizes.features, sizes.dim_v);
+    if (r.normalizer) zeros.normalizer.resize(static_cast<std::size_t>(zeros.heads * zeros.dim));
+    zeros.weight.swap(state.weight);
+    zeros.key_max.swap(state.key_max);
+    state = std::move(zeros);
+}
+
 ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
-    if (state.empty()) {
-        const checks::Sizes sizes(r);
-        state.heads = sizes.state_heads;
-        state.dim = sizes.features;
-        state.dim_v = sizes.dim_v;
-        state.matrix.assign(static_cast<std::size_t>(state.heads * state.dim * state.dim_v), 0.f);
-        if (r.normalizer) state.normalizer.assign(static_cast<std::size_t>(state.heads * state.dim), 0.f);
-    }
-    Run(r, o, state, context).run();
+    Run call(r, o, state, context);
+    begin_state(r, state);
+    call.run();
 }
 
 }  // namespace scan

@@ -5,9 +5,11 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/scan.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,8 +51,26 @@ inline void require(const char* function, const char* name, const Heads<const fl
 }
 
 /// An array as a tensor, for checks.
-inline Heads<const float> tensor_of(std::span<const float> x) {
+inline Heads<const float> tensor_of(const char* function, const char* name, std::span<const float> x) {
+    if (!x.data() && !x.empty())
+        fail(function, std::string(name) + " is null, has " + std::to_string(x.size()) + " elements to hold");
     return {x.data(), 1, 1, static_cast<std::int64_t>(x.size()), 0, 0};
+}
+
+/// State heads of mechanisms with a decay per head: given, or one for each output head.
+inline std::int64_t heads_with_decays(const scan::Request& r) {
+    if (!r.g.data) return std::max({std::int64_t{1}, r.q.heads, r.k.heads, r.v.heads});
+    scan::check_shape(r.function, "g", r.g, r.g.heads, 1, 1);
+    return std::max({r.k.heads, r.v.heads, r.g.heads});
+}
+
+/// The positions of `tokens` tokens from `offset` on are numbers.
+inline void require_offset(const char* function, std::int64_t offset, std::int64_t tokens) {
+    const std::int64_t most = std::numeric_limits<std::int64_t>::max() - tokens;
+    if (offset < 0) fail(function, "offset is " + std::to_string(offset) + ", needs at least 0");
+    if (offset > most)
+        fail(function, "offset is " + std::to_string(offset) + ", needs at most " + std::to_string(most) +
+                           " in front of " + std::to_string(tokens) + " tokens");
 }
 
 inline void require_not_negative(const char* function, const char* name, float x) {

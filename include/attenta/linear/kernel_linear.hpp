@@ -4,6 +4,10 @@
 //   o_i = num_i,  num_i / (den_i + eps)  or  num_i / max(den_i, eps)
 //
 //   Time T·F·Dv per head, state F·(Dv + 1); F = D, 2 D for cos.
+//
+//   exp works in units of a power of two for each query and each channel of keys, which the quotient cancels: right for
+//   queries of any size and keys from e^-700 to e^700 side by side. What a float cannot hold is lost in the state, which is
+//   plain sums (keys beyond e^88 overflow in it and spoil the calls that go on from it), and without `normalize`.
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -27,8 +31,8 @@ constexpr std::array<std::string_view, 2> names_of(KernelDenominator) { return {
 
 struct KernelLinearOptions {
     KernelFeature feature = KernelFeature::elu1;
-    bool causal = false;  ///< query i stands at Tk − Tq + i and reads keys up to its own
-    bool normalize = true;
+    bool causal = false;    ///< query i stands at Tk − Tq + i and reads keys up to its own
+    bool normalize = true;  ///< without: a state needs no normalizer, but one that it has is carried along
     KernelDenominator denominator = KernelDenominator::add;
     float eps = 1e-6f;
     float scale = 1;                               ///< multiplies φ(q)

@@ -44,17 +44,16 @@ ATTENTA_INLINE std::vector<float> lightning_decay(std::int64_t heads, const Ligh
 
 ATTENTA_INLINE void lightning(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float> g,
                               Heads<float> o, LinearState& state, const LightningOptions& options, Context& context) {
-    const std::int64_t heads = std::max({std::int64_t{1}, q.heads, k.heads, v.heads});
-    const detail::Numbers<float, 128> decay(g.data ? 0 : heads);
-    if (!g.data) {
-        detail::fill_lightning_decay(heads, options, decay.data());
-        g = hnd(static_cast<const float*>(decay.data()), heads, 1, 1);
-    }
-    scan::check_shape("lightning", "g", g, g.heads, 1, 1);
     scan::Request r{.function = "lightning", .q = q, .k = k, .v = v, .g = g};
-    r.state_heads = std::max({k.heads, v.heads, g.heads});
+    r.state_heads = detail::heads_with_decays(r);
     r.scale = options.scale;
-    detail::run_scan(r, o, state, options.check_data, context);
+    scan::check(r, o, state, options.check_data);
+    const detail::Numbers<float, 128> decay(g.data ? 0 : r.state_heads);
+    if (!g.data) {
+        detail::fill_lightning_decay(r.state_heads, options, decay.data());
+        r.g = hnd(static_cast<const float*>(decay.data()), r.state_heads, 1, 1);
+    }
+    scan::run(r, o, state, context);
 }
 
 ATTENTA_END

@@ -23,8 +23,6 @@ inline void check_mamba2(Heads<const float> x, Heads<const float> dt, std::span<
     require(f, "dt", dt);
     scan::check_shape(f, "dt", dt, x.heads, x.tokens, 1);
     heads("A", A.size());
-    for (const float a : A)
-        if (a >= 0) fail(f, "A is " + std::to_string(a) + ", needs a number < 0");
     if (!options.dt_bias.empty()) heads("dt_bias", options.dt_bias.size());
     scan::check_shape(f, "B", B, B.heads, x.tokens, B.dim);
     scan::check_shape(f, "C", C, B.heads, x.tokens, B.dim);
@@ -59,22 +57,27 @@ ATTENTA_INLINE void mamba2(Heads<const float> x, Heads<const float> dt, std::spa
                            Heads<const float> C, Heads<float> o, LinearState& state, const Mamba2Options& options,
                            Context& context) {
     detail::check_mamba2(x, dt, A, B, C, options);
-    const std::int64_t elements = std::max<std::int64_t>(0, x.heads * x.tokens);
+    const scan::Named others[] = {{"dt", dt},
+                                  {"A", detail::tensor_of("mamba2", "A", A)},
+                                  {"dt_bias", detail::tensor_of("mamba2", "dt_bias", options.dt_bias)},
+                                  {"D", options.D},
+                                  {"z", options.z}};
+    scan::Request r{.function = "mamba2", .q = C, .k = B, .v = x};
+    r.state_heads = x.heads;
+    r.others = others;
+    r.q_name = "C", r.k_name = "B", r.v_name = "x", r.g_name = "dt A", r.beta_name = nullptr;
+    scan::check(r, o, state, false);
+    for (const float a : A)
+        if (a >= 0) fail("mamba2", "A is " + std::to_string(a) + ", needs a number < 0");
+
+    const std::int64_t elements = x.heads * x.tokens;
     const detail::Numbers<float, 256> numbers(2 * elements);
     float *const steps = numbers.data(), *const gates = steps + elements;
     detail::fill_steps(dt, A, options, steps, gates);
-    scan::Request r{.function = "mamba2", .q = C, .k = B, .v = x};
     r.g = hnd(static_cast<const float*>(gates), x.heads, x.tokens, 1);
     r.beta = hnd(static_cast<const float*>(steps), x.heads, x.tokens, 1);
-    r.state_heads = x.heads;
-    const scan::Named others[] = {{"dt", dt},
-                                  {"A", detail::tensor_of(A)},
-                                  {"dt_bias", detail::tensor_of(options.dt_bias)},
-                                  {"D", options.D},
-                                  {"z", options.z}};
-    r.others = others;
-    r.q_name = "C", r.k_name = "B", r.v_name = "x", r.g_name = "dt A", r.beta_name = nullptr;
-    detail::run_scan(r, o, state, options.check_data, context);
+    if (options.check_data) scan::check(r, o, state, true);
+    scan::run(r, o, state, context);
     if (!options.D.data && !options.z.data) return;
     const Backend& backend = active_backend();
     context.executor().parallel_for(x.heads, [&](std::int64_t h, int) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -23,7 +24,7 @@ struct PerformerDenominators {
     }
 };
 
-/// K of each head: the largest c w·k.
+/// K of each head: the largest c w·k. Keys with a NaN or an infinity spoil their own features alone.
 inline void find_key_max(Heads<const float> k, row_maps::Random features, std::int64_t count,
                          std::vector<float>& key_max) {
     features.kind = row_maps::Random::products;
@@ -35,7 +36,8 @@ inline void find_key_max(Heads<const float> k, row_maps::Random features, std::i
             active_backend().random_features({{&features, k.dim, count, h, t}, rows, k.token_stride, count},
                                              k.row(h, t), y.data());
             float& top = key_max[static_cast<std::size_t>(h)];
-            top = std::max(top, *std::max_element(y.begin(), y.begin() + rows * count));
+            for (const float p : std::span(y).first(static_cast<std::size_t>(rows * count)))
+                if (p > top && is_finite(p)) top = p;
         }
 }
 
@@ -70,10 +72,11 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     scan::Request r{.function = "performer", .q = q, .k = k, .v = v};
     r.features = projection.rows;
     r.causal = options.causal;
+    r.lengths_differ = true;
     r.normalizer = true;
     const scan::Named others[] = {
         {"projection", {projection.data, 1, projection.rows, projection.cols, 0, projection.cols}},
-        {"key_max", detail::tensor_of(options.key_max)}};
+        {"key_max", detail::tensor_of("performer", "key_max", options.key_max)}};
     r.others = others;
     detail::check_performer(q, k, v, projection, state, options, eps);
     scan::check(r, o, state, options.check_data);
@@ -95,8 +98,15 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     r.k_map = {.parameters = &key_map, .together = backend.random_features};
     const detail::PerformerDenominators denominators{options.denominator_stabilizer};
     r.finish = {&detail::PerformerDenominators::factor, &denominators};
+    const auto heads = static_cast<std::size_t>(k.heads);
+    std::vector<float> kept;  // the state's, made before anything changes
+    if (softmax && state.key_max.size() != heads) kept.assign(top, top + k.heads);
     scan::run(r, o, state, context);
-    if (softmax && top != state.key_max.data()) state.key_max.assign(top, top + k.heads);
+    if (!softmax || top == state.key_max.data()) return;
+    if (kept.empty())
+        std::copy_n(top, heads, state.key_max.data());
+    else
+        state.key_max.swap(kept);
 }
 
 ATTENTA_END

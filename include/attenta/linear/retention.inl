@@ -39,7 +39,7 @@ inline void fill_rotations(std::span<const float> theta, std::int64_t first, std
 class DecaySum {
 public:
     DecaySum() = default;
-    DecaySum(double g, double start) : g_(g), start_(start), inverse_(1 / std::expm1(g)) {}
+    DecaySum(double g, double start) : g_(g), start_(start), inverse_(g == 0 ? 0 : 1 / std::expm1(g)) {}
     double at(std::int64_t t) const {
         const auto n = static_cast<double>(t + 1);
         if (g_ == 0) return start_ + n;
@@ -87,10 +87,9 @@ public:
         const float scale = scale_or_default(options_.scale, r_.k.dim);
         const bool in_values = !r_.normalizer;
         if (in_values) r_.beta = {&scale, r_.state_heads, r_.k.tokens, 1, 0, 0};
-        const scan::Request whole = r_;
         constexpr std::int64_t period = row_maps::Rotate::period;
         const bool rotated = !options_.theta.empty();
-        const std::int64_t tokens = whole.k.tokens, dim = whole.k.dim,
+        const std::int64_t tokens = r_.k.tokens, dim = r_.k.dim,
                            segment = rotated ? std::min(tokens, longest_segment) : tokens,
                            near_rows = std::min(segment, period), far_rows = scan::parts(segment, period);
         const Numbers<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
@@ -99,21 +98,38 @@ public:
         if (rotated) fill_rotations(options_.theta, 0, 1, near_rows, near);
         if (rotated) r_.q_map = {active_backend().rotate, &q};
         if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
+        take_memory();
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);
             if (rotated) fill_rotations(options_.theta, options_.offset + t, period, scan::parts(count, period), far);
-            r_.q = whole.q.slice(t, count);
-            r_.k = whole.k.slice(t, count);
-            r_.v = whole.v.slice(t, count);
-            r_.beta.tokens = count;
             scores_.first = t;
-            scan::run(r_, o_.slice(t, count), state_, context_);
+            scan::run(part(t, count), o_.slice(t, count), state_, context_);
         }
         finish_weights(tokens);
     }
 
 private:
     static constexpr std::int64_t longest_segment = 4096;  // bounds the table
+
+    scan::Request part(std::int64_t begin, std::int64_t count) const {
+        scan::Request r = r_;
+        r.q = r_.q.slice(begin, count);
+        r.k = r_.k.slice(begin, count);
+        r.v = r_.v.slice(begin, count);
+        r.beta.tokens = count;
+        return r;
+    }
+
+    /// All that the segments need, before the first of them changes the state.
+    void take_memory() {
+        scan::reserve(r_, context_);
+        std::vector<float> weight;
+        const auto weights = static_cast<std::size_t>(r_.state_heads);
+        const bool weighted = options_.score_norm != RetentionNorm::none && state_.weight.size() != weights;
+        if (weighted) weight.resize(weights);
+        scan::begin_state(r_, state_);
+        if (weighted) state_.weight.swap(weight);
+    }
 
     void prepare_weights() {
         if (options_.score_norm == RetentionNorm::none) return;
@@ -127,7 +143,6 @@ private:
 
     void finish_weights(std::int64_t tokens) {
         if (options_.score_norm == RetentionNorm::none) return;
-        state_.weight.resize(static_cast<std::size_t>(r_.state_heads));
         for (std::size_t h = 0; h < state_.weight.size(); ++h)
             state_.weight[h] = static_cast<float>(sums_.data()[h].at(tokens - 1));
     }
@@ -148,7 +163,7 @@ inline void check_retention(const scan::Request& r, const LinearState& state, co
         fail("retention", "k has " + text(r.k.dim) + " features, theta needs an even number");
     if (!options.theta.empty() && angles != r.k.dim / 2)
         fail("retention", "theta has " + text(angles) + " elements, needs " + text(r.k.dim / 2));
-    if (options.offset < 0) fail("retention", "offset is " + text(options.offset) + ", needs at least 0");
+    require_offset("retention", options.offset, r.k.tokens);
     if (options.scale && !is_finite(*options.scale))
         fail("retention", "scale is " + text(*options.scale) + ", needs a finite number");
     if (!state.empty() && options.score_norm != RetentionNorm::none &&
@@ -167,20 +182,18 @@ ATTENTA_INLINE std::vector<float> retention_decay(std::int64_t heads) {
 
 ATTENTA_INLINE void retention(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float> g,
                               Heads<float> o, LinearState& state, const RetentionOptions& options, Context& context) {
-    const std::int64_t heads = std::max({std::int64_t{1}, q.heads, k.heads, v.heads});
-    const detail::Numbers<float, 128> decay(g.data ? 0 : heads);
-    if (!g.data) {
-        detail::fill_retention_decay(heads, decay.data());
-        g = hnd(static_cast<const float*>(decay.data()), heads, 1, 1);
-    }
-    scan::check_shape("retention", "g", g, g.heads, 1, 1);
     scan::Request r{.function = "retention", .q = q, .k = k, .v = v, .g = g};
-    r.state_heads = std::max({k.heads, v.heads, g.heads});
+    r.state_heads = detail::heads_with_decays(r);
     r.normalizer = options.score_norm == RetentionNorm::full;
-    const scan::Named others[] = {{"theta", detail::tensor_of(options.theta)}};
+    const scan::Named others[] = {{"theta", detail::tensor_of("retention", "theta", options.theta)}};
     r.others = others;
     scan::check(r, o, state, options.check_data);
     detail::check_retention(r, state, options);
+    const detail::Numbers<float, 128> decay(g.data ? 0 : r.state_heads);
+    if (!g.data) {
+        detail::fill_retention_decay(r.state_heads, decay.data());
+        r.g = hnd(static_cast<const float*>(decay.data()), r.state_heads, 1, 1);
+    }
     detail::Retention(r, o, state, options, context).run();
 }
 

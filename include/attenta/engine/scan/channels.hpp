@@ -18,7 +18,7 @@ class ChannelProducts : public Base {
 protected:
     using Base::Base;
     using Base::L, Base::R, Base::half, Base::pack_strips, Base::strip_row, Base::pack_panels, Base::strip_products,
-        Base::dim_, Base::d_stride_, Base::x_, Base::n_;
+        Base::r_, Base::dim_, Base::d_stride_, Base::x_, Base::n_;
     using typename Base::Arch, typename Base::Batch, typename Base::Rows;
 
     struct Query {
@@ -31,6 +31,12 @@ protected:
         Rows rows;
         float* decayed;  ///< rows decayed to the block that is being worked on, at last to the chunk's end
     };
+
+    /// Pairs are summed in whole vectors: those above the diagonal stay 0.
+    void clear_pairs() const {
+        const int products = r_.update == Update::additive ? 1 : r_.update == Update::delta ? 2 : 4;
+        std::fill_n(x_.pairs, products * half * half * L, 0.f);
+    }
 
     template <int Queries, int Sides>
     void channel_products(const Query (&queries)[Queries], const Side (&sides)[Sides]) {

@@ -4,13 +4,15 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/scan.hpp>
-#include <attenta/engine/tile.inl>
+#include <attenta/engine/checks.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -23,6 +25,12 @@ using tile::checks::text;
 inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
     std::string s(1, '[');
     return s.append(text(a)).append(", ").append(text(b)).append(", ").append(text(c)).append(1, ']');
+}
+
+/// More than any memory holds; sums and products of fewer do not overflow.
+inline constexpr std::int64_t most_elements = std::int64_t{1} << 48;
+constexpr std::int64_t elements(std::int64_t a, std::int64_t b, std::int64_t c) {
+    return saturating::multiply(saturating::multiply(a, b), c);
 }
 
 /// Heads that feed the state and heads that read it, and the widths of the state.
@@ -47,12 +55,13 @@ inline void check_qkv(const Request& r, const Sizes& z) {
     for (const auto& [name, x] : {std::pair{q, r.q}, {k, r.k}, {v, r.v}}) {
         if (x.tokens < 1) fail(f, name + " has " + text(x.tokens) + " tokens, needs at least 1");
         if (x.dim < 1) fail(f, name + " has " + text(x.dim) + " features, needs at least 1");
-        if (x.head_stride < 0 || x.token_stride < 0)
-            fail(f,
-                 name + " has strides " + text(x.head_stride) + " and " + text(x.token_stride) + ", needs at least 0");
     }
     if (r.v.tokens != r.k.tokens)
         fail(f, v + " has " + text(r.v.tokens) + " tokens, " + k + " has " + text(r.k.tokens));
+    if (r.q.tokens != r.k.tokens && !r.lengths_differ)
+        fail(f, q + " has " + text(r.q.tokens) + " tokens, needs the " + text(r.k.tokens) + " of " + k);
+    if (r.q.tokens > r.k.tokens && r.causal)
+        fail(f, q + " has " + text(r.q.tokens) + " tokens, needs at most the " + text(r.k.tokens) + " of " + k);
     if (r.q.dim != r.k.dim) fail(f, k + " has " + text(r.k.dim) + " features, " + q + " has " + text(r.q.dim));
     check_heads(f, r.k_name, r.k.heads, z.state_heads, "state heads");
     check_heads(f, r.v_name, r.v.heads, z.state_heads, "state heads");
@@ -78,6 +87,8 @@ inline void check_gates(const Request& r, const Sizes& z) {
 
 inline void check_state(const Request& r, const Sizes& z, const LinearState& s) {
     const char* f = r.function;
+    if (elements(z.state_heads, z.features, z.dim_v) > most_elements)
+        fail(f, "state is " + shape(z.state_heads, z.features, z.dim_v) + ", memory does not hold as many elements");
     if (s.empty()) return;
     if (s.heads != z.state_heads || s.dim != z.features || s.dim_v != z.dim_v)
         fail(f, "state is " + shape(s.heads, s.dim, s.dim_v) + ", needs " + shape(z.state_heads, z.features, z.dim_v));
@@ -106,17 +117,19 @@ inline void check_output(const Request& r, const Sizes& z, Heads<float> o, const
     const char* f = r.function;
     using namespace tile::checks;
     tile::checks::check_output(f, z.out_heads, r.q.tokens, z.dim_v, o);
-    const Bytes out = bytes_of(o), state{reinterpret_cast<const std::byte*>(s.matrix.data()),
-                                         reinterpret_cast<const std::byte*>(s.matrix.data() + s.matrix.size())};
+    const auto bytes = [](const std::vector<float>& x) { return bytes_of(std::span(x)); };
+    const Bytes out = bytes_of(o), matrix = bytes(s.matrix), normalizer = bytes(s.normalizer);
     for (const auto& [name, data] :
          {std::pair{r.q_name, r.q.data}, {r.k_name, r.k.data}, {r.v_name, r.v.data}, {"o", +o.data}})
         check_pointer(f, name, data, sizeof(float), true);
-    if (out.meets(state)) fail(f, "o overlaps state, needs memory of its own");
+    for (const Bytes& state : {matrix, normalizer, bytes(s.weight), bytes(s.key_max)})
+        if (out.meets(state)) fail(f, "o overlaps state, needs memory of its own");
     for_each_input(r, [&](const char* name, const Heads<const float>& x, bool) {
         check_pointer(f, name, x.data, sizeof(float), false);
         const Bytes in = bytes_of(x);
         if (out.meets(in)) fail(f, std::string("o overlaps ") + name + ", needs memory of its own");
-        if (state.meets(in)) fail(f, std::string("state overlaps ") + name + ", needs memory of its own");
+        if (matrix.meets(in) || normalizer.meets(in))
+            fail(f, std::string("state overlaps ") + name + ", needs memory of its own");
     });
 }
 
@@ -133,6 +146,16 @@ inline void check_numbers(const char* f, const char* name, const Heads<const flo
 
 }  // namespace checks
 
+ATTENTA_INLINE void check_memory(const char* f, const char* name, const Heads<const float>& x) {
+    using checks::text;
+    if (x.head_stride < 0 || x.token_stride < 0)
+        fail(f, std::string(name) + " has strides " + text(x.head_stride) + " and " + text(x.token_stride) +
+                    ", needs at least 0");
+    if (checks::elements(x.heads, x.tokens, x.dim) > checks::most_elements || bytes_of(x).size() >= Bytes::too_many)
+        fail(f, std::string(name) + " is " + checks::shape(x.heads, x.tokens, x.dim) + " with strides " +
+                    text(x.head_stride) + " and " + text(x.token_stride) + ", memory does not hold as many elements");
+}
+
 ATTENTA_INLINE void check_shape(const char* f, const char* name, const Heads<const float>& x, std::int64_t heads,
                                 std::int64_t tokens, std::int64_t dim) {
     if (x.heads != heads || x.tokens != tokens || x.dim != dim)
@@ -142,10 +165,10 @@ ATTENTA_INLINE void check_shape(const char* f, const char* name, const Heads<con
 
 ATTENTA_INLINE void check(const Request& r, Heads<float> o, const LinearState& state, bool check_data) {
     const checks::Sizes sizes(r);
+    check_memory(r.function, "o", o);
+    checks::for_each_input(
+        r, [&](const char* name, const Heads<const float>& x, bool) { check_memory(r.function, name, x); });
     checks::check_qkv(r, sizes);
-    if (r.causal && r.q.tokens > r.k.tokens)
-        fail(r.function,
-             "q has " + checks::text(r.q.tokens) + " tokens, needs at most the " + checks::text(r.k.tokens) + " of k");
     if (!is_finite(r.scale)) fail(r.function, "scale is " + std::to_string(r.scale) + ", needs a finite number");
     checks::check_gates(r, sizes);
     checks::check_state(r, sizes, state);

@@ -86,7 +86,8 @@ protected:
         float g[chunk], sum[chunk];
         double total[chunk], running = 0;
         for (std::int64_t t = 0; t < n_; ++t) {
-            g[t] = std::max(-104.f, row(r_.g, span_.begin + t)[0]);  // exp is 0 there, and no inf - inf comes about
+            // The exponential is 0 there, and no inf - inf comes about. In this order NaN stays.
+            g[t] = std::max(row(r_.g, span_.begin + t)[0], -104.f);
             total[t] = running += static_cast<double>(g[t]);
             sum[t] = static_cast<float>(running);
         }
@@ -116,7 +117,7 @@ protected:
             std::fill(x_.e + t * d_stride_ + dim_, x_.e + (t + 1) * d_stride_, 0.f);
             for (std::int64_t d = 0; d < dim_; ++d) x_.sums[d] += static_cast<double>(g[d]);
         }
-        for (std::int64_t d = 0; d < dim_; ++d) x_.chunk_decay[d] = static_cast<float>(x_.sums[d]);
+        for (std::int64_t d = 0; d < dim_; ++d) x_.chunk_decay[d] = static_cast<float>(std::max(x_.sums[d], -104.));
         map_exp(x_.chunk_decay, x_.chunk_decay, dim_);
         std::fill(x_.chunk_decay + dim_, x_.chunk_decay + d_stride_, 0.f);
     }

@@ -46,6 +46,7 @@ public:
     void run() {
         in_place_ = r_.k.tokens <= few_tokens && r_.q.tokens <= few_tokens && columns_ % L == 0;
         if (task_.part == Part::states) return this->states();
+        if (by_channel_ && r_.k.tokens > few_tokens) this->clear_pairs();
         for_heads([&] { begin(); });
         for (std::int64_t i = task_.chunk_begin; i < task_.chunk_end; ++i) for_heads([&] { pass(i); });
         if (task_.part == Part::whole) for_heads([&] { end(); });
@@ -66,9 +67,13 @@ private:
             x_.step[0] = static_cast<float>(std::exp(g));
             if (r_.k.tokens > few_tokens) constant_decays(g);
         }
+        if (by_token_ && r_.k.tokens > few_tokens)
+            std::fill_n(x_.between, chunk * chunk, 0.f);  // stays so above the diagonal
         if (task_.part != Part::whole) return;
         if (!in_place_) load_state(0, dim_);
-        if (r_.normalizer) std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
+        if (!r_.normalizer) return;
+        std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
+        std::fill(x_.z + dim_, x_.z + d_stride_, 0.f);
     }
 
     void end() {
@@ -105,6 +110,7 @@ private:
 
     void chunked() {
         this->plan_ahead();
+        if (n_ % R != 0) clear_behind();
         if (span_.keys) {
             load_keys();
             if (by_channel_)
@@ -120,6 +126,19 @@ private:
         if (span_.queries)
             for (std::int64_t i = 0; i < group(); ++i) read(head_ * group() + i);
         if (span_.updates) update();
+    }
+
+    /// Rows of the last register tile behind the chunk weigh nothing. What scratch holds of other calls could raise a
+    /// floating-point exception in them.
+    void clear_behind() const {
+        const std::int64_t end = round_up(n_, R), floats = (end - n_) * chunk;
+        if (by_token_) std::fill(x_.from_start + n_, x_.from_start + end, 0.f);
+        std::fill_n(x_.p + n_ * chunk, floats, 0.f);
+        if (r_.update != Update::additive) std::fill_n(x_.solve + n_ * chunk, floats, 0.f);
+        if (r_.update != Update::low_rank) return;
+        for (float* const p : {x_.p2, x_.inner}) std::fill_n(p + n_ * chunk, floats, 0.f);
+        for (std::int64_t p = 0; p < panels_; ++p)
+            std::fill(x_.v + (p * chunk + n_) * W, x_.v + (p * chunk + end) * W, 0.f);
     }
 
     /// X Kᵀ of packed rows and keys.
@@ -172,7 +191,7 @@ private:
         if (!low_rank)
             for (std::int64_t t = 0; t < n_; ++t) {
                 const Batch factor(-beta(span_.begin + t));
-                for (std::int64_t s = 0; s < chunk; s += L)
+                for (std::int64_t s = 0; s < t; s += L)
                     (simd::load<Arch>(x_.solve + t * chunk + s) * factor).store_unaligned(x_.solve + t * chunk + s);
             }
         for (std::int64_t p = 0; p < panels_; ++p)

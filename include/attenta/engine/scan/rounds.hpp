@@ -30,7 +30,11 @@ protected:
         x_.state = slot(job_.round_begin).state;
         load_state(begin, end);
         float* const z = r_.normalizer ? job_.state->normalizer.data() + head_ * dim_ : nullptr;
-        if (z) std::copy(z + begin, z + end, slot(job_.round_begin).z + begin);
+        if (z) {
+            float* const first = slot(job_.round_begin).z;
+            std::copy(z + begin, z + end, first + begin);
+            std::fill(first + end, first + lanes_end, 0.f);
+        }
         for (std::int64_t i = job_.round_begin; i < job_.round_end; ++i) {
             const Slot now = slot(i), next = slot(i + 1);
             for (std::int64_t p = 0; p < panels_; ++p) {

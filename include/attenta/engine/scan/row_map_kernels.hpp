@@ -1,6 +1,7 @@
 // The row maps on one instruction set. See row_maps.hpp.
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/scan/row_maps.hpp>
 #include <attenta/simd/later.hpp>
@@ -24,7 +25,7 @@ template <class Arch>
 float elu1(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
-        return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(v));
+        return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(simd::at_most<Arch>(B(0.f), v)));
     });
     return 0;
 }
@@ -46,18 +47,40 @@ float squared_relu(const scan::MapRow& r, const float* x, float* y) {
     return 0;
 }
 
+/// y[i] = f(a[i], b[i])
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void map_rows(const float* a, const float* b, float* y, std::int64_t n, F&& f) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) f(simd::load<Arch>(a + i), simd::load<Arch>(b + i)).store_unaligned(y + i);
+    if (i < n)
+        simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(a + i, n - i), simd::load_part<Arch>(b + i, n - i)),
+                               n - i);
+}
+
 template <class Arch>
 float exp(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    const int* const exponents = static_cast<const Exp*>(r.parameters)->exponents;
-    if (exponents) {
-        const B n(static_cast<float>(exponents[r.head]));
-        simd::map_row<Arch>(x, y, r.dim, [n](B v) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
+    constexpr float log2e = 1.44269504f;
+    const Exp& p = *static_cast<const Exp*>(r.parameters);
+    if (p.group == 0) {
+        map_rows<Arch>(x, p.exponents + r.head * r.dim, y, r.dim,
+                       [](B v, B n) ATTENTA_FLATTEN { return simd::scaled_exp<Arch>(v, n); });
         return 0;
     }
-    const float top = simd::largest<Arch>(x, r.dim);
-    simd::map_row<Arch>(x, y, r.dim, [t = B(top)](B v) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(v - t); });
-    return top;
+    const float* const exponents = p.exponents + r.head / p.group * r.dim;
+    // Powers of two alone, so that the exponents of later keys change no bit; scaled_exp is exact enough to e^±500.
+    const float top = simd::largest<Arch>(x, r.dim), c = is_finite(top) && std::abs(top) > 500 ? top : 0.f,
+                log = c * log2e;
+    map_rows<Arch>(x, exponents, y, r.dim,
+                   [c = B(c)](B v, B n) ATTENTA_FLATTEN { return simd::fma<Arch>(v - c, B(log2e), n); });
+    const float highest = simd::largest<Arch>(y, r.dim);
+    const float own =
+        is_finite(highest) ? std::clamp(std::floor(highest), std::ceil(p.least - log), std::floor(p.most - log)) : 0.f;
+    map_rows<Arch>(x, exponents, y, r.dim, [c = B(c), own = B(own)](B v, B n) ATTENTA_FLATTEN {
+        return simd::scaled_exp<Arch>(v - c, own - n);
+    });
+    return log + own;
 }
 
 template <class Arch>
@@ -124,7 +147,10 @@ float rotate(const scan::MapRow& r, const float* x, float* y) {
 template <class Arch>
 float complement(const scan::MapRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return -simd::expm1_nonpositive<Arch>(v); });
+    // The whole is 1 long before powers of x overflow.
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
+        return -simd::expm1_nonpositive<Arch>(simd::at_least<Arch>(B(-88.f), v));
+    });
     return 0;
 }
 

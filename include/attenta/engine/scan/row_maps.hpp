@@ -5,15 +5,19 @@
 #include <attenta/engine/scan.hpp>
 
 #include <cstdint>
+#include <limits>
 
 ATTENTA_BEGIN
 
 namespace row_maps {
 
-/// Keys: e^x 2^-n with the exponent n of their head. Queries (no exponents): e^(x - c), c the row's largest x, which is
-/// returned.
+/// e^x, in units of 2^n for each channel of each K/V head, `exponents` [heads, dim]. Keys: e^x 2^-n. Queries:
+/// e^x 2^(n - N), so that products of both carry 2^-N; N, which is returned, makes the row's largest feature about 1, but
+/// is not below `least` nor above `most`.
 struct Exp {
-    const int* exponents = nullptr;
+    const float* exponents = nullptr;
+    std::int64_t group = 0;  ///< query heads of a K/V head; 0: rows are keys
+    float least = -std::numeric_limits<float>::infinity(), most = std::numeric_limits<float>::infinity();
 };
 /// relu(x) cos θ, then relu(x) sin θ, θ = (π/2)(position + offset + 1) / length.
 struct Cos {
