@@ -68,14 +68,14 @@ void expect_all_or_nothing(const LinearCase& c) {
         attenta::SerialExecutor serial;
         Context context(serial);
         LinearOutput out{Tensor<float>(c.output_heads(), c.queries(), c.shape.Dv), c.past};
-        failed = false;
+        failed = 0;
         failing_allocation = allocations + i;
         try {
             call(views, c.options, out.o.view(), out.state, context);
         } catch (const std::bad_alloc&) {
-            failed = true;
+            failed = 1;
         } catch (const attenta::Error&) {  // of scratch
-            failed = true;
+            failed = 1;
         }
         failing_allocation = 0;
         EXPECT_TRUE(equal_bits(out, failed ? before : want)) << describe(c) << ", allocation " << i;

@@ -3,8 +3,8 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/scan.hpp>
 #include <attenta/engine/checks.hpp>
+#include <attenta/engine/scan.hpp>
 
 #include <algorithm>
 #include <cstddef>
