@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "support/catalog.hpp"
+#include "support/errors.hpp"
 #include "support/isas.hpp"
 
 namespace {
@@ -350,6 +351,19 @@ TEST(RunCase, WithoutKeysThereIsNothingToMask) {
     inputs["mask"] = Tensor::zeros(TensorType::boolean, {2, 3, 0});
     const auto outputs = attenta::find_mechanism("softmax", "softmax")->run({inputs});
     for (const float x : outputs.at("lse").to_float()) EXPECT_EQ(x, -infinity);
+}
+
+TEST(RunCase, RowsOfABiasMayBeShorterThanTheKeys) {
+    attenta::Tensors inputs;
+    inputs["q"] = Tensor::zeros(TensorType::f32, {2, 3, 4});
+    inputs["k"] = Tensor::zeros(TensorType::f32, {1, 6, 4});
+    inputs["v"] = Tensor::zeros(TensorType::f32, {1, 6, 5});
+    inputs["bias"] = Tensor::zeros(TensorType::f32, {1, 3, 5});
+    const auto* softmax = attenta::find_mechanism("softmax", "softmax");
+    const auto outputs = softmax->run({inputs});
+    for (const float x : outputs.at("lse").to_float()) EXPECT_FLOAT_EQ(x, std::log(5.f));
+    inputs["bias"] = Tensor::zeros(TensorType::f32, {1, 3, 7});
+    EXPECT_TRUE(attenta_test::refuses([&] { softmax->run({inputs}); }, {"bias", "[1, 3, 7]", "at most 6"}));
 }
 
 TEST(MakeCase, NamesTensorsAndSetsParameters) {

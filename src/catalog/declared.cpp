@@ -12,7 +12,7 @@ ATTENTA_BEGIN
 
 namespace {
 
-constexpr std::string_view alternative = " or ";
+constexpr std::string_view alternative = " or ", limit = "at most ";
 
 /// Cuts `text` at a separator: what stands before it is returned, what stands behind it stays.
 std::string_view cut(std::string_view& text, std::string_view separator) {
@@ -47,6 +47,11 @@ bool fits(const Meaning& given, std::string_view declared_size, Letters& letters
         const auto n = number(choice);
         if (n == given.size) return true;
         if (n) continue;
+        if (choice.starts_with(limit)) {
+            const auto most = letters.find(choice.substr(limit.size()));
+            if (most == letters.end() || given.size <= most->second.size) return true;
+            continue;
+        }
         Meaning& letter = letters.try_emplace(choice, given).first->second;
         if (letter.size != given.size) continue;
         letter.backed = letter.backed || given.backed;
@@ -73,7 +78,11 @@ std::string expected(const Declared& input, const Letters& letters) {
         for (std::string_view size : sizes) {
             if (!text.ends_with('[')) text += ", ";
             while (!size.empty()) {
-                const std::string_view choice = cut(size, alternative);
+                std::string_view choice = cut(size, alternative);
+                if (choice.starts_with(limit)) {
+                    text.append(limit);
+                    choice.remove_prefix(limit.size());
+                }
                 const auto known = letters.find(choice);
                 text.append(known == letters.end() ? choice : std::to_string(known->second.size));
                 if (!size.empty()) text += alternative;
