@@ -9,7 +9,7 @@
 #include "bench/softmax/attend.hpp"
 #include "bench/softmax/implementations.hpp"
 
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 
 #include <benchmark/benchmark.h>
 

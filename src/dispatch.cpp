@@ -1,7 +1,7 @@
 // Which backend runs: what is compiled in, what the processor has, what the user asked for.
 #include <attenta/core/error.hpp>
+#include <attenta/core/isa.hpp>
 #include <attenta/engine/backend.hpp>
-#include <attenta/engine/backend_table.hpp>
 
 #include <array>
 #include <atomic>

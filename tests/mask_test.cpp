@@ -20,7 +20,7 @@ using attenta::Global;
 using attenta::Interval;
 using attenta::KeyBlock;
 using attenta::Mask;
-using attenta::MaskRow;
+using attenta::QueryRow;
 using attenta::Window;
 
 constexpr std::int64_t heads = 3, queries = 120, keys = 400;
@@ -47,21 +47,21 @@ struct World {
 /// A mask of one's own: two stripes by position.
 struct Stripes {
     std::int64_t width;
-    attenta::Spans spans(const MaskRow& r) const {
+    attenta::Spans spans(const QueryRow& r) const {
         return {{r.position - 3 * width, r.position - 2 * width}, {r.position - width, r.position}};
     }
 };
 
 /// Another: even positions, without a word on tiles.
 struct Even {
-    void bits(const MaskRow&, const KeyBlock& block, std::uint64_t* words) const {
+    void bits(const QueryRow&, const KeyBlock& block, std::uint64_t* words) const {
         for (std::int64_t i = 0; i < block.count; ++i)
             if (block.position(i) % 2 != 0) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
     }
 };
 
 /// Does the row see key number `key` at position `j`?
-using Meaning = std::function<bool(const MaskRow& row, std::int64_t key, std::int64_t j)>;
+using Meaning = std::function<bool(const QueryRow& row, std::int64_t key, std::int64_t j)>;
 
 struct Named {
     std::string name;
@@ -70,35 +70,35 @@ struct Named {
 };
 
 std::vector<Named> masks(const World& w) {
-    const Meaning all = [](const MaskRow&, std::int64_t, std::int64_t) { return true; };
-    const Meaning none = [](const MaskRow&, std::int64_t, std::int64_t) { return false; };
-    const Meaning causal = [](const MaskRow& r, std::int64_t, std::int64_t j) { return j <= r.position; };
-    const Meaning global = [](const MaskRow&, std::int64_t, std::int64_t j) { return j < 30; };
-    const Meaning left = [](const MaskRow& r, std::int64_t, std::int64_t j) { return j >= r.position - 70; };
-    const Meaning around = [](const MaskRow& r, std::int64_t, std::int64_t j) {
+    const Meaning all = [](const QueryRow&, std::int64_t, std::int64_t) { return true; };
+    const Meaning none = [](const QueryRow&, std::int64_t, std::int64_t) { return false; };
+    const Meaning causal = [](const QueryRow& r, std::int64_t, std::int64_t j) { return j <= r.position; };
+    const Meaning global = [](const QueryRow&, std::int64_t, std::int64_t j) { return j < 30; };
+    const Meaning left = [](const QueryRow& r, std::int64_t, std::int64_t j) { return j >= r.position - 70; };
+    const Meaning around = [](const QueryRow& r, std::int64_t, std::int64_t j) {
         return j >= r.position - 5 && j <= r.position + 9;
     };
-    const Meaning document = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+    const Meaning document = [&w](const QueryRow& r, std::int64_t key, std::int64_t) {
         return w.documents_q.data()[r.index] == w.documents_k.data()[key];
     };
-    const Meaning boolean = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+    const Meaning boolean = [&w](const QueryRow& r, std::int64_t key, std::int64_t) {
         return w.visible[static_cast<std::size_t>((r.head * queries + r.index) * keys + key)];
     };
-    const Meaning row_of_bools = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+    const Meaning row_of_bools = [&w](const QueryRow& r, std::int64_t key, std::int64_t) {
         return w.visible[static_cast<std::size_t>(r.head * 7 * keys + key)];
     };
-    const Meaning short_bools = [&w](const MaskRow& r, std::int64_t key, std::int64_t) {
+    const Meaning short_bools = [&w](const QueryRow& r, std::int64_t key, std::int64_t) {
         return key < 170 && w.visible[static_cast<std::size_t>(r.index * 2 * keys + key)];
     };
-    const Meaning stripes = [](const MaskRow& r, std::int64_t, std::int64_t j) {
+    const Meaning stripes = [](const QueryRow& r, std::int64_t, std::int64_t j) {
         return (j >= r.position - 60 && j < r.position - 40) || (j >= r.position - 20 && j < r.position);
     };
-    const Meaning even = [](const MaskRow&, std::int64_t, std::int64_t j) { return j % 2 == 0; };
+    const Meaning even = [](const QueryRow&, std::int64_t, std::int64_t j) { return j % 2 == 0; };
     const auto both = [](Meaning a, Meaning b) -> Meaning {
-        return [a, b](const MaskRow& r, std::int64_t key, std::int64_t j) { return a(r, key, j) && b(r, key, j); };
+        return [a, b](const QueryRow& r, std::int64_t key, std::int64_t j) { return a(r, key, j) && b(r, key, j); };
     };
     const auto either = [](Meaning a, Meaning b) -> Meaning {
-        return [a, b](const MaskRow& r, std::int64_t key, std::int64_t j) { return a(r, key, j) || b(r, key, j); };
+        return [a, b](const QueryRow& r, std::int64_t key, std::int64_t j) { return a(r, key, j) || b(r, key, j); };
     };
     return {
         {"everything", Mask{}, all},
@@ -139,11 +139,11 @@ std::vector<Named> masks(const World& w) {
 
 /// A tile: rows of some heads from index `first` to `last`, and a block of keys.
 struct Tile {
-    std::vector<MaskRow> rows;
+    std::vector<QueryRow> rows;
     KeyBlock block;
 
-    MaskRow first() const { return rows.front(); }
-    MaskRow last() const { return rows.back(); }
+    QueryRow first() const { return rows.front(); }
+    QueryRow last() const { return rows.back(); }
 };
 
 Tile random_tile(Random& random, const std::vector<std::int32_t>& positions) {
@@ -168,7 +168,7 @@ std::string describe(const Named& m, const Tile& t) {
 void expect_meaning(const Named& m, const Tile& tile, Random& random) {
     std::int64_t seen = 0;
     const Interval hull = m.mask.hull(tile.first(), tile.last());
-    for (const MaskRow& row : tile.rows) {
+    for (const QueryRow& row : tile.rows) {
         std::uint64_t words[4], before[4];
         for (int w = 0; w < 4; ++w) words[w] = before[w] = random.bits() | random.bits();
         m.mask.bits(row, tile.block, words);
@@ -225,7 +225,7 @@ TEST(Masks, ClaimDocumentsApart) {
 }
 
 TEST(Masks, HullsAreTightForWindowsAndPrefixes) {
-    const MaskRow first{0, 100, 100}, last{0, 119, 119};
+    const QueryRow first{0, 100, 100}, last{0, 119, 119};
     const Interval window = Mask(Causal{} && Window{10, -1}).hull(first, last);
     EXPECT_EQ(window.begin, 90);
     EXPECT_EQ(window.end, 120);
@@ -241,7 +241,7 @@ TEST(Masks, ReachAsFarAsPositionsDo) {
         for (const std::int64_t left : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{5}, far, most})
             for (const std::int64_t right : {std::int64_t{-1}, std::int64_t{0}, std::int64_t{5}, far, most})
                 for (const std::int64_t prefix : {std::int64_t{0}, far, most}) {
-                    const MaskRow row{0, 0, position};
+                    const QueryRow row{0, 0, position};
                     // 64 bits of mantissa hold these sums.
                     const auto at = static_cast<long double>(position);
                     const auto in_window = [&](std::int64_t j) {

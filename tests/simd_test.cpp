@@ -1,6 +1,6 @@
 // Elementary functions of every backend, against double.
 #include <attenta/attenta.hpp>
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 
 #include <gtest/gtest.h>
 

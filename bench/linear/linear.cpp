@@ -8,7 +8,7 @@
 #include "bench/softmax/implementations.hpp"
 
 #include <attenta/core/executor.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 
 #include <benchmark/benchmark.h>
 

@@ -7,7 +7,7 @@
 namespace bench {
 namespace {
 
-HeadRows head_rows(const attenta::KvView::Side& side, std::int64_t head) {
+HeadRows head_rows(const attenta::KvView::Rows& side, std::int64_t head) {
     return {static_cast<const float*>(side.data) + head * side.head_stride, side.dim, side.token_stride};
 }
 

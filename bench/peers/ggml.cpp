@@ -105,7 +105,7 @@ private:
         return t;
     }
 
-    ggml_tensor* tensor(const attenta::KvView& kv, const attenta::KvView::Side& side) const {
+    ggml_tensor* tensor(const attenta::KvView& kv, const attenta::KvView::Rows& side) const {
         const ggml_type type = side.dtype == attenta::Dtype::f32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
         return tensor(type, attenta::size_of(side.dtype), side.dim, kv.tokens, kv.heads, side.token_stride,
                       side.head_stride);

@@ -201,7 +201,7 @@ public:
     }
 
 private:
-    static void last_token(const attenta::KvView::Side& side, const attenta::KvView& kv, std::vector<T>& out) {
+    static void last_token(const attenta::KvView::Rows& side, const attenta::KvView& kv, std::vector<T>& out) {
         out.clear();
         for (std::int64_t h = 0; h < kv.heads; ++h) {
             const T* row =

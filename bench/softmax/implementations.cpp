@@ -5,7 +5,7 @@
 
 #include <attenta/core/config.hpp>
 #include <attenta/core/executor.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 #include <memory>
@@ -35,7 +35,7 @@ Run prepare_attenta(const Problem& problem) {
 }
 
 /// One side of a contiguous f32 view.
-attenta::Heads<const float> dense(const attenta::KvView& kv, const attenta::KvView::Side& s) {
+attenta::Heads<const float> dense(const attenta::KvView& kv, const attenta::KvView::Rows& s) {
     return {static_cast<const float*>(s.data), kv.heads, kv.tokens, s.dim, s.head_stride, s.token_stride};
 }
 

@@ -7,7 +7,7 @@
 
 #include <attenta/core/context.hpp>
 #include <attenta/core/executor.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 #include <benchmark/benchmark.h>

@@ -103,7 +103,7 @@ attenta::Heads<float> Problem::o(std::size_t copy) const {
     return heads<float>(data_ + copy * copy_bytes_ + o_at_, case_, case_.Dv);
 }
 
-attenta::KvView::Side Problem::side(const std::byte* data, std::int64_t dim) const {
+attenta::KvView::Rows Problem::side(const std::byte* data, std::int64_t dim) const {
     const bool hnd = case_.layout == Layout::hnd, paged = case_.layout == Layout::paged16;
     return {.data = data,
             .dtype = case_.dtype,

@@ -31,7 +31,7 @@ public:
     double bytes() const;
 
 private:
-    attenta::KvView::Side side(const std::byte* data, std::int64_t dim) const;
+    attenta::KvView::Rows side(const std::byte* data, std::int64_t dim) const;
     void fill();
 
     AttendCase case_;

@@ -10,7 +10,6 @@
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/mask.hpp>
 #include <attenta/engine/score_edit.hpp>
 #include <attenta/kv/cache.hpp>

@@ -75,10 +75,10 @@ Heads<const float> Arguments::heads(std::string_view input) {
     return hnd(a.data, a.shape[0], a.shape[1], a.shape[2]);
 }
 
-KvView::Side Arguments::side(std::string_view input, const Tensor& t) {
+KvView::Rows Arguments::side(std::string_view input, const Tensor& t) {
     const std::int64_t tokens = t.shape[1], dim = t.shape[2];
     const auto described = [&](const void* data, Dtype dtype) {
-        return KvView::Side{data, dtype, dim, tokens * dim, dim, 0, 0};
+        return KvView::Rows{data, dtype, dim, tokens * dim, dim, 0, 0};
     };
     if (t.type == TensorType::f16) return described(t.bytes.data(), Dtype::f16);
     if (t.type == TensorType::bf16) return described(t.bytes.data(), Dtype::bf16);

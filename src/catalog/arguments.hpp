@@ -88,7 +88,7 @@ private:
     const Tensor& tensor(std::string_view input, Shape expected);
     template <class T>
     const T* elements(std::string_view input, const Tensor& tensor);
-    KvView::Side side(std::string_view input, const Tensor& tensor);
+    KvView::Rows side(std::string_view input, const Tensor& tensor);
 
     const nlohmann::json* parameter(std::string_view name);
     void read(std::string_view name, const nlohmann::json& json, bool& value) const;

@@ -1,5 +1,5 @@
 #include <attenta/core/error.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 
 #include <nlohmann/json.hpp>
 

@@ -164,7 +164,7 @@ TEST(SoftmaxBatch, EverySequenceHasItsMaskBiasAndSegments) {
 /// A sequence sees the keys whose position leaves its own number.
 TEST(SoftmaxBatch, AMaskOfOnesOwnKnowsItsSequence) {
     struct Residue {
-        void bits(const attenta::MaskRow& row, const attenta::KeyBlock& keys, std::uint64_t* words) const {
+        void bits(const attenta::QueryRow& row, const attenta::KeyBlock& keys, std::uint64_t* words) const {
             for (std::int64_t i = 0; i < keys.count; ++i)
                 if (keys.position(i) % 3 != row.sequence % 3) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
         }

@@ -417,7 +417,7 @@ TEST(SoftmaxErrors, MissingPagesThatSomeQuerySees) {
 TEST(SoftmaxErrors, CachesThatCannotBe) {
     for (const bool value : {false, true}) {
         const std::string_view name = value ? "v" : "k";
-        const auto side = [value](Call& c) -> KvView::Side& { return value ? c.kv.v : c.kv.k; };
+        const auto side = [value](Call& c) -> KvView::Rows& { return value ? c.kv.v : c.kv.k; };
         for (const std::int64_t stride : {most, most / 2, most / 4, (most >> 3) + 1}) {
             EXPECT_TRUE(refused_and_not_planned({name}, [&](Call& c) { side(c).token_stride = stride; }));
             EXPECT_TRUE(refused_and_not_planned({name}, [&](Call& c) { c.use_pages(), side(c).page_stride = stride; }));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/core/context.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 // table, K and V in one pool. A KvView describes such memory without owning it. Every engine reads K and V through
 // `KvView::locate`, a list of row addresses for a block of tokens, so that layout is nobody else's business.
 //
-// Room for what comes: scales and zeros of quantised rows belong to `Side` (their strides mirror the data's); lengths
+// Room for what comes: scales and zeros of quantised rows belong to `Rows` (their strides mirror the data's); lengths
 // per head, after eviction, beside `lengths`; both are resolved in `locate` and in the row conversions of simd/.
 #pragma once
 
@@ -20,7 +20,7 @@ ATTENTA_BEGIN
 
 struct KvView {
     /// Where K or V lies. Strides count elements.
-    struct Side {
+    struct Rows {
         const void* data = nullptr;
         Dtype dtype = Dtype::f32;
         std::int64_t dim = 0;
@@ -53,7 +53,7 @@ struct KvView {
         std::span<std::int32_t> positions = {};  ///< [slots], filled here; borrowed as long as the view
     };
 
-    Side k, v;
+    Rows k, v;
     std::int64_t heads = 0;
 
     std::int64_t sequences = 1;
@@ -158,7 +158,7 @@ private:
     KvView in_pages(const Pages& p) const;
     KvView in_ring(const Ring& p) const;
 
-    static const std::byte* bytes(const Side& s, std::int64_t elements) {
+    static const std::byte* bytes(const Rows& s, std::int64_t elements) {
         return static_cast<const std::byte*>(s.data) + elements * size_of(s.dtype);
     }
 };

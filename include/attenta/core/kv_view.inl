@@ -18,7 +18,7 @@ ATTENTA_INLINE void KvView::check_pair(const char* function, Size k, Size v) {
 
 ATTENTA_INLINE KvView KvView::at(std::int64_t layer) const {
     KvView r = *this;
-    for (Side* s : {&r.k, &r.v}) {
+    for (Rows* s : {&r.k, &r.v}) {
         const CheckedInt elements = CheckedInt(layer) * s->layer_stride;
         if (layer < 0 || !(elements * size_of(s->dtype)).valid())
             fail("KvView::at", "layer is " + std::to_string(layer) + ", needs 0 to the number of layers - 1");

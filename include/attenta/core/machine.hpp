@@ -47,7 +47,7 @@ inline unsigned amd_family() {
 #endif
 }
 
-/// Requests for lines to come to L1 serve their own prefetching better than those for L2.
-inline bool likes_requests_to_l1() { return amd_family() >= 0x1a; }
+/// Prefetches into L1 serve their own prefetchers better than those into L2.
+inline bool prefers_prefetch_to_l1() { return amd_family() >= 0x1a; }
 
 ATTENTA_END

@@ -2,7 +2,7 @@
 
 // Headers mode: one backend, that of the including file.
 #include <attenta/core/error.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 #include <attenta/engine/make_backend.hpp>
 
 #include <string>

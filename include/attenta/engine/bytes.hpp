@@ -94,7 +94,7 @@ Bytes bytes_of(std::span<T> x) {
     return Bytes::of(x.data(), static_cast<std::int64_t>(x.size_bytes()));
 }
 
-inline Bytes bytes_of(const KvView& kv, const KvView::Side& s) {
+inline Bytes bytes_of(const KvView& kv, const KvView::Rows& s) {
     std::int64_t tokens = kv.page_size, pages = kv.pages;
     if (kv.page_size == 0) {
         pages = 1;

@@ -1,8 +1,8 @@
 // attenta's own score edits and observers, on SIMD batches.
 #pragma once
 
-#include <attenta/engine/kernel.hpp>
 #include <attenta/engine/observers.hpp>
+#include <attenta/engine/own_edit.hpp>
 #include <attenta/simd/pack.hpp>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ void apply(const SoftCap& e, const Tile<Arch>& t) {
 template <class Arch>
 void apply(const Alibi& e, const Tile<Arch>& t) {
     using B = simd::Batch<Arch>;
-    t.map([&](B s, const TileRow& row, B distance) { return s - B(e.slopes[row.head]) * xsimd::abs(distance); });
+    t.map([&](B s, const QueryRow& row, B distance) { return s - B(e.slopes[row.head]) * xsimd::abs(distance); });
 }
 
 /// A select, not a sum, where the bias is -inf: what hides a key hides a score of inf or NaN, too.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/engine/observers.hpp>
 
 ATTENTA_BEGIN

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
+#include <attenta/core/isa.hpp>
 
 ATTENTA_BEGIN
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <attenta/core/flush_to_zero.hpp>
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/engine/edits.hpp>
 #include <attenta/engine/merge.hpp>
+#include <attenta/engine/scan/feature_kernels.hpp>
 #include <attenta/engine/scan/loop.hpp>
-#include <attenta/engine/scan/row_map_kernels.hpp>
 #include <attenta/engine/tile/loop.hpp>
 #include <attenta/engine/tile/rows_loop.hpp>
 #include <attenta/simd/math.hpp>
@@ -85,16 +85,16 @@ constexpr Backend make_backend(Isa isa) {
     b.rows_task = &detail::run_rows<Arch>;
     b.merge_row = &tile::merge_row<Arch>;
     b.scan_task = &detail::run_scan<Arch>;
-    b.elu1 = &row_maps::elu1<Arch>;
-    b.relu = &row_maps::relu<Arch>;
-    b.squared_relu = &row_maps::squared_relu<Arch>;
-    b.exp_features = &row_maps::exp<Arch>;
-    b.softmax_features = &row_maps::softmax<Arch>;
-    b.cos_features = &row_maps::cos<Arch>;
-    b.l2_norm = &row_maps::l2_norm<Arch>;
-    b.rotate = &row_maps::rotate<Arch>;
-    b.complement = &row_maps::complement<Arch>;
-    b.random_features = &row_maps::random<Arch>;
+    b.elu1 = &features::elu1<Arch>;
+    b.relu = &features::relu<Arch>;
+    b.squared_relu = &features::squared_relu<Arch>;
+    b.exp_features = &features::exp<Arch>;
+    b.softmax_features = &features::softmax<Arch>;
+    b.cos_features = &features::cos<Arch>;
+    b.l2_norm = &features::l2_norm<Arch>;
+    b.rotate = &features::rotate<Arch>;
+    b.one_minus_exp = &features::one_minus_exp<Arch>;
+    b.random_features = &features::random<Arch>;
     b.soft_cap = &edits::run<Arch, edits::SoftCap>;
     b.alibi = &edits::run<Arch, edits::Alibi>;
     b.bias = &edits::run<Arch, edits::Bias>;

@@ -5,11 +5,11 @@
 // Global{4}`.
 //
 // A mask of one's own is any trivially copyable struct of at most Mask::capacity bytes with
-//     Spans spans(const MaskRow& row) const;                       or
-//     void bits(const MaskRow& row, const KeyBlock& keys, std::uint64_t* words) const;    // clear what is not visible
+//     Spans spans(const QueryRow& row) const;                       or
+//     void bits(const QueryRow& row, const KeyBlock& keys, std::uint64_t* words) const;    // clear what is not visible
 // and, optionally,
-//     Cover classify(const MaskRow& first, const MaskRow& last, const KeyBlock& keys) const;
-//     Interval hull(const MaskRow& first, const MaskRow& last) const;    // positions outside are seen by no row
+//     Cover classify(const QueryRow& first, const QueryRow& last, const KeyBlock& keys) const;
+//     Interval hull(const QueryRow& first, const QueryRow& last) const;    // positions outside are seen by no row
 // Rows of a tile belong to one sequence and one head of K/V; `first` and `last` bound their indices and positions, which
 // may lie anywhere: sums with them should not leave the type (core/saturating.hpp).
 #pragma once
@@ -53,7 +53,7 @@ struct Spans {
 enum class Cover : std::uint8_t { none, some, all };
 
 /// A query: its head, its number among the queries of its sequence, its position, and which sequence of the batch it is of.
-struct MaskRow {
+struct QueryRow {
     int head = 0;
     std::int64_t index = 0, position = 0, sequence = 0;
 };
@@ -112,20 +112,20 @@ inline void keep_spans(const Spans& s, const KeyBlock& keys, std::uint64_t* word
 }
 
 template <class M>
-concept SpanMask = requires(const M m, MaskRow r) {
+concept SpanMask = requires(const M m, QueryRow r) {
     m.spans(r);
 };
 template <class M>
-concept ClassifyingMask = requires(const M m, MaskRow r, KeyBlock k) {
+concept ClassifyingMask = requires(const M m, QueryRow r, KeyBlock k) {
     m.classify(r, r, k);
 };
 template <class M>
-concept BoundedMask = requires(const M m, MaskRow r) {
+concept BoundedMask = requires(const M m, QueryRow r) {
     m.hull(r, r);
 };
 
 template <class M>
-void mask_bits(const M& m, const MaskRow& row, const KeyBlock& keys, std::uint64_t* words) {
+void mask_bits(const M& m, const QueryRow& row, const KeyBlock& keys, std::uint64_t* words) {
     if constexpr (SpanMask<M>)
         keep_spans(m.spans(row), keys, words);
     else
@@ -133,7 +133,7 @@ void mask_bits(const M& m, const MaskRow& row, const KeyBlock& keys, std::uint64
 }
 
 template <class M>
-Cover mask_cover(const M& m, const MaskRow& first, const MaskRow& last, const KeyBlock& keys) {
+Cover mask_cover(const M& m, const QueryRow& first, const QueryRow& last, const KeyBlock& keys) {
     if constexpr (ClassifyingMask<M>)
         return m.classify(first, last, keys);
     else
@@ -141,7 +141,7 @@ Cover mask_cover(const M& m, const MaskRow& first, const MaskRow& last, const Ke
 }
 
 template <class M>
-Interval mask_hull(const M& m, const MaskRow& first, const MaskRow& last) {
+Interval mask_hull(const M& m, const QueryRow& first, const QueryRow& last) {
     if constexpr (BoundedMask<M>)
         return m.hull(first, last);
     else
@@ -157,16 +157,16 @@ public:
 
     Mask() = default;
     template <class M>
-    requires(!std::is_same_v<M, Mask> &&
-             (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); }))
+    requires(!std::is_same_v<M, Mask> && (detail::SpanMask<M> || requires(const M m, QueryRow r, KeyBlock k,
+                                                                          std::uint64_t* w) { m.bits(r, k, w); }))
         Mask(const M& m)
-        : bits_([](const void* s, const MaskRow& r, const KeyBlock& k, std::uint64_t* w) {
+        : bits_([](const void* s, const QueryRow& r, const KeyBlock& k, std::uint64_t* w) {
               detail::mask_bits(*static_cast<const M*>(s), r, k, w);
           }),
-          cover_([](const void* s, const MaskRow& a, const MaskRow& b, const KeyBlock& k) {
+          cover_([](const void* s, const QueryRow& a, const QueryRow& b, const KeyBlock& k) {
               return detail::mask_cover(*static_cast<const M*>(s), a, b, k);
           }),
-          hull_([](const void* s, const MaskRow& a, const MaskRow& b) {
+          hull_([](const void* s, const QueryRow& a, const QueryRow& b) {
               return detail::mask_hull(*static_cast<const M*>(s), a, b);
           }) {
         static_assert(sizeof(M) <= capacity && std::is_trivially_copyable_v<M>,
@@ -176,20 +176,20 @@ public:
 
     explicit operator bool() const { return bits_ != nullptr; }
     /// Clears the bits of the keys that the row does not see.
-    void bits(const MaskRow& row, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& row, const KeyBlock& keys, std::uint64_t* words) const {
         if (bits_) bits_(storage_, row, keys, words);
     }
-    Cover classify(const MaskRow& first, const MaskRow& last, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& first, const QueryRow& last, const KeyBlock& keys) const {
         return cover_ ? cover_(storage_, first, last, keys) : Cover::all;
     }
-    Interval hull(const MaskRow& first, const MaskRow& last) const {
+    Interval hull(const QueryRow& first, const QueryRow& last) const {
         return hull_ ? hull_(storage_, first, last) : everywhere;
     }
 
 private:
-    void (*bits_)(const void*, const MaskRow&, const KeyBlock&, std::uint64_t*) = nullptr;
-    Cover (*cover_)(const void*, const MaskRow&, const MaskRow&, const KeyBlock&) = nullptr;
-    Interval (*hull_)(const void*, const MaskRow&, const MaskRow&) = nullptr;
+    void (*bits_)(const void*, const QueryRow&, const KeyBlock&, std::uint64_t*) = nullptr;
+    Cover (*cover_)(const void*, const QueryRow&, const QueryRow&, const KeyBlock&) = nullptr;
+    Interval (*hull_)(const void*, const QueryRow&, const QueryRow&) = nullptr;
     alignas(8) std::byte storage_[capacity];
 };
 
@@ -199,16 +199,16 @@ struct MaskSet {
     std::int64_t count = 0;
 
     explicit operator bool() const { return count > 0; }
-    void bits(const MaskRow& row, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& row, const KeyBlock& keys, std::uint64_t* words) const {
         for (std::int64_t m = 0; m < count; ++m) masks[m].bits(row, keys, words);
     }
-    Cover classify(const MaskRow& first, const MaskRow& last, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& first, const QueryRow& last, const KeyBlock& keys) const {
         Cover c = Cover::all;
         for (std::int64_t m = 0; m < count && c != Cover::none; ++m)
             c = std::min(c, masks[m].classify(first, last, keys));
         return c;
     }
-    Interval hull(const MaskRow& first, const MaskRow& last) const {
+    Interval hull(const QueryRow& first, const QueryRow& last) const {
         Interval h = everywhere;
         for (std::int64_t m = 0; m < count; ++m) h = intersect(h, masks[m].hull(first, last));
         return h;
@@ -220,14 +220,14 @@ struct MaskSet {
 struct Window {
     std::int64_t left = -1, right = -1;
 
-    Spans spans(const MaskRow& r) const { return {hull(r, r), {}}; }
-    Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
+    Spans spans(const QueryRow& r) const { return {hull(r, r), {}}; }
+    Cover classify(const QueryRow& a, const QueryRow& b, const KeyBlock& keys) const {
         const Interval k = keys.range(), any = hull(a, b);
         const Interval every = intersect(hull(a, a), hull(b, b));
         if (intersect(k, any).empty()) return Cover::none;
         return k.begin >= every.begin && k.end <= every.end ? Cover::all : Cover::some;
     }
-    Interval hull(const MaskRow& a, const MaskRow& b) const {
+    Interval hull(const QueryRow& a, const QueryRow& b) const {
         return {left < 0 ? everywhere.begin : saturating::add(a.position, -left),
                 right < 0 ? everywhere.end : saturating::add(saturating::add(b.position, right), 1)};
     }
@@ -242,12 +242,12 @@ struct Causal : Window {
 struct Global {
     std::int64_t count = 0;
 
-    Spans spans(const MaskRow&) const { return {{0, count}, {}}; }
-    Cover classify(const MaskRow&, const MaskRow&, const KeyBlock& keys) const {
+    Spans spans(const QueryRow&) const { return {{0, count}, {}}; }
+    Cover classify(const QueryRow&, const QueryRow&, const KeyBlock& keys) const {
         const Interval k = keys.range();
         return k.begin >= count ? Cover::none : k.end <= count && k.begin >= 0 ? Cover::all : Cover::some;
     }
-    Interval hull(const MaskRow&, const MaskRow&) const { return {0, count}; }
+    Interval hull(const QueryRow&, const QueryRow&) const { return {0, count}; }
 };
 
 /// The rule that mechanisms share: causal or not, a prefix that every causal query sees, a window that limits both.
@@ -257,14 +257,14 @@ struct Visibility {
     Window window;
 
     bool everything() const { return !causal && window.left < 0 && window.right < 0; }
-    Spans spans(const MaskRow& r) const { return {hull(r, r), {}}; }
-    Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
+    Spans spans(const QueryRow& r) const { return {hull(r, r), {}}; }
+    Cover classify(const QueryRow& a, const QueryRow& b, const KeyBlock& keys) const {
         const Interval k = keys.range();
         if (intersect(k, hull(a, b)).empty()) return Cover::none;
         const Interval every = intersect(hull(a, a), hull(b, b));
         return k.begin >= every.begin && k.end <= every.end ? Cover::all : Cover::some;
     }
-    Interval hull(const MaskRow& a, const MaskRow& b) const {
+    Interval hull(const QueryRow& a, const QueryRow& b) const {
         Interval w = window.hull(a, b);
         if (causal) w.end = std::min(w.end, std::max(saturating::add(b.position, 1), prefix));
         return w;
@@ -276,13 +276,13 @@ struct Visibility {
 struct Documents {
     std::span<const std::int64_t> query, key;
 
-    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         if (query.empty()) return;
         const std::int64_t own = query.data()[r.index], *of = key.data() + keys.begin;
         for (std::int64_t i = 0; i < keys.count; ++i)
             if (of[i] != own) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
     }
-    Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& a, const QueryRow& b, const KeyBlock& keys) const {
         if (query.empty()) return Cover::all;
         const std::int64_t *q = query.data(), *k = key.data() + keys.begin;
         const auto [q0, q1] = std::minmax_element(q + a.index, q + b.index + 1);
@@ -297,7 +297,7 @@ struct Documents {
 struct BoolMask {
     Matrices<const bool> visible;
 
-    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         if (!visible) return;
         const std::int64_t known = std::clamp<std::int64_t>(visible.cols - keys.begin, 0, keys.count);
         const bool* row = visible.row(r.head, r.index) + (known > 0 ? keys.begin : 0);
@@ -305,7 +305,7 @@ struct BoolMask {
             if (!row[i]) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
         if (known < keys.count) detail::keep_bits(words, keys.count, 0, known);
     }
-    Cover classify(const MaskRow&, const MaskRow&, const KeyBlock& keys) const {
+    Cover classify(const QueryRow&, const QueryRow&, const KeyBlock& keys) const {
         if (!visible) return Cover::all;
         return keys.begin < visible.cols ? Cover::some : Cover::none;
     }
@@ -316,13 +316,13 @@ template <class M, class Description = M>
 struct PerSequence {
     const Description* of = nullptr;
 
-    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         detail::mask_bits(M{of[r.sequence]}, r, keys, words);
     }
-    Cover classify(const MaskRow& a, const MaskRow& b, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& a, const QueryRow& b, const KeyBlock& keys) const {
         return detail::mask_cover(M{of[a.sequence]}, a, b, keys);
     }
-    Interval hull(const MaskRow& a, const MaskRow& b) const { return detail::mask_hull(M{of[a.sequence]}, a, b); }
+    Interval hull(const QueryRow& a, const QueryRow& b) const { return detail::mask_hull(M{of[a.sequence]}, a, b); }
 };
 
 template <class A, class B>
@@ -330,15 +330,15 @@ struct MaskAnd {
     A a;
     B b;
 
-    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         detail::mask_bits(a, r, keys, words);
         detail::mask_bits(b, r, keys, words);
     }
-    Cover classify(const MaskRow& f, const MaskRow& l, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& f, const QueryRow& l, const KeyBlock& keys) const {
         const Cover x = detail::mask_cover(a, f, l, keys);
         return x == Cover::none ? x : std::min(x, detail::mask_cover(b, f, l, keys));
     }
-    Interval hull(const MaskRow& f, const MaskRow& l) const {
+    Interval hull(const QueryRow& f, const QueryRow& l) const {
         return intersect(detail::mask_hull(a, f, l), detail::mask_hull(b, f, l));
     }
 };
@@ -348,7 +348,7 @@ struct MaskOr {
     A a;
     B b;
 
-    void bits(const MaskRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
         for (std::int64_t i = 0; i < keys.count; i += 64) {
             const KeyBlock part = keys.slice(i, std::min<std::int64_t>(64, keys.count - i));
             std::uint64_t x = ~std::uint64_t{0}, y = x;
@@ -357,17 +357,17 @@ struct MaskOr {
             words[i / 64] &= x | y;
         }
     }
-    Cover classify(const MaskRow& f, const MaskRow& l, const KeyBlock& keys) const {
+    Cover classify(const QueryRow& f, const QueryRow& l, const KeyBlock& keys) const {
         return std::max(detail::mask_cover(a, f, l, keys), detail::mask_cover(b, f, l, keys));
     }
-    Interval hull(const MaskRow& f, const MaskRow& l) const {
+    Interval hull(const QueryRow& f, const QueryRow& l) const {
         return ATTENTA_ABI::hull(detail::mask_hull(a, f, l), detail::mask_hull(b, f, l));
     }
 };
 
 template <class M>
 concept MaskLike = std::is_trivially_copyable_v<M> &&
-    (detail::SpanMask<M> || requires(const M m, MaskRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); });
+    (detail::SpanMask<M> || requires(const M m, QueryRow r, KeyBlock k, std::uint64_t* w) { m.bits(r, k, w); });
 
 template <MaskLike A, MaskLike B>
 MaskAnd<A, B> operator&&(const A& a, const B& b) {

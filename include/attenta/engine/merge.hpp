@@ -3,7 +3,7 @@
 
 #include <attenta/engine/row_statistics.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -9,7 +9,7 @@
 
 #include <attenta/engine/row_statistics.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -24,7 +24,7 @@ namespace tile {
 template <class N>
 concept Normalizer = requires(float* s, std::int64_t rows, std::int64_t n, float* array, RowStatistics row) {
     /// Scores become weights; m and l, the rows' statistics, move on. alpha: what a row has accumulated so far takes it.
-    N::weigh(s, rows, rows, n, array, array, array);
+    N::update(s, rows, rows, n, array, array, array);
     /// In the end: what the accumulated output takes.
     { N::output_factor(row) } -> std::same_as<float>;
 };
@@ -38,7 +38,7 @@ struct OnlineStep {
 
     /// `top`: the largest scores of a block.
     ATTENTA_ALWAYS_INLINE OnlineStep(Batch before, Batch top)
-        : max(simd::at_least<Arch>(top, before)),
+        : max(simd::max<Arch>(top, before)),
           shift(xsimd::select(max == Batch(minus_infinity), Batch(0.f), max)),
           alpha(xsimd::select(max == before, Batch(1.f), simd::exp_weight<Arch>(before - shift))) {}
 
@@ -54,21 +54,21 @@ class OnlineSoftmax {
     static constexpr std::int64_t L = simd::lanes<Arch>;
 
 public:
-    static void weigh(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, float* m, float* l,
-                      float* alpha) {
+    static void update(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, float* m, float* l,
+                       float* alpha) {
         for (std::int64_t r = 0; r < rows; r += L)
-            weigh_lanes(s + r * stride, stride, std::min(L, rows - r), n, m + r, l + r, alpha + r);
+            update_lanes(s + r * stride, stride, std::min(L, rows - r), n, m + r, l + r, alpha + r);
     }
     static float output_factor(RowStatistics row) { return row.output_factor(); }
 
 private:
     /// A row's statistics are in its lane.
-    static void weigh_lanes(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, float* m, float* l,
-                            float* alpha) {
+    static void update_lanes(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, float* m, float* l,
+                             float* alpha) {
         Batch part[static_cast<std::size_t>(L)];
         for (std::int64_t r = 0; r < L; ++r)
-            part[r] = r < rows ? simd::row_tops<Arch>(s + r * stride, n) : Batch(minus_infinity);
-        const OnlineStep<Arch> step(simd::load<Arch>(m), simd::largest_of_rows<Arch>(part));
+            part[r] = r < rows ? simd::lane_max<Arch>(s + r * stride, n) : Batch(minus_infinity);
+        const OnlineStep<Arch> step(simd::load<Arch>(m), simd::max_of_rows<Arch>(part));
         float shift[static_cast<std::size_t>(L)];
         step.shift.store_unaligned(shift);
         for (std::int64_t r = 0; r < L; ++r)
@@ -90,8 +90,8 @@ private:
 /// The second pass: m and l are the whole row's from the first one, and weights exact at once.
 template <class Arch>
 struct KnownStatistics {
-    static void weigh(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, const float* m, const float* l,
-                      float* alpha) {
+    static void update(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, const float* m, const float* l,
+                       float* alpha) {
         for (std::int64_t r = 0; r < rows; ++r) {
             const simd::Batch<Arch> factor(RowStatistics{m[r], l[r]}.output_factor());
             simd::row_weights<Arch>(s + r * stride, n, m[r] == minus_infinity ? 0.f : m[r],

@@ -9,7 +9,7 @@
 //            delta:     k n'ᵀ with n' = beta (v − (D S)ᵀ k)
 //            low_rank:  k vᵀ + b (aᵀ S)
 //   read     after the update, or before it with the token itself weighted by the bonus u
-//   maps     features of q and k, row by row, inside a chunk (scan/row_maps.hpp)
+//   maps     features of q and k, row by row, inside a chunk (scan/features.hpp)
 //   finish   what becomes of a row's sum of weights: a factor of the row
 // Decays are products of exp(g) <= 1 over tokens of one chunk, never quotients; what goes from chunk to chunk is the
 // exponential of a sum in double.
@@ -40,25 +40,26 @@ inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where
 inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
 
 /// A row to be mapped. `position` counts tokens of the call's tensor.
-struct MapRow {
+struct FeatureRow {
     const void* parameters = nullptr;
     std::int64_t dim = 0, features = 0;  ///< of the input, of the output
     std::int64_t head = 0, position = 0;
 };
 /// y[features] from x[dim]; returns the binary logarithm of the factor that was taken out of y, usually 0.
-using RowFunction = float (*)(const MapRow& row, const float* x, float* y);
+using FeatureFunction = float (*)(const FeatureRow& row, const float* x, float* y);
 /// `count` rows, `x_stride` and `y_stride` apart: tokens of a head, or with `heads` the heads of a token.
-struct MapRows {
-    MapRow first;
+struct FeatureRows {
+    FeatureRow first;
     std::int64_t count = 0, x_stride = 0, y_stride = 0;
     bool heads = false;
-    std::span<const float> ahead = {};  ///< needed next: memory may be asked for it beside the work
+    std::span<const float> prefetch = {};  ///< needed next: may be prefetched beside the work
 };
-using RowsFunction = void (*)(const MapRows& rows, const float* x, float* y);
-struct RowMap {
-    RowFunction function = nullptr;  ///< null, and no `together`: y = x
+using FeatureRowsFunction = void (*)(const FeatureRows& rows, const float* x, float* y);
+struct FeatureMap {
+    FeatureFunction function = nullptr;  ///< null, and no `together`: y = x
     const void* parameters = nullptr;
-    RowsFunction together = nullptr;  ///< instead, for maps that are cheaper for several rows; takes no factor out
+    FeatureRowsFunction together =
+        nullptr;  ///< instead, for maps that are cheaper for several rows; takes no factor out
     explicit operator bool() const { return function || together; }
 };
 
@@ -83,7 +84,7 @@ struct Request {
     Heads<const float> q = {}, k = {}, v = {};
     Heads<const float> g = {}, gv = {}, beta = {}, u = {}, a = {}, b = {};
     std::int64_t features = 0;  ///< width of mapped q and k; 0: their own
-    RowMap q_map = {}, k_map = {};
+    FeatureMap q_map = {}, k_map = {};
     Update update = Update::additive;
     bool read_before = false;
     bool causal = true;           ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
@@ -123,23 +124,23 @@ struct Job {
     LinearState* state = nullptr;
     float* normalizers = nullptr;  ///< [state_heads, dim] behind the last token; all tasks of a head need the old one
     std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
-    bool into_l1 = false;  ///< of requests; those for a state come shortly before its use, not a head earlier
+    bool prefetch_to_l1 = false;  ///< prefetch into L1; rows of a state then a few rows before their use, not a head
 
-    /// States before each chunk of a round and behind the last, [chunk - round_begin][head][slot_floats].
-    float* slots = nullptr;
-    std::int64_t round_begin = 0, round_end = 0, slot_floats = 0;
+    /// States before each chunk of a round and behind the last, [chunk - round_begin][head][chunk_state_floats].
+    float* chunk_states = nullptr;
+    std::int64_t round_begin = 0, round_end = 0, chunk_state_floats = 0;
 };
 
 /// What a task does. With more threads than heads and columns employ, chunks of a round are worked on side by side:
 /// first what each adds to the state and how it lets the state decay, then the states one after the other from these,
 /// a few channels a task, and at last the outputs of each chunk. The arithmetic is that of `whole`.
-enum class Part : std::uint8_t { whole, sums, states, outputs };
+enum class Pass : std::uint8_t { whole, chunk_states, prefix_states, outputs };
 
 /// Value columns [column_begin, column_end) of state heads [head_begin, head_end) in chunks [chunk_begin, chunk_end):
 /// columns do not depend on each other.
 struct Task {
     std::int64_t head_begin = 0, head_end = 0, column_begin = 0, column_end = 0, chunk_begin = 0, chunk_end = 0;
-    Part part = Part::whole;
+    Pass pass = Pass::whole;
     std::int64_t channel_begin = 0, channel_end = 0;  ///< of `states`; multiples of 16, or the last
 };
 

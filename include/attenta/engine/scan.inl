@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/machine.hpp>
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan.hpp>
 #include <attenta/engine/scan/checks.inl>
 #include <attenta/engine/scan/scratch.hpp>
@@ -18,11 +18,11 @@ ATTENTA_BEGIN
 namespace scan {
 
 /// A map that takes rows together gets the heads of a token: tasks, which have a head each, would give it single rows.
-inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features, float* to,
-                      std::span<const float> ahead, Executor& executor) {
+inline void map_heads(Heads<const float>& x, FeatureMap& map, std::int64_t features, float* to,
+                      std::span<const float> prefetch, Executor& executor) {
     constexpr std::int64_t together = 16;
-    const std::int64_t stride = x.tokens * features, groups = parts(x.heads, together);
-    const std::size_t asked = ahead.size() / static_cast<std::size_t>(x.tokens * groups);
+    const std::int64_t stride = x.tokens * features, groups = ceil_div(x.heads, together);
+    const std::size_t lines = prefetch.size() / static_cast<std::size_t>(x.tokens * groups);
     executor.parallel_for(x.tokens * groups, [&](std::int64_t i, int) {
         const std::int64_t token = i / groups, head = i % groups * together;
         map.together({.first = {map.parameters, x.dim, features, head, token},
@@ -30,14 +30,14 @@ inline void map_heads(Heads<const float>& x, RowMap& map, std::int64_t features,
                       .x_stride = x.head_stride,
                       .y_stride = stride,
                       .heads = true,
-                      .ahead = ahead.subspan(static_cast<std::size_t>(i) * asked, asked)},
+                      .prefetch = prefetch.subspan(static_cast<std::size_t>(i) * lines, lines)},
                      x.row(head, token), to + head * stride + token * features);
     });
     x = {to, x.heads, x.tokens, features, stride, features};
     map = {};
 }
 
-/// How many heads take turns in a task: rows of token-major tensors are then read whole, not in pieces of a head each a
+/// How many heads of a task are interleaved: rows of token-major tensors are then read whole, not in pieces of a head each a
 /// sequence apart. Their states and two chunks of rows stay in L2.
 inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
     const auto token_major = [](const auto& x) { return x.head_stride < x.token_stride; };
@@ -45,8 +45,8 @@ inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
     constexpr std::int64_t tensors = 4;
     const std::int64_t bytes = (job.dim_v + 2 * tensors * chunk) * job.dim * static_cast<std::int64_t>(sizeof(float)),
                        most = std::max<std::int64_t>(1, l2_bytes() * 3 / 4 / bytes),
-                       groups = std::max(threads, parts(job.state_heads, most));
-    return parts(job.state_heads, groups);
+                       groups = std::max(threads, ceil_div(job.state_heads, most));
+    return ceil_div(job.state_heads, groups);
 }
 
 /// A run, shared among the threads: heads, columns of few heads, and chunks where threads are many.
@@ -58,8 +58,8 @@ public:
           few_(r.k.tokens <= few_tokens && r.q.tokens <= few_tokens) {
         const checks::Sizes sizes(r);
         job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
-        job_.slot_floats = Slot::floats(job_);
-        job_.into_l1 = likes_requests_to_l1();
+        job_.chunk_state_floats = ChunkState::floats(job_);
+        job_.prefetch_to_l1 = prefers_prefetch_to_l1();
         columns_ = job_.dim_v;
         if (!few_) share();
         together_ = columns_ < job_.dim_v || by_chunks_ ? 1 : heads_together(job_, threads_);
@@ -105,11 +105,11 @@ private:
     void share() {
         constexpr double repeated = 0.35, by_chunks = 2;
         const Request& r = job_.r;
-        const std::int64_t panels = parts(job_.dim_v, panel);
+        const std::int64_t panels = ceil_div(job_.dim_v, panel);
         double least = std::numeric_limits<double>::infinity();
         for (std::int64_t n = panels; n >= 1; --n) {
             const double part = static_cast<double>(n) / static_cast<double>(panels),
-                         turns = static_cast<double>(parts(job_.state_heads * parts(panels, n), threads_)),
+                         turns = static_cast<double>(ceil_div(job_.state_heads * ceil_div(panels, n), threads_)),
                          time = turns * (repeated + (1 - repeated) * part);
             if (time >= least) continue;
             least = time;
@@ -120,25 +120,26 @@ private:
                      by_chunks * static_cast<double>(job_.state_heads) < least * static_cast<double>(threads_);
     }
     /// Two tasks for every thread.
-    std::int64_t round_chunks() const { return task_chunks * parts(2 * threads_, job_.state_heads); }
+    std::int64_t round_chunks() const { return task_chunks * ceil_div(2 * threads_, job_.state_heads); }
 
     void reserve(Workspace& workspace) {
         const Request& r = job_.r;
-        const auto mapped = [&](const Heads<const float>& x, const RowMap& map) {
+        const auto mapped = [&](const Heads<const float>& x, const FeatureMap& map) {
             return few_ && map.together ? x.heads * x.tokens * job_.dim : 0;
         };
-        const auto take = [&](Carver c) {
-            Carver scratch(nullptr);
+        const auto take = [&](Arena c) {
+            Arena scratch(nullptr);
             Scratch(scratch, job_, by_chunks_ ? job_.dim_v : columns_, together_);
             scratch_bytes_ = round_up(scratch.used(), 64);
             scratch_ = c.take<std::byte>(scratch_bytes_ * threads_);
             job_.normalizers = c.take<float>(r.normalizer ? job_.state_heads * job_.dim : 0);
             keys_ = c.take<float>(mapped(r.k, r.k_map));
             queries_ = c.take<float>(mapped(r.q, r.q_map));
-            job_.slots = c.take<float>(by_chunks_ ? (round_chunks() + 1) * job_.state_heads * job_.slot_floats : 0);
+            job_.chunk_states =
+                c.take<float>(by_chunks_ ? (round_chunks() + 1) * job_.state_heads * job_.chunk_state_floats : 0);
             return c.used();
         };
-        take(Carver(workspace.reserve(static_cast<std::size_t>(take(Carver(nullptr))))));
+        take(Arena(workspace.reserve(static_cast<std::size_t>(take(Arena(nullptr))))));
     }
 
     /// A map that takes rows together gets the heads of a token. Memory would be idle meanwhile: the first states may come.
@@ -152,8 +153,8 @@ private:
 
     void whole(std::int64_t begin, std::int64_t end) {
         if (begin == end) return;
-        const std::int64_t cuts = parts(job_.dim_v, columns_);
-        executor_.parallel_for(parts(job_.state_heads, together_) * cuts, [&](std::int64_t i, int thread) {
+        const std::int64_t cuts = ceil_div(job_.dim_v, columns_);
+        executor_.parallel_for(ceil_div(job_.state_heads, together_) * cuts, [&](std::int64_t i, int thread) {
             const std::int64_t head = i / cuts * together_, column = i % cuts * columns_;
             run_task({.head_begin = head,
                       .head_end = std::min(head + together_, job_.state_heads),
@@ -168,27 +169,27 @@ private:
     }
 
     void round() {
-        chunks_of_round(Part::sums);
-        const std::int64_t tasks = parts(job_.dim, task_channels);
+        chunks_of_round(Pass::chunk_states);
+        const std::int64_t tasks = ceil_div(job_.dim, task_channels);
         executor_.parallel_for(tasks * job_.state_heads, [&](std::int64_t i, int thread) {
-            Task task = all_columns(i / tasks, Part::states);
+            Task task = all_columns(i / tasks, Pass::prefix_states);
             task.channel_begin = i % tasks * task_channels;
             task.channel_end = std::min(task.channel_begin + task_channels, job_.dim);
             run_task(task, thread);
         });
-        chunks_of_round(Part::outputs);
+        chunks_of_round(Pass::outputs);
     }
-    void chunks_of_round(Part part) {
-        const std::int64_t begin = job_.round_begin, end = job_.round_end, tasks = parts(end - begin, task_chunks);
+    void chunks_of_round(Pass pass) {
+        const std::int64_t begin = job_.round_begin, end = job_.round_end, tasks = ceil_div(end - begin, task_chunks);
         executor_.parallel_for(tasks * job_.state_heads, [&](std::int64_t i, int thread) {
-            Task task = all_columns(i / tasks, part);
+            Task task = all_columns(i / tasks, pass);
             task.chunk_begin = begin + i % tasks * task_chunks;
             task.chunk_end = std::min(task.chunk_begin + task_chunks, end);
             run_task(task, thread);
         });
     }
-    Task all_columns(std::int64_t head, Part part) const {
-        return {.head_begin = head, .head_end = head + 1, .column_end = job_.dim_v, .part = part};
+    Task all_columns(std::int64_t head, Pass pass) const {
+        return {.head_begin = head, .head_end = head + 1, .column_end = job_.dim_v, .pass = pass};
     }
 
     void run_task(const Task& task, int thread) const {

@@ -16,11 +16,11 @@
 // works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
 //
 // Where other score formulas attach (DESIGN §4):
-//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (TileRow, KeyBlock) and may add
+//   sums of products, functions of the pair    an edit sees the rows and keys of its tile (QueryRow, KeyBlock) and may add
 //                                              products of its own; disentangled, relative_xl, neural, additive
 //   state per query block, declared key order  TileLoop::pass walks a block's keys and owns its state; a Request will say
 //                                              in which order; path
-//   relative terms                             tables by distance: TileRow::position - KeyBlock::position
+//   relative terms                             tables by distance: QueryRow::position - KeyBlock::position
 #pragma once
 
 #include <attenta/core/isa.hpp>
@@ -32,8 +32,6 @@
 
 ATTENTA_BEGIN
 
-using TileRow = MaskRow;
-
 /// A tile of scores, natural logits (scaled). Row r belongs to query row[r]; scores of row r stand at
 /// s[r · stride + i], i < keys.count. Memory up to the next multiple of 16 keys may be written.
 struct ScoreTile {
@@ -42,7 +40,7 @@ struct ScoreTile {
     float* s = nullptr;
     std::int64_t stride = 0;
     std::int64_t rows = 0;
-    const TileRow* row = nullptr;
+    const QueryRow* row = nullptr;
     KeyBlock keys;
 };
 
@@ -95,7 +93,7 @@ struct Bias {
     FloatMatrices bias;
     const FloatMatrices* per_sequence = nullptr;
 
-    const FloatMatrices& of(const TileRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
+    const FloatMatrices& of(const QueryRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
 };
 
 }  // namespace edits

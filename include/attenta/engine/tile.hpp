@@ -43,8 +43,9 @@ struct Backend;
 
 namespace tile {
 
-inline constexpr std::int64_t key_block = 128;   ///< keys of a tile; a multiple of every panel width
-inline constexpr std::int64_t rows_block = 256;  ///< keys of a block of the rows loop: long streams, few turns
+inline constexpr std::int64_t key_block = 128;  ///< keys of a tile; a multiple of every panel width
+inline constexpr std::int64_t rows_block =
+    256;  ///< keys of a block of the rows loop: long streams, few changes of head
 inline constexpr std::int64_t few_rows = 64;
 static_assert(std::max(key_block, rows_block) <= ScoreTile::most_keys);
 
@@ -79,10 +80,10 @@ struct EditCall {
 
 /// What suits the processor's own prefetching where K and V come from memory: the places of a block that the rows loop
 /// takes rows from in turn, for up to 8 rows of queries and for more, whether it reads one row after the other, and
-/// whether it asks for rows to come to L1, not L2.
+/// whether it prefetches rows into L1, not L2.
 struct MemoryOrder {
     std::int64_t few_rows = 2, many_rows = 1;
-    bool whole_rows = false, into_l1 = false;
+    bool whole_rows = false, prefetch_to_l1 = false;
 };
 
 /// What all tasks of a run share.
@@ -117,7 +118,7 @@ struct Task {
         -1;            ///< -1: the whole result, written to o; otherwise the task's first row among those of parts
     bool sink = true;  ///< this task counts the sink
 
-    MaskRow mask_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
+    QueryRow query_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
         return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group, sequence};
     }
 };

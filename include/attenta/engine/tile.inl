@@ -5,7 +5,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/core/machine.hpp>
 #include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/engine/bytes.hpp>
 #include <attenta/engine/checks.hpp>
 #include <attenta/engine/tile.hpp>
@@ -85,7 +85,7 @@ public:
         t.q_offset = offset_;
         const std::int64_t group = r_.q.heads / kv.heads;
         for (std::int64_t h = 0; h < kv.heads; ++h)
-            if (masks.classify(t.mask_row(h, 0, group), t.mask_row(h, queries_ * group - 1, group), keys) !=
+            if (masks.classify(t.query_row(h, 0, group), t.query_row(h, queries_ * group - 1, group), keys) !=
                 Cover::none)
                 return true;
         return false;
@@ -123,7 +123,7 @@ inline void check_pages(const Request& r, std::int64_t sequence, std::int64_t qu
     }
 }
 
-inline void check_side(const char* f, const KvView::Side& s, const std::string& side) {
+inline void check_side(const char* f, const KvView::Rows& s, const std::string& side) {
     constexpr std::int64_t most_features = std::int64_t{1} << 24;  // scratch for them is far from 64 bits
     if (!is_dtype(s.dtype)) fail(f, side + " has no Dtype, needs f32, bf16 or f16");
     if (s.dim > most_features)
@@ -225,10 +225,10 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
 }
 
 /// Measured. Intel's processors foresee many short streams of whole rows best. Zen 5 foresees what a page of memory is
-/// read for in one place: neighbouring tokens of halves would share a page in a turn.
+/// read for in one place: neighbouring tokens of halves would share a page in a step.
 inline MemoryOrder memory_order() {
     if (is_intel()) return {8, 8, true, false};
-    return likes_requests_to_l1() ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
+    return prefers_prefetch_to_l1() ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
 }
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
@@ -280,7 +280,7 @@ ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
     Interval seen;
     for (std::int64_t h = t.head_begin; h < t.head_end; ++h)
         seen = hull(seen,
-                    job_.mask.hull(t.mask_row(h, t.row_begin, job_.group), t.mask_row(h, t.row_end - 1, job_.group)));
+                    job_.mask.hull(t.query_row(h, t.row_begin, job_.group), t.query_row(h, t.row_end - 1, job_.group)));
     seen = intersect(all, seen);
     return seen.empty() ? Interval{t.key_begin, t.key_begin} : seen;
 }
@@ -311,7 +311,7 @@ ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_tas
     const Interval seen = visible_keys(sequence);
     const std::int64_t begin = seen.begin / key_block * key_block, rows = sequence.row_end;
     const std::int64_t length = std::max(least_keys, round_up((seen.end - begin + 31) / 32, key_block));
-    const std::int64_t parts = std::max<std::int64_t>(1, tile::parts(seen.end - begin, length));
+    const std::int64_t parts = std::max<std::int64_t>(1, tile::ceil_div(seen.end - begin, length));
     for (std::int64_t p = 0; p < parts; ++p)
         for (std::int64_t h = 0; h < sequence.head_end; h += heads_per_task) {
             Task t = sequence;
@@ -327,7 +327,7 @@ ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_tas
     if (parts == 1) return;
     for (std::int64_t h = 0; h < sequence.head_end; ++h)
         for (std::int64_t r = 0; r < rows; ++r) {
-            const MaskRow row = sequence.mask_row(h, r, job_.group);
+            const QueryRow row = sequence.query_row(h, r, job_.group);
             merges_.push_back(
                 {row.head, sequence.q_begin + row.index, part_rows_ + h * rows + r, sequence.head_end * rows, parts});
         }
@@ -338,7 +338,7 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     const std::int64_t dim = job_.kv.k.dim, dim_v = job_.kv.v.dim;
     std::int64_t slot = 0;
     for (const Task& t : tasks_) {
-        Carver c(nullptr);
+        Arena c(nullptr);
         const std::int64_t rows = t.row_end - t.row_begin;
         if (t.few)
             RowsScratch(c, dim, dim_v, t.head_end - t.head_begin, padded_rows(rows));
@@ -376,7 +376,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     });
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
-    run_tasks(executor, parts(merges, chunk), [&](std::int64_t i, int) {
+    run_tasks(executor, ceil_div(merges, chunk), [&](std::int64_t i, int) {
         Stopwatch watch(job.phases);
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];

@@ -33,9 +33,9 @@ inline void run_scan(const scan::Request& r, Heads<float> o, LinearState& state,
 
 /// An array of a call: on the stack up to Few elements, because a decode step must not allocate.
 template <class T, std::int64_t Few>
-class Numbers {
+class InlineArray {
 public:
-    explicit Numbers(std::int64_t n) {
+    explicit InlineArray(std::int64_t n) {
         if (n > Few) many_.resize(static_cast<std::size_t>(n));
     }
     T* data() const { return many_.empty() ? few_ : many_.data(); }

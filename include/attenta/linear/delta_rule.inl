@@ -1,7 +1,7 @@
 #pragma once
 
-#include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/engine/backend.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/delta_rule.hpp>
 
@@ -22,7 +22,7 @@ void run_delta(const char* function, Heads<const float> q, Heads<const float> k,
         scan::check_shape(function, "g", g, std::max(k.heads, v.heads), k.tokens, gate_dim);
     }
     require_not_negative(function, "eps", options.eps);
-    const row_maps::L2Norm norm{options.eps};
+    const features::L2Norm norm{options.eps};
     scan::Request r{.function = function, .q = q, .k = k, .v = v, .g = g, .beta = beta};
     r.update = scan::Update::delta;
     if (options.qk_l2norm) r.q_map = r.k_map = {active_backend().l2_norm, &norm};

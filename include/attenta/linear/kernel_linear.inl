@@ -1,7 +1,7 @@
 #pragma once
 
-#include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/engine/backend.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/kernel_linear.hpp>
 
@@ -115,7 +115,7 @@ private:
 
     const Heads<const float> k_;
     const std::int64_t channels_;
-    const Numbers<float, 3 * 4096> numbers_;
+    const InlineArray<float, 3 * 4096> numbers_;
 };
 
 inline void check_kernel_linear(Heads<const float> q, Heads<const float> k, Heads<const float> v,
@@ -132,7 +132,7 @@ inline void check_kernel_linear(Heads<const float> q, Heads<const float> k, Head
         fail(f, "cos_max_len is " + std::to_string(*options.cos_max_len) + ", needs at least " + std::to_string(last));
 }
 
-inline scan::RowFunction function_of(KernelFeature feature) {
+inline scan::FeatureFunction function_of(KernelFeature feature) {
     const Backend& b = active_backend();
     switch (feature) {
         case KernelFeature::elu1:
@@ -159,7 +159,7 @@ inline void run_exp(scan::Request r, Heads<float> o, LinearState& state, const K
     ExpUnits units(r.k, state);
     // Between these limits eps 2^-N and 2^N are floats.
     const bool eps = options.normalize && options.eps > 0;
-    const row_maps::Exp keys{units.exponents()},
+    const features::Exp keys{units.exponents()},
         queries{units.exponents(), r.q.heads / r.k.heads, eps || !options.normalize ? -100.f : -infinity,
                 options.normalize ? infinity : 100.f};
     r.k_map = {active_backend().exp_features, &keys};
@@ -204,8 +204,8 @@ ATTENTA_INLINE void kernel_linear(Heads<const float> q, Heads<const float> k, He
     if (options.feature == KernelFeature::exp) return detail::run_exp(r, o, state, options, context);
     const std::int64_t length = options.cos_max_len.value_or(options.offset + std::max(q.tokens, k.tokens)),
                        first = options.causal ? k.tokens - q.tokens : 0;
-    const row_maps::Cos cos_q{options.offset + first, length}, cos_k{options.offset, length};
-    const scan::RowFunction map = detail::function_of(options.feature);
+    const features::Cos cos_q{options.offset + first, length}, cos_k{options.offset, length};
+    const scan::FeatureFunction map = detail::function_of(options.feature);
     r.q_map = {map, cosine ? &cos_q : nullptr};
     r.k_map = {map, cosine ? &cos_k : nullptr};
     scan::run(r, o, state, context);

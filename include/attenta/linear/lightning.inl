@@ -48,7 +48,7 @@ ATTENTA_INLINE void lightning(Heads<const float> q, Heads<const float> k, Heads<
     r.state_heads = detail::heads_with_decays(r);
     r.scale = options.scale;
     scan::check(r, o, state, options.check_data);
-    const detail::Numbers<float, 128> decay(g.data ? 0 : r.state_heads);
+    const detail::InlineArray<float, 128> decay(g.data ? 0 : r.state_heads);
     if (!g.data) {
         detail::fill_lightning_decay(r.state_heads, options, decay.data());
         r.g = hnd(static_cast<const float*>(decay.data()), r.state_heads, 1, 1);

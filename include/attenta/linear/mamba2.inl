@@ -1,6 +1,6 @@
 #pragma once
 
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/mamba2.hpp>
 
@@ -71,7 +71,7 @@ ATTENTA_INLINE void mamba2(Heads<const float> x, Heads<const float> dt, std::spa
         if (a >= 0) fail("mamba2", "A is " + std::to_string(a) + ", needs a number < 0");
 
     const std::int64_t elements = x.heads * x.tokens;
-    const detail::Numbers<float, 256> numbers(2 * elements);
+    const detail::InlineArray<float, 256> numbers(2 * elements);
     float *const steps = numbers.data(), *const gates = steps + elements;
     detail::fill_steps(dt, A, options, steps, gates);
     r.g = hnd(static_cast<const float*>(gates), x.heads, x.tokens, 1);

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/engine/backend.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/performer.hpp>
 
@@ -25,9 +25,9 @@ struct PerformerDenominators {
 };
 
 /// K of each head: the largest c w·k. Keys with a NaN or an infinity spoil their own features alone.
-inline void find_key_max(Heads<const float> k, row_maps::Random features, std::int64_t count,
+inline void find_key_max(Heads<const float> k, features::Random features, std::int64_t count,
                          std::vector<float>& key_max) {
-    features.kind = row_maps::Random::products;
+    features.kind = features::Random::products;
     key_max.assign(static_cast<std::size_t>(k.heads), -std::numeric_limits<float>::infinity());
     std::vector<float> y(static_cast<std::size_t>(scan::chunk * count));
     for (std::int64_t h = 0; h < k.heads; ++h)
@@ -81,7 +81,7 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     detail::check_performer(q, k, v, projection, state, options, eps);
     scan::check(r, o, state, options.check_data);
 
-    row_maps::Random map{projection.data, softmax ? row_maps::Random::softmax : row_maps::Random::relu, c,
+    features::Random map{projection.data, softmax ? features::Random::softmax : features::Random::relu, c,
                          options.ratio ? 1.f / std::sqrt(static_cast<float>(projection.rows)) : 1.f, eps};
     std::vector<float> key_max;
     const float* top = nullptr;
@@ -91,7 +91,7 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
         if (state.empty()) detail::find_key_max(k, map, projection.rows, key_max);
         top = state.empty() ? key_max.data() : state.key_max.data();
     }
-    row_maps::Random key_map = map;
+    features::Random key_map = map;
     key_map.per_head = top;
     const Backend& backend = active_backend();
     r.q_map = {.parameters = &map, .together = backend.random_features};

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/backend_table.hpp>
-#include <attenta/engine/scan/row_maps.hpp>
+#include <attenta/engine/backend.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/engine/scan/scratch.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/retention.hpp>
@@ -87,21 +87,22 @@ public:
         const float scale = scale_or_default(options_.scale, r_.k.dim);
         const bool in_values = !r_.normalizer;
         if (in_values) r_.beta = {&scale, r_.state_heads, r_.k.tokens, 1, 0, 0};
-        constexpr std::int64_t period = row_maps::Rotate::period;
+        constexpr std::int64_t period = features::Rotate::period;
         const bool rotated = !options_.theta.empty();
         const std::int64_t tokens = r_.k.tokens, dim = r_.k.dim,
                            segment = rotated ? std::min(tokens, longest_segment) : tokens,
-                           near_rows = std::min(segment, period), far_rows = scan::parts(segment, period);
-        const Numbers<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
+                           near_rows = std::min(segment, period), far_rows = scan::ceil_div(segment, period);
+        const InlineArray<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
         float *const near = rotated ? table.data() : nullptr, *const far = rotated ? near + near_rows * dim : nullptr;
-        const row_maps::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
+        const features::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
         if (rotated) fill_rotations(options_.theta, 0, 1, near_rows, near);
         if (rotated) r_.q_map = {active_backend().rotate, &q};
         if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
         take_memory();
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);
-            if (rotated) fill_rotations(options_.theta, options_.offset + t, period, scan::parts(count, period), far);
+            if (rotated)
+                fill_rotations(options_.theta, options_.offset + t, period, scan::ceil_div(count, period), far);
             scores_.first = t;
             scan::run(part(t, count), o_.slice(t, count), state_, context_);
         }
@@ -152,7 +153,7 @@ private:
     LinearState& state_;
     const RetentionOptions& options_;
     Context& context_;
-    const Numbers<DecaySum, 128> sums_;
+    const InlineArray<DecaySum, 128> sums_;
     RetentionScores scores_{};
 };
 
@@ -189,7 +190,7 @@ ATTENTA_INLINE void retention(Heads<const float> q, Heads<const float> k, Heads<
     r.others = others;
     scan::check(r, o, state, options.check_data);
     detail::check_retention(r, state, options);
-    const detail::Numbers<float, 128> decay(g.data ? 0 : r.state_heads);
+    const detail::InlineArray<float, 128> decay(g.data ? 0 : r.state_heads);
     if (!g.data) {
         detail::fill_retention_decay(r.state_heads, decay.data());
         r.g = hnd(static_cast<const float*>(decay.data()), r.state_heads, 1, 1);

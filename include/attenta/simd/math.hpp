@@ -1,7 +1,7 @@
 // Elementary functions on batches. Errors were measured over all floats of the range (tests/simd_test.cpp).
 #pragma once
 
-#include <attenta/simd/arch.hpp>
+#include <attenta/simd/vector.hpp>
 
 #include <limits>
 
@@ -37,7 +37,7 @@ template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp_weight(Batch<Arch> x) {
     using B = Batch<Arch>;
     constexpr float log2e = 1.44269504f;
-    x = at_least<Arch>(B(-127.f / log2e), x);
+    x = max<Arch>(B(-127.f / log2e), x);
     const B t = fma<Arch>(x, B(log2e), B(round_magic));
     const B n = t - B(round_magic);
     return exp2_fraction<Arch>(fma<Arch>(x, B(log2e), -n)) * power_of_two<Arch>(t);
@@ -67,7 +67,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp_parts(Batch<Arch> x, Batch<Arch>& with_mag
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp(Batch<Arch> x) {
     using B = Batch<Arch>;
-    const B clamped = at_most<Arch>(B(89.f), at_least<Arch>(B(-88.1f), x));
+    const B clamped = min<Arch>(B(89.f), max<Arch>(B(-88.1f), x));
     B t;
     const B fraction = exp_parts<Arch>(clamped, t);
     // 2^128 is no float: above 0 the last factor 2 comes separately.
@@ -84,7 +84,7 @@ template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
     using B = Batch<Arch>;
     B t;
-    const B fraction = exp_parts<Arch>(at_least<Arch>(B(-88.f), x), t);
+    const B fraction = exp_parts<Arch>(max<Arch>(B(-88.f), x), t);
     return fraction * power_of_two<Arch>(t);
 }
 
@@ -92,12 +92,11 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> exp_nonpositive(Batch<Arch> x) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_exp(Batch<Arch> x, Batch<Arch> n) {
     using B = Batch<Arch>;
-    const B clamped = at_most<Arch>(B(1000.f), at_least<Arch>(B(-1000.f), x));
+    const B clamped = min<Arch>(B(1000.f), max<Arch>(B(-1000.f), x));
     B t;
     const B fraction = exp_parts<Arch>(clamped, t);
     const B power = t - B(round_magic) - n;
-    const B p =
-        fraction * power_of_two<Arch>(at_most<Arch>(B(127.f), at_least<Arch>(B(-127.f), power)) + B(round_magic));
+    const B p = fraction * power_of_two<Arch>(min<Arch>(B(127.f), max<Arch>(B(-127.f), power)) + B(round_magic));
     const B high = xsimd::select(power > B(127.f), B(std::numeric_limits<float>::infinity()), p);
     return xsimd::select(x == x, high, x);
 }
@@ -121,7 +120,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> expm1_nonpositive(Batch<Arch> x) {
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> scaled_tanh(Batch<Arch> x, Batch<Arch> scale, Batch<Arch> scaled) {
     using B = Batch<Arch>;
-    const B a = at_most<Arch>(B(44.f), xsimd::abs(x)), u = a * a;
+    const B a = min<Arch>(B(44.f), xsimd::abs(x)), u = a * a;
     B p = B(-0.00551516563f);
     p = fma<Arch>(p, u, B(0.0204694215f));
     p = fma<Arch>(p, u, B(-0.0536880232f));

@@ -2,8 +2,8 @@
 // tile.
 #pragma once
 
-#include <attenta/simd/arch.hpp>
 #include <attenta/simd/transpose.hpp>
+#include <attenta/simd/vector.hpp>
 
 #include <algorithm>
 #include <cstddef>

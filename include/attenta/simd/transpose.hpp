@@ -1,7 +1,7 @@
 // lanes × lanes transposition in registers, and of rows in memory by it.
 #pragma once
 
-#include <attenta/simd/arch.hpp>
+#include <attenta/simd/vector.hpp>
 
 ATTENTA_BEGIN
 

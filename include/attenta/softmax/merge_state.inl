@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
-#include <attenta/engine/backend_table.hpp>
+#include <attenta/engine/backend.hpp>
 #include <attenta/engine/bytes.hpp>
 #include <attenta/engine/checks.hpp>
 #include <attenta/softmax/merge_state.hpp>

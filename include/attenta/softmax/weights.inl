@@ -33,7 +33,7 @@ struct KeptScores {
 
     void operator()(const ScoreTile& t) const {
         for (std::int64_t r = 0; r < t.rows; ++r) {
-            const TileRow& row = t.row[r];
+            const QueryRow& row = t.row[r];
             float* const to = scores + (row.head * queries + row.index) * keys + t.keys.begin;
             std::copy_n(t.s + r * t.stride, t.keys.count, to);
             if (mask) hide(row, t.keys, to);
@@ -41,7 +41,7 @@ struct KeptScores {
     }
 
 private:
-    void hide(const TileRow& row, const KeyBlock& block, float* s) const {
+    void hide(const QueryRow& row, const KeyBlock& block, float* s) const {
         std::uint64_t words[tile::rows_block / 64];
         std::fill(std::begin(words), std::end(words), ~std::uint64_t{0});
         mask.bits(row, block, words);

@@ -2,7 +2,7 @@
 // and read as bits.
 #include <attenta/attenta.hpp>
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/kernel.hpp>
+#include <attenta/engine/own_edit.hpp>
 #endif
 
 #include <bit>

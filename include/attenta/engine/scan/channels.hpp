@@ -27,7 +27,7 @@ protected:
         float* strips;     ///< rows decayed from the chunk's start, packed for products with the state
         float* p[2] = {};  ///< products with each side
     };
-    struct Side {
+    struct KeySet {
         Rows rows;
         float* decayed;  ///< rows decayed to the block that is being worked on, at last to the chunk's end
     };
@@ -39,7 +39,7 @@ protected:
     }
 
     template <int Queries, int Sides>
-    void channel_products(const Query (&queries)[Queries], const Side (&sides)[Sides]) {
+    void channel_products(const Query (&queries)[Queries], const KeySet (&sides)[Sides]) {
         std::fill_n(x_.since_start, d_stride_, 1.f);
         for (std::int64_t r = 0; r < n_; r += block) {
             const std::int64_t count = std::min(block, n_ - r);
@@ -56,7 +56,7 @@ protected:
                 decay_strips(x_.block_strips, x_.since_start, count, q.strips + r * dim_);
             }
             multiply(x_.since_start, x_.block_decay);
-            for (const Side& y : sides) decay_side(y, r, count);
+            for (const KeySet& y : sides) decay_side(y, r, count);
             for (const Query& q : queries)
                 for (int side = 0; side < Sides; ++side)
                     for (std::int64_t t = r; t < r + count; ++t) std::fill_n(q.p[side] + t * chunk + r, block, 0.f);
@@ -69,7 +69,7 @@ protected:
     }
 
     /// Decays a side to the chunk's end, as channel_products does.
-    void decay_alone(const Side& y) {
+    void decay_alone(const KeySet& y) {
         for (std::int64_t r = 0; r < n_; r += block) {
             const std::int64_t count = std::min(block, n_ - r);
             std::fill_n(x_.block_decay, d_stride_, 1.f);
@@ -79,7 +79,7 @@ protected:
     }
 
     /// Rows before r that are decayed to r, and those from r on, are decayed to r + count.
-    void decay_side(const Side& y, std::int64_t r, std::int64_t count) const {
+    void decay_side(const KeySet& y, std::int64_t r, std::int64_t count) const {
         for (std::int64_t s = 0; s < r; ++s) multiply(y.decayed + s * d_stride_, x_.block_decay);
         suffix(y.rows, r, count, y.decayed + r * d_stride_);
     }
@@ -158,7 +158,7 @@ protected:
 
     /// The second half of the block at r, of `count` rows, with the first.
     template <int Queries, int Sides>
-    void half_products(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t r,
+    void half_products(const Query (&queries)[Queries], const KeySet (&sides)[Sides], std::int64_t r,
                        std::int64_t count) {
         Rows decayed[Sides];
         for (int side = 0; side < Sides; ++side) {
@@ -177,7 +177,7 @@ protected:
 
     /// `count` rows from `first` on, pair by pair, the key decaying on its way down.
     template <int Queries, int Sides>
-    void pair_products(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t first,
+    void pair_products(const Query (&queries)[Queries], const KeySet (&sides)[Sides], std::int64_t first,
                        std::int64_t count) {
         constexpr int wide = Queries * Sides > 1 ? 4 : 8;
         constexpr std::int64_t pairs = half * half;
@@ -202,7 +202,7 @@ protected:
     /// pairs[query, side][s][t] += vectors d .. d + N - 1 of the products of key s with rows s .. count - 1, which start
     /// at d = 0.
     template <int N, int Queries, int Sides>
-    void pair_column(const Query (&queries)[Queries], const Side (&sides)[Sides], std::int64_t d, std::int64_t first,
+    void pair_column(const Query (&queries)[Queries], const KeySet (&sides)[Sides], std::int64_t d, std::int64_t first,
                      std::int64_t s, std::int64_t count) {
         Batch w[Sides][N];
         simd::unrolled<Sides>([&](auto y) ATTENTA_FLATTEN {

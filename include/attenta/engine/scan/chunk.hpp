@@ -2,11 +2,11 @@
 #pragma once
 
 #include <attenta/engine/scan/scratch.hpp>
-#include <attenta/simd/later.hpp>
 #include <attenta/simd/math.hpp>
-#include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/register_tile.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -30,8 +30,8 @@ public:
           panels_((columns_ + W - 1) / W),
           dim_(job.dim),
           d_stride_(round_up(dim_, L)),
-          carver_(memory),
-          x_(carver_, job, columns_, heads_),
+          arena_(memory),
+          x_(arena_, job, columns_, heads_),
           by_channel_(decays_by_channel(r_)),
           by_token_(!by_channel_ && r_.g.data && r_.g.tokens > 1) {}
 
@@ -44,9 +44,9 @@ protected:
                          vectors = simd::TileShape<Arch>::rows >= 8 ? 16 / R : 2;
     static constexpr std::int64_t W = vectors * L, half = block / 2;
 
-    void turn_to(std::int64_t head) {
+    void select_head(std::int64_t head) {
         head_ = head;
-        x_.turn_to(head - first_head_);
+        x_.select_head(head - first_head_);
     }
 
     /// Tokens begin .. begin + count - 1 of the keys; queries query_begin .. of as many.
@@ -127,8 +127,8 @@ protected:
 
     // Rows of a chunk, mapped where the mechanism maps, padded with zeros to whole vectors.
 
-    float load_row(const RowMap& map, const float* from, std::int64_t width, std::int64_t head, std::int64_t position,
-                   float* to) const {
+    float load_row(const FeatureMap& map, const float* from, std::int64_t width, std::int64_t head,
+                   std::int64_t position, float* to) const {
         float log = 0;
         if (map.together)
             map.together({.first = {map.parameters, width, dim_, head, position}, .count = 1}, from, to);
@@ -142,7 +142,7 @@ protected:
 
     /// Rows of head `head` from token `begin` on: where they lie, or in `to` if they are mapped or end in a part of a
     /// vector.
-    Rows load_rows(const RowMap& map, const Heads<const float>& x, std::int64_t head, std::int64_t begin, float* to,
+    Rows load_rows(const FeatureMap& map, const Heads<const float>& x, std::int64_t head, std::int64_t begin, float* to,
                    float* logs) const {
         if (!map && dim_ % L == 0) return {x.row(head, begin), x.token_stride};
         if (map.together) {
@@ -154,7 +154,7 @@ protected:
         }
         constexpr std::int64_t near = 2;  // a map is long enough for the processor to lose sight of the rows behind
         for (std::int64_t t = 0; t < n_; ++t) {
-            if (t + near < n_) simd::ask_row<simd::Level::l1>(x.row(head, begin + t + near), x.dim);
+            if (t + near < n_) simd::prefetch_row<simd::Level::l1>(x.row(head, begin + t + near), x.dim);
             const float log = load_row(map, x.row(head, begin + t), x.dim, head, begin + t, to + t * d_stride_);
             if (logs) logs[t] = log;
         }
@@ -162,7 +162,7 @@ protected:
     }
 
     void load_keys() {
-        const auto rows = [&](const RowMap& map, const Heads<const float>& x, float* to) {
+        const auto rows = [&](const FeatureMap& map, const Heads<const float>& x, float* to) {
             return load_rows(map, x, spread(head_, job_.state_heads, x.heads), span_.begin, to, nullptr);
         };
         k_ = rows(r_.k_map, r_.k, x_.k);
@@ -285,7 +285,7 @@ protected:
     const Task& task_;
     const Request& r_;
     const std::int64_t first_head_, heads_, column_, columns_, panels_, dim_, d_stride_;
-    Carver carver_;
+    Arena arena_;
     Scratch x_;
     const bool by_channel_, by_token_;
     std::int64_t head_ = 0;

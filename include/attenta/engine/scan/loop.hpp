@@ -7,15 +7,15 @@
 // The state lives in panels [panel][channel][column] meanwhile.
 //
 // chunk.hpp     rows, decays and state of a chunk
-// ahead.hpp     requests for the next chunk
+// chunk_prefetch.hpp   prefetching of the next chunk
 // channels.hpp  P where decays differ by channel
 // steps.hpp     few tokens, one by one
 // rounds.hpp    states of chunks that are worked on side by side
 #pragma once
 
-#include <attenta/engine/scan/ahead.hpp>
 #include <attenta/engine/scan/channels.hpp>
-#include <attenta/engine/scan/rounds.hpp>
+#include <attenta/engine/scan/chunk_parallel.hpp>
+#include <attenta/engine/scan/chunk_prefetch.hpp>
 #include <attenta/engine/scan/steps.hpp>
 
 #include <algorithm>
@@ -27,8 +27,8 @@ ATTENTA_BEGIN
 namespace scan {
 
 template <class A>
-class ScanLoop : public RoundStates<TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>> {
-    using Base = RoundStates<TokenSteps<ChannelProducts<ChunkAhead<Chunk<A>>>>>;
+class ScanLoop : public ChunkParallel<TokenSteps<ChannelProducts<ChunkPrefetch<Chunk<A>>>>> {
+    using Base = ChunkParallel<TokenSteps<ChannelProducts<ChunkPrefetch<Chunk<A>>>>>;
     using Base::L, Base::lanes, Base::R, Base::vectors, Base::W, Base::spread, Base::row, Base::beta, Base::group,
         Base::constant_decays, Base::token_decays, Base::channel_decays, Base::to_end, Base::whole_chunk,
         Base::load_rows, Base::load_keys, Base::load_values, Base::state_panel, Base::load_state, Base::store_state,
@@ -37,26 +37,26 @@ class ScanLoop : public RoundStates<TokenSteps<ChannelProducts<ChunkAhead<Chunk<
         Base::column_, Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_, Base::by_channel_,
         Base::by_token_, Base::in_place_, Base::span_, Base::n_, Base::k_, Base::a_, Base::b_, Base::steps;
     using typename Base::Arch, typename Base::Batch, typename Base::Span, typename Base::Rows, typename Base::Query,
-        typename Base::Side, typename Base::Tile;
+        typename Base::KeySet, typename Base::Tile;
 
 public:
     using Base::Base;
 
-    /// The heads of a task take turns chunk by chunk.
+    /// The heads of a task are interleaved chunk by chunk.
     void run() {
         in_place_ = r_.k.tokens <= few_tokens && r_.q.tokens <= few_tokens && columns_ % L == 0;
-        if (task_.part == Part::states) return this->states();
+        if (task_.pass == Pass::prefix_states) return this->prefix_states();
         if (by_channel_ && r_.k.tokens > few_tokens) this->clear_pairs();
         for_heads([&] { begin(); });
         for (std::int64_t i = task_.chunk_begin; i < task_.chunk_end; ++i) for_heads([&] { pass(i); });
-        if (task_.part == Part::whole) for_heads([&] { end(); });
+        if (task_.pass == Pass::whole) for_heads([&] { end(); });
     }
 
 private:
     template <class F>
     void for_heads(F&& f) {
         for (std::int64_t i = 0; i < heads_; ++i) {
-            this->turn_to(first_head_ + i);
+            this->select_head(first_head_ + i);
             f();
         }
     }
@@ -69,7 +69,7 @@ private:
         }
         if (by_token_ && r_.k.tokens > few_tokens)
             std::fill_n(x_.between, chunk * chunk, 0.f);  // stays so above the diagonal
-        if (task_.part != Part::whole) return;
+        if (task_.pass != Pass::whole) return;
         if (!in_place_) load_state(0, dim_);
         if (!r_.normalizer) return;
         std::copy_n(job_.state->normalizer.data() + head_ * dim_, dim_, x_.z);
@@ -87,17 +87,17 @@ private:
         if (i < before) return {t, std::min(chunk, first - t), false, true, 0};
         return {r_.causal ? first + t : 0,
                 std::min(chunk, queries - t),
-                task_.part != Part::sums,
+                task_.pass != Pass::chunk_states,
                 r_.causal,
                 t,
-                r_.causal && task_.part != Part::outputs};
+                r_.causal && task_.pass != Pass::outputs};
     }
 
     void pass(std::int64_t i) {
         span_ = span(i);
         n_ = span_.count;
-        if (task_.part != Part::whole) {
-            const Slot own = this->slot(task_.part == Part::sums ? i + 1 : i);
+        if (task_.pass != Pass::whole) {
+            const ChunkState own = this->chunk_state(task_.pass == Pass::chunk_states ? i + 1 : i);
             x_.state = own.state;
             x_.z = own.z;
         }
@@ -105,11 +105,11 @@ private:
             steps();
         else
             chunked();
-        if (task_.part == Part::sums) std::copy_n(x_.chunk_decay, d_stride_, this->slot(i + 1).decay);
+        if (task_.pass == Pass::chunk_states) std::copy_n(x_.chunk_decay, d_stride_, this->chunk_state(i + 1).decay);
     }
 
     void chunked() {
-        this->plan_ahead();
+        this->plan_prefetch();
         if (n_ % R != 0) clear_behind();
         if (span_.keys) {
             load_keys();
@@ -156,7 +156,7 @@ private:
                     simd::load<Arch>(products + t * chunk + s) * simd::load<Arch>(x_.between + t * chunk + s);
                 const std::int64_t left = seen - s;
                 const auto bits = left >= L ? ~0u : left <= 0 ? 0u : (1u << left) - 1u;
-                simd::keep<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);
+                simd::select<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);
             }
         }
     }
@@ -172,12 +172,12 @@ private:
             if (read_too) q_ = load_rows(r_.q_map, r_.q, head, span_.query_begin, x_.q, x_.log);
             const Query q{q_, false, x_.query_strips, {x_.p, x_.p2}};
             if (low_rank) {
-                const Side sides[] = {{k_, x_.decayed_k}, {b_, x_.decayed_b}};
+                const KeySet sides[] = {{k_, x_.decayed_k}, {b_, x_.decayed_b}};
                 const Query a{a_, true, x_.strips, {x_.inner, x_.solve}};
                 read_too ? this->template channel_products<2, 2>({a, q}, sides)
                          : this->template channel_products<1, 2>({a}, sides);
             } else {
-                const Side sides[] = {{k_, x_.decayed_k}};
+                const KeySet sides[] = {{k_, x_.decayed_k}};
                 const Query k{k_, false, x_.strips, {x_.solve}};
                 read_too ? this->template channel_products<2, 1>({k, q}, sides)
                          : this->template channel_products<1, 1>({k}, sides);
@@ -205,7 +205,7 @@ private:
         const float *const all = x_.n + panel * chunk * W, *const v = x_.v + panel * chunk * W;
         Tile tile;
         tile.zero();
-        this->add_and_ask(tile, strip_row(x_.strips, i), lanes, state_panel(panel), dim_);
+        this->add_and_prefetch(tile, strip_row(x_.strips, i), lanes, state_panel(panel), dim_);
         if (r_.update == Update::low_rank) {
             tile.template add<chunk>(x_.inner + i * chunk, 1, v, W, i);
             tile.template add_below<chunk>(x_.inner + i * chunk + i, v + i * W, W);
@@ -287,7 +287,7 @@ private:
     bool read_rows(std::int64_t out_head, std::int64_t panel, std::int64_t i, std::int64_t rows, std::int64_t depth) {
         simd::RegisterTile<Arch, Rows, vectors> tile;
         tile.zero();
-        this->add_and_ask(tile, strip_row(x_.query_strips, i), lanes, state_panel(panel), dim_);
+        this->add_and_prefetch(tile, strip_row(x_.query_strips, i), lanes, state_panel(panel), dim_);
         if (span_.keys) {
             const float *const v = x_.v + panel * chunk * W, *const added = x_.added + panel * chunk * W;
             const bool low_rank = r_.update == Update::low_rank;
@@ -357,10 +357,10 @@ private:
                 Tile tile;
                 tile.zero();
                 for (const Outer& x : products)
-                    this->add_and_ask(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
-                                      x.values + p * chunk * W, n_);
+                    this->add_and_prefetch(tile, x.rows + (Packed ? d / L * L * n_ + d % L : d), Packed ? L : d_stride_,
+                                           x.values + p * chunk * W, n_);
                 float* const state = state_panel(p) + d * W;
-                if (task_.part == Part::whole) tile.add_scaled(x_.chunk_decay + d, state, W);
+                if (task_.pass == Pass::whole) tile.add_scaled(x_.chunk_decay + d, state, W);
                 tile.store(state, W);
             }
     }
@@ -370,7 +370,7 @@ private:
             Batch sum(0.f);
             for (std::int64_t s = 0; s < n_; ++s)
                 sum = simd::fma<Arch>(Batch(to_end(s)), simd::load<Arch>(k_[s] + d), sum);
-            if (task_.part == Part::whole) sum = simd::fma<Arch>(Batch(whole_chunk()), simd::load<Arch>(x_.z + d), sum);
+            if (task_.pass == Pass::whole) sum = simd::fma<Arch>(Batch(whole_chunk()), simd::load<Arch>(x_.z + d), sum);
             sum.store_unaligned(x_.z + d);
         }
     }

@@ -8,8 +8,8 @@ ATTENTA_BEGIN
 
 namespace scan {
 
-using tile::Carver;
-using tile::parts;
+using tile::Arena;
+using tile::ceil_div;
 using tile::round_up;
 
 /// Read-before and low-rank updates are made for gates by channel: one channel alone is no different.
@@ -21,8 +21,8 @@ inline bool decays_by_channel(const Request& r) {
 struct Chunks {
     std::int64_t before, all;
     explicit Chunks(const Request& r)
-        : before(parts(r.causal ? r.k.tokens - r.q.tokens : r.k.tokens, chunk)),
-          all(before + parts(r.q.tokens, chunk)) {}
+        : before(ceil_div(r.causal ? r.k.tokens - r.q.tokens : r.k.tokens, chunk)),
+          all(before + ceil_div(r.q.tokens, chunk)) {}
 };
 
 /// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
@@ -30,7 +30,7 @@ struct Scratch {
     static constexpr std::int64_t most_lanes = 16, most_width = 32, most_rows = 8;
     std::int64_t stride, width;  ///< floats of a row of keys, of outputs
 
-    // What a head keeps from chunk to chunk; see turn_to.
+    // What a head keeps from chunk to chunk; see select_head.
     float *state, *z, *step, *from_start, *to_end, *power, *between;  // the last five: decays of all channels
     // Of the chunk at hand.
 
@@ -40,18 +40,18 @@ struct Scratch {
     double* sums;
     float *block_rows, *block_strips, *block_decay;
     float *strips, *query_strips, *panels, *columns;
-    const std::byte **rows, **ahead;
+    const std::byte **rows, **prefetch;
     float *products, *p, *p2, *solve, *inner, *pairs;
     float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
     float *o, *log, *factor;
     float *step_q, *step_o;
 
-    Scratch(Carver& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
+    Scratch(Arena& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
         : stride(round_up(job.dim, most_lanes)), width(round_up(columns_here, most_width)) {
         const std::int64_t rows_here = chunk * stride, group = job.out_heads / job.state_heads;
         const bool delta = job.r.update != Update::additive, low_rank = job.r.update == Update::low_rank,
                    by_channel = decays_by_channel(job.r);
-        Carver head(nullptr);
+        Arena head(nullptr);
         take_head(head);
         head_bytes_ = head.used();
         heads_ = c.take<std::byte>(heads * head_bytes_);
@@ -73,7 +73,7 @@ struct Scratch {
         panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
         columns = c.take<float>(by_channel ? 0 : rows_here);
         rows = c.take<const std::byte*>(2 * chunk);
-        ahead = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
+        prefetch = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
         products = c.take<float>(by_channel ? 0 : chunk * chunk);
         p = c.take<float>(chunk * chunk);
         p2 = c.take<float>(low_rank ? chunk * chunk : 0);
@@ -89,13 +89,13 @@ struct Scratch {
         step_o = c.take<float>(group * width);
     }
 
-    void turn_to(std::int64_t head) {
-        Carver c(heads_ + head * head_bytes_);
+    void select_head(std::int64_t head) {
+        Arena c(heads_ + head * head_bytes_);
         take_head(c);
     }
 
 private:
-    void take_head(Carver& c) {
+    void take_head(Arena& c) {
         state = c.take<float>(stride * width);
         z = c.take<float>(stride);
         step = c.take<float>(chunk);
@@ -110,10 +110,10 @@ private:
 };
 
 /// A head's state between chunks of a round, or what a chunk adds to it.
-struct Slot {
+struct ChunkState {
     float *state, *z, *decay;  ///< panels of columns; normalizer; what the chunk makes of each channel of the old state
 
-    Slot(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + lanes(job)) {}
+    ChunkState(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + lanes(job)) {}
     static std::int64_t floats(const Job& job) { return panels(job) + 2 * lanes(job); }
 
 private:

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>
-#include <attenta/simd/later.hpp>
+#include <attenta/simd/prefetch.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -87,9 +87,9 @@ protected:
         }
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
         if (r_.update != Update::additive)
-            state_dot<N>(x_.a, state, stride, y, [this, state, stride, ahead = ahead()](auto d) ATTENTA_FLATTEN {
-                this->template ask<N, 2>(ahead, state, stride, 0, d);
-            });
+            state_dot<N>(x_.a, state, stride, y,
+                         [this, state, stride, plan = plan_state_prefetch()](auto d)
+                             ATTENTA_FLATTEN { this->template prefetch<N, 2>(plan, state, stride, 0, d); });
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
             if (r_.update == Update::additive) v[n] = v[n] * b;
             if (r_.update == Update::delta) v[n] = (v[n] - y[n]) * b;
@@ -119,39 +119,39 @@ protected:
             });
     }
 
-    /// y += Sᵀ a; ask(d) comes before row d.
-    template <int N, class Ask>
-    void state_dot(const float* a, const float* state, std::int64_t stride, Batch (&y)[N], Ask&& ask) const {
+    /// y += Sᵀ a; prefetch(d) comes before row d.
+    template <int N, class Prefetch>
+    void state_dot(const float* a, const float* state, std::int64_t stride, Batch (&y)[N], Prefetch&& prefetch) const {
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            ask(d);
+            prefetch(d);
             simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                 y[n] = simd::fma<Arch>(Batch(a[d]), simd::load<Arch>(state + n * L), y[n]);
             });
         }
     }
 
-    /// Requests for states that are worked on where they lie.
-    struct Ahead {
-        bool next;              ///< memory would idle meanwhile: asks for the next head's state
-        std::int64_t own_rows;  ///< or for rows of this one and on, up to that one, shortly before their use
+    /// What is prefetched of states that are worked on where they lie.
+    struct StatePrefetch {
+        bool next;              ///< the next head's state: memory would idle meanwhile
+        std::int64_t own_rows;  ///< or rows of this one and on, up to that one, shortly before their use
     };
-    Ahead ahead() const {
+    StatePrefetch plan_state_prefetch() const {
         const bool next = in_place_ && head_ + 1 < job_.state_heads;
-        if (!job_.into_l1) return {next, 0};
+        if (!job_.prefetch_to_l1) return {next, 0};
         return {false, !in_place_ ? 0 : next ? dim_ : dim_ - rows_ahead};
     }
     static constexpr std::int64_t rows_ahead = 8;
 
     /// N vectors per row, shared by `Passes` passes over the rows.
     template <int N, int Passes>
-    ATTENTA_ALWAYS_INLINE void ask(Ahead ahead, const float* state, std::int64_t stride, int pass,
-                                   std::int64_t d) const {
-        if (ahead.next) {
+    ATTENTA_ALWAYS_INLINE void prefetch(StatePrefetch plan, const float* state, std::int64_t stride, int pass,
+                                        std::int64_t d) const {
+        if (plan.next) {
             constexpr std::int64_t part = N * L / Passes;
             const std::int64_t i = pass * dim_ + d;
-            simd::ask<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
+            simd::prefetch<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
         }
-        if (pass == 0 && d < ahead.own_rows) simd::ask<N * L, simd::Level::l1>(state + (d + rows_ahead) * stride);
+        if (pass == 0 && d < plan.own_rows) simd::prefetch<N * L, simd::Level::l1>(state + (d + rows_ahead) * stride);
     }
 
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
@@ -159,7 +159,7 @@ protected:
     ATTENTA_ALWAYS_INLINE void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N],
                                        Batch (&o)[N]) const {
         const bool halves = r_.update != Update::additive;
-        const Ahead ahead = this->ahead();
+        const StatePrefetch plan = plan_state_prefetch();
         const float* const first = state;
         for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
             const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
@@ -172,9 +172,9 @@ protected:
             });
             // Behind the row's work: in front of it, g++ 12 spills the outputs of low-rank updates.
             if (halves)
-                ask<N, 2>(ahead, first, stride, 1, d);
+                prefetch<N, 2>(plan, first, stride, 1, d);
             else
-                ask<N, 1>(ahead, first, stride, 0, d);
+                prefetch<N, 1>(plan, first, stride, 0, d);
         }
     }
 

@@ -4,10 +4,10 @@
 #include <attenta/engine/normalizer.hpp>
 #include <attenta/engine/tile/row_ends.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/later.hpp>
-#include <attenta/simd/micro.hpp>
 #include <attenta/simd/pack.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/register_tile.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -19,18 +19,18 @@ ATTENTA_BEGIN
 
 namespace tile {
 
-/// Rows of K and V that are needed soon: asks memory for a share of them with each of `calls` calls.
-class BlockAhead {
+/// Prefetches rows of K and V of the next block: a share of them with each of `calls` calls.
+class SharedPrefetch {
 public:
-    BlockAhead() = default;
-    BlockAhead(const simd::LaterKeysAndValues& rows, std::int64_t calls)
+    SharedPrefetch() = default;
+    SharedPrefetch(const simd::KeyValuePrefetch& rows, std::int64_t calls)
         : rows_(rows), lines_(rows.lines() / calls + 1) {}
-    void ask() {
-        for (std::int64_t i = 0; i < lines_; ++i) rows_.ask();
+    void prefetch() {
+        for (std::int64_t i = 0; i < lines_; ++i) rows_.prefetch();
     }
 
 private:
-    simd::LaterKeysAndValues rows_;
+    simd::KeyValuePrefetch rows_;
     std::int64_t lines_ = 0;
 };
 
@@ -60,8 +60,8 @@ public:
     TileLoop(const Job& job, const Task& task, std::byte* memory)
         : job_(job),
           task_(task),
-          carver_(memory),
-          x_(carver_, job.kv.k.dim, job.kv.v.dim,
+          arena_(memory),
+          x_(arena_, job.kv.k.dim, job.kv.v.dim,
              std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
@@ -75,10 +75,10 @@ public:
                 head_ = head;
                 first_ = r;
                 rows_ = std::min(step, task_.row_end - r);
-                careful_ = job_.weight_edit_count > 0;  // an edit that accumulates must run once
-                if (pass() || careful_) continue;
+                nan_safe_ = job_.weight_edit_count > 0;  // an edit that accumulates must run once
+                if (pass() || nan_safe_) continue;
                 // A NaN or infinity met a weight of zero, or is a row's true result: once more, skipping zero weights.
-                careful_ = true;
+                nan_safe_ = true;
                 pass();
             }
     }
@@ -89,13 +89,13 @@ private:
         load_queries();
         const Interval seen = visible_keys();
         std::int64_t j = seen.begin / key_block * key_block;
-        locate_later(j, seen);
+        locate_next(j, seen);
         for (; j < seen.end; j += key_block) {
-            std::swap(x_.k_rows, x_.k_later);
-            std::swap(x_.v_rows, x_.v_later);
+            std::swap(x_.k_rows, x_.k_next);
+            std::swap(x_.v_rows, x_.v_next);
             block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
             if (block_.positions) block_.positions += j;
-            later_ = rows_after(seen);
+            prefetch_ = prefetch_next_block(seen);
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         const bool finite = finish();
@@ -114,7 +114,7 @@ private:
     void load_queries() {
         const std::int64_t group = job_.group;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            x_.row[r] = task_.mask_row(head_, first_ + r, group);
+            x_.row[r] = task_.query_row(head_, first_ + r, group);
             const RowStatistics row = first_statistics(job_, task_, x_.row[r]);
             x_.m[r] = row.max;
             x_.l[r] = row.sum;
@@ -125,7 +125,7 @@ private:
             const Strip s = strip_at(b);
             const float* q[most_rows];
             for (std::int64_t r = 0; r < most_rows; ++r) {
-                const MaskRow& row = x_.row[b + std::min(r, s.rows - 1)];
+                const QueryRow& row = x_.row[b + std::min(r, s.rows - 1)];
                 q[r] = job_.q.row(row.head, task_.q_begin + row.index);
             }
             with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
@@ -141,19 +141,19 @@ private:
     }
 
     /// Finds the rows of the block at `begin`; returns how many there are.
-    std::int64_t locate_later(std::int64_t begin, const Interval& seen) {
+    std::int64_t locate_next(std::int64_t begin, const Interval& seen) {
         const std::int64_t count = std::clamp<std::int64_t>(seen.end - begin, 0, key_block);
-        job_.kv.locate(task_.sequence, begin, count, x_.k_later, x_.v_later);
+        job_.kv.locate(task_.sequence, begin, count, x_.k_next, x_.v_next);
         return count;
     }
 
     /// The rows of the next block, for requests to memory meanwhile: packing would wait for each of them.
-    BlockAhead rows_after(const Interval& seen) {
-        const std::int64_t count = locate_later(block_.begin + key_block, seen),
-                           calls = parts(rows_, most_rows) * (key_block + o_stride_) / width;
-        const KvView::Side &k = job_.kv.k, &v = job_.kv.v;
-        return {{{x_.k_later, x_.k_later + count, k.head_bytes(head_), k.row_bytes()},
-                 {x_.v_later, x_.v_later + (job_.values ? count : 0), v.head_bytes(head_), v.row_bytes()}},
+    SharedPrefetch prefetch_next_block(const Interval& seen) {
+        const std::int64_t count = locate_next(block_.begin + key_block, seen),
+                           calls = ceil_div(rows_, most_rows) * (key_block + o_stride_) / width;
+        const KvView::Rows &k = job_.kv.k, &v = job_.kv.v;
+        return {{{x_.k_next, x_.k_next + count, k.head_bytes(head_), k.row_bytes()},
+                 {x_.v_next, x_.v_next + (job_.values ? count : 0), v.head_bytes(head_), v.row_bytes()}},
                 calls};
     }
 
@@ -188,7 +188,7 @@ private:
         for (std::int64_t p = 0; p < block_.count; p += width)
             for (std::int64_t i = 0; i < n; ++i)
                 if (p < strips[i].key_end && p + width > strips[i].key_begin) {
-                    later_.ask();
+                    prefetch_.prefetch();
                     scores(strips[i], p, begin);
                 }
         watch_.lap(Phase::scores);
@@ -197,7 +197,7 @@ private:
         if (!job_.values) return;
         for (std::int64_t c = 0; c < dim_v_; c += width)
             for (std::int64_t i = 0; i < n; ++i) {
-                later_.ask();
+                prefetch_.prefetch();
                 values(strips[i], c, begin);
             }
         watch_.lap(Phase::values);
@@ -261,8 +261,8 @@ private:
         call(job_.edits, job_.edit_count, s, scores + begin, block_.slice(begin, std::min(n, block_.count - begin)));
         for (std::int64_t r = 0; s.masked && r < s.rows; ++r)
             simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(s.begin - tile_begin + r));
-        N::weigh(scores + begin, key_block, s.rows, n, x_.m + s.begin, x_.l + s.begin,
-                 x_.alpha + (s.begin - tile_begin));
+        N::update(scores + begin, key_block, s.rows, n, x_.m + s.begin, x_.l + s.begin,
+                  x_.alpha + (s.begin - tile_begin));
         std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
         if (job_.weight_edit_count > 0) {
             for (std::int64_t r = 0; r < s.rows; ++r) {
@@ -286,7 +286,7 @@ private:
         float* o = x_.o + s.begin * o_stride_ + column;
         const std::int64_t here = std::min(width, o_stride_ - column), keys = s.key_end - s.key_begin;
         const float* v = x_.v + column * key_block + s.key_begin * here;
-        if (careful_) return careful_values(s, p, alpha, v, here, keys, o);
+        if (nan_safe_) return nan_safe_values(s, p, alpha, v, here, keys, o);
         with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
             const auto add = [&]<int V>(std::integral_constant<int, V>) ATTENTA_FLATTEN {
                 // A block's sum starts anew: over millions of keys one running sum would lose most of what it is given.
@@ -303,8 +303,8 @@ private:
         });
     }
 
-    void careful_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns,
-                        std::int64_t keys, float* o) const {
+    void nan_safe_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns,
+                         std::int64_t keys, float* o) const {
         for (std::int64_t r = 0; r < s.rows; ++r) {
             float sum[static_cast<std::size_t>(width)] = {};
             for (std::int64_t j = 0; j < keys; ++j)
@@ -319,7 +319,7 @@ private:
     bool finish() {
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            if (job_.values) ask_for_output(std::min(r + 8, rows_ - 1));
+            if (job_.values) prefetch_output(std::min(r + 8, rows_ - 1));
             const RowStatistics row{x_.m[r], x_.l[r]};
             if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
                 finite = false;
@@ -327,19 +327,19 @@ private:
         return finite;
     }
 
-    void ask_for_output(std::int64_t r) const {
-        simd::ask_row(job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index), dim_v_);
+    void prefetch_output(std::int64_t r) const {
+        simd::prefetch_row(job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index), dim_v_);
     }
 
     const Job& job_;
     const Task& task_;
-    Carver carver_;
+    Arena arena_;
     TileScratch x_;
     std::int64_t dim_, dim_v_, o_stride_;
     std::int64_t head_ = 0, first_ = 0, rows_ = 0;
     KeyBlock block_;
-    BlockAhead later_;
-    bool careful_ = false;
+    SharedPrefetch prefetch_;
+    bool nan_safe_ = false;
     Stopwatch watch_;
 };
 

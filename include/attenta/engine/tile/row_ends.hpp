@@ -4,7 +4,7 @@
 #include <attenta/engine/row_statistics.hpp>
 #include <attenta/engine/tile.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <cstdint>
 
@@ -13,7 +13,7 @@ ATTENTA_BEGIN
 namespace tile {
 
 /// Before the first key: known from an earlier pass, or the sink alone.
-inline RowStatistics first_statistics(const Job& job, const Task& task, const MaskRow& row) {
+inline RowStatistics first_statistics(const Job& job, const Task& task, const QueryRow& row) {
     if (job.known) return job.known[row.head * job.q.tokens + task.q_begin + row.index];
     const float sink = job.sink && task.sink ? job.sink[row.head] : minus_infinity;
     return {sink, sink == minus_infinity ? 0.f : 1.f};
@@ -22,7 +22,7 @@ inline RowStatistics first_statistics(const Job& job, const Task& task, const Ma
 /// Row `part` of those of parts, or with -1 the caller's row: its statistics, and factor · o. Returns whether all outputs are
 /// finite.
 template <class Arch>
-bool write_row(const Job& job, const Task& task, const MaskRow& row, RowStatistics statistics, float factor,
+bool write_row(const Job& job, const Task& task, const QueryRow& row, RowStatistics statistics, float factor,
                const float* o, std::int64_t part = -1) {
     const std::int64_t token = task.q_begin + row.index, at = row.head * job.q.tokens + token, dim_v = job.kv.v.dim;
     if (part >= 0) {

@@ -3,7 +3,7 @@
 
 #include <attenta/engine/normalizer.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -18,20 +18,20 @@ template <class Arch, int Rows>
 class RowWeights {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr int asked_lines = 2;  ///< with each vector of weights
+    static constexpr int prefetched_lines = 2;  ///< with each vector of weights
 
 public:
     static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
     static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
 
     /// s[step][lane] <- exp(s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums so far
-    /// are worth now, are a vector each. Asks for rows that are needed soon.
-    static void weigh(float* s, std::int64_t steps, float* m, float* l, float* alpha, simd::LaterRows& soon) {
+    /// are worth now, are a vector each. Prefetches on the way.
+    static void update(float* s, std::int64_t steps, float* m, float* l, float* alpha, simd::PrefetchQueue& queue) {
         const Batch before = simd::load<Arch>(m);
         const OnlineStep<Arch> step(before, column_max(s, steps, before));
         Batch sum[2] = {Batch(0.f), Batch(0.f)};
         for (std::int64_t i = 0; i < steps; ++i) {
-            soon.template ask<asked_lines>();
+            queue.template prefetch<prefetched_lines>();
             const Batch p = step.weight(simd::load<Arch>(s + i * width));
             p.store_unaligned(s + i * width);
             sum[i % 2] = sum[i % 2] + p;
@@ -49,11 +49,10 @@ private:
         std::int64_t i = 0;
         for (; i + chains <= steps; i += chains)
             simd::unrolled<chains>([&](auto c) ATTENTA_FLATTEN {
-                top[c] = simd::at_least<Arch>(simd::load<Arch>(s + (i + c) * width), top[c]);
+                top[c] = simd::max<Arch>(simd::load<Arch>(s + (i + c) * width), top[c]);
             });
-        for (; i < steps; ++i) top[0] = simd::at_least<Arch>(simd::load<Arch>(s + i * width), top[0]);
-        const Batch all =
-            simd::at_least<Arch>(simd::at_least<Arch>(top[0], top[1]), simd::at_least<Arch>(top[2], top[3]));
+        for (; i < steps; ++i) top[0] = simd::max<Arch>(simd::load<Arch>(s + i * width), top[0]);
+        const Batch all = simd::max<Arch>(simd::max<Arch>(top[0], top[1]), simd::max<Arch>(top[2], top[3]));
         if constexpr (tokens == 1) return all;
         float lane[static_cast<std::size_t>(L)];
         all.store_unaligned(lane);

@@ -1,8 +1,8 @@
 // The rows loop of one instruction set: few query rows per K/V head (decode, speculation) against unpacked K and V, each
 // row of which is read once. See engine/tile.hpp.
 //
-// A task takes its heads through blocks of tokens: one head after the other, or in turns where their rows are neighbours
-// in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
+// A task takes its heads through blocks of tokens: one head after the other, or interleaved where their rows are
+// neighbours in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
 // S[token][row], so that statistics of all rows are computed in the lanes of vectors. Up to 8 rows take dot products,
 // `lanes` of them at a time; more rows fill vectors themselves and meet the channels of several keys one by one, without
 // any horizontal step. Nothing depends on the memory's layout, so results do not either.
@@ -35,10 +35,10 @@ class RowsLoop : RowsTask<Arch, Rows> {
     static_assert(tile_keys <= RowsScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
     static_assert(!Whole::possible || Whole::score_tokens == score_tokens);
-    /// Tokens of a head's turn: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
-    static constexpr std::int64_t score_turn = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
+    /// Tokens of a head at a time: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
+    static constexpr std::int64_t score_step = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
-    static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that take turns
+    static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that are interleaved
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
     /// busier where K and V are more than a cache holds. Halves and many rows are bound by arithmetic there, too.
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
@@ -47,34 +47,34 @@ class RowsLoop : RowsTask<Arch, Rows> {
         if (Rows >= 32) return 16384;
         if (!dots || sizeof(T) < sizeof(float)) return 8192;
         if (adjacent_) return std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes());
-        return job_.order.into_l1 ? 8192 : 2048;
+        return job_.order.prefetch_to_l1 ? 8192 : 2048;
     }
     /// Values that are added at a time.
     static constexpr std::int64_t most_values = 64;
     template <class T>
-    std::int64_t value_turn() const {
+    std::int64_t value_step() const {
         const std::int64_t bytes = from_memory_ ? streamed_step<T>() : cached_step;
         return std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
     }
-    /// Shorter rows come fast enough from a cache by themselves; asking costs more than it gives.
+    /// Shorter rows come fast enough from a cache by themselves; a prefetch costs more than it gives.
     static constexpr std::int64_t long_row = 256;
 
 public:
     RowsLoop(const Job& job, const Task& task, std::byte* memory)
         : Base(job, task, memory),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
-          bundle_(adjacent_ ? most_heads : 1),
+          heads_in_flight_(adjacent_ ? most_heads : 1),
           from_memory_(come_from_memory(job.kv, task.sequence)),
           whole_(Whole::possible && job.order.whole_rows && from_memory_ && job.kv.k.dtype == Dtype::f32 &&
                  job.kv.v.dtype == Dtype::f32),
           most_streams_(streams()),
-          whole_rows_(job.kv, adjacent_, score_turn, value_turn<float>(), x_.visits),
+          whole_rows_(job.kv, adjacent_, score_step, value_step<float>(), x_.visits),
           watch_(job.phases) {}
 
     void run() {
         if (pass()) return;
         // A NaN or infinity met a weight of zero, or is a row's true result: once more, skipping zero weights.
-        careful_ = true;
+        nan_safe_ = true;
         pass();
     }
 
@@ -87,11 +87,11 @@ private:
             locate_rows(blocks);
             watch_.lap(Phase::pack);
             for (first_ = 0; first_ < heads_; first_ = end_) {
-                end_ = std::min(first_ + bundle_, heads_);
+                end_ = std::min(first_ + heads_in_flight_, heads_);
                 if (blocks > 1)
                     run_pass(j);
                 else
-                    bundle_pass();
+                    pass_heads();
             }
         }
         const bool finite = finish();
@@ -104,10 +104,10 @@ private:
         return dots ? job_.order.few_rows : job_.order.many_rows;
     }
 
-    /// Heads that do not take turns read their keys in long runs; values in blocks, where their order counts.
+    /// Heads that are not interleaved read their keys in long runs; values in blocks, where their order counts.
     std::int64_t blocks_from(std::int64_t begin) const {
         constexpr std::int64_t run = RowsScratch::run_blocks;
-        return whole_ && !adjacent_ && !careful_ && begin + run * rows_block <= task_.key_end ? run : 1;
+        return whole_ && !adjacent_ && !nan_safe_ && begin + run * rows_block <= task_.key_end ? run : 1;
     }
 
     void locate_rows(std::int64_t blocks) {
@@ -142,15 +142,15 @@ private:
             }
     }
 
-    RowStream stream(const KvView::Side& side, const std::byte* const* rows, std::int64_t head) const {
+    RowStream stream(const KvView::Rows& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, side.head_bytes(task_.head_begin + head), job_.order.into_l1};
+        return {rows, block_.count, side.head_bytes(task_.head_begin + head), job_.order.prefetch_to_l1};
     }
     RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
 
-    /// The bundle's heads: all scores, all weights, all values.
-    void bundle_pass() {
+    /// The heads in flight: all scores, all weights, all values.
+    void pass_heads() {
         if (!classify()) return;
         if (whole_) {
             plan_whole_rows(block_.count);
@@ -160,22 +160,22 @@ private:
             simd::with_type(job_.kv.k.dtype, [&]<class T>(const T*) { scores<T>(); });
         }
         watch_.lap(Phase::scores);
-        weigh();
+        update();
     }
 
-    void weigh() {
+    void update() {
         const std::int64_t first = block_of_run_ * rows_block;
-        simd::LaterRows soon = whole_ && job_.values ? whole_rows_.first_values(first) : simd::LaterRows{};
+        simd::PrefetchQueue queue = whole_ && job_.values ? whole_rows_.first_values(first) : simd::PrefetchQueue{};
         for_heads([&] {
             const Cover covered = cover();
             if (job_.edit_count > 0 || covered != Cover::all) edit(covered);
-            if (!whole_ && dots && from_memory_ && job_.values) soon = first_values_of_head();
-            weights(soon);
+            if (!whole_ && dots && from_memory_ && job_.values) queue = first_values_of_head();
+            weights(queue);
         });
         watch_.lap(Phase::softmax);
         if (!job_.values) return;
         for_heads([&] { decay_outputs(); });
-        if (whole_ && !careful_)
+        if (whole_ && !nan_safe_)
             add_whole_values(first);
         else
             simd::with_type(job_.kv.v.dtype, [&]<class T>(const T*) { values<T>(); });
@@ -204,7 +204,7 @@ private:
         watch_.lap(Phase::scores);
         for_blocks(begin, [&] {
             head_ = first_;
-            if (cover() != Cover::none) weigh();
+            if (cover() != Cover::none) update();
         });
     }
     template <class F>
@@ -219,7 +219,7 @@ private:
     void plan_whole_rows(std::int64_t count) {
         const std::int64_t h = task_.head_begin;
         whole_rows_.plan(x_.k_rows, job_.values ? x_.v_rows : nullptr, count, h + first_, h + end_,
-                         h + std::min(end_ + bundle_, heads_));
+                         h + std::min(end_ + heads_in_flight_, heads_));
     }
     void whole_scores() {
         if constexpr (Whole::possible)
@@ -231,26 +231,26 @@ private:
                                    Rows * o_stride_, o_stride_, first, block_.count);
     }
 
-    std::int64_t turns(const KvView::Side& side, std::int64_t step) const {
+    std::int64_t turns(const KvView::Rows& side, std::int64_t step) const {
         if (!from_memory_ && side.row_bytes() < long_row) return 0;
-        return std::max<std::int64_t>(1, bytes_ahead / (side.row_bytes() * step));
+        return std::max<std::int64_t>(1, prefetch_distance / (side.row_bytes() * step));
     }
 
     /// S[token][row] for the block.
     template <class T>
     void scores() {
-        RowPass pass{{}, {}, end_ - first_, score_turn, turns(job_.kv.k, score_turn)};
+        RowPass pass{{}, {}, end_ - first_, score_step, turns(job_.kv.k, score_step)};
         for_heads([&] {
             pass.now[head_ - first_] = keys_of(head_);
             pass.after[head_ - first_] = job_.values ? values_of(head_) : RowStream{};
         });
-        for (std::int64_t turn = 0; turn < block_.count; turn += score_turn) {
-            const std::int64_t end = std::min(turn + score_turn, block_.count);
+        for (std::int64_t t = 0; t < block_.count; t += score_step) {
+            const std::int64_t end = std::min(t + score_step, block_.count);
             for_heads([&] {
                 if constexpr (dots)
-                    dot_products<T>(pass, turn, end);
+                    dot_products<T>(pass, t, end);
                 else
-                    tile_of_scores<T>(pass, turn);
+                    tile_of_scores<T>(pass, t);
             });
         }
     }
@@ -260,7 +260,7 @@ private:
     template <class T>
     [[gnu::noinline]] void tile_of_scores(const RowPass& pass, std::int64_t t) const {
         const RowStream& now = pass.now[head_ - first_];
-        auto later = pass.later(head_ - first_, t, tile_keys, job_.kv.k.row_bytes());
+        auto queue = pass.prefetch_queue(head_ - first_, t, tile_keys, job_.kv.k.row_bytes());
         float* const out = scores_of_head() + t * Rows;
         constexpr bool widens = !std::is_same_v<T, float>;
         for (int u = 0; widens && u < tile_keys; ++u)
@@ -270,18 +270,18 @@ private:
         };
         std::int64_t r = 0;
         for (; r + L < rows_; r += 2 * L)
-            simd::score_keys<Arch, tile_keys, 2>(key, queries() + r, Rows, dim_, out + r, Rows, later);
-        if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(key, queries() + r, Rows, dim_, out + r, Rows, later);
+            simd::score_keys<Arch, tile_keys, 2>(key, queries() + r, Rows, dim_, out + r, Rows, queue);
+        if (r < rows_) simd::score_keys<Arch, tile_keys, 1>(key, queries() + r, Rows, dim_, out + r, Rows, queue);
     }
 
     template <class T>
     [[gnu::noinline]] void dot_products(const RowPass& pass, std::int64_t t, std::int64_t end) const {
         const RowStream& now = pass.now[head_ - first_];
-        auto later = pass.later(head_ - first_, t, score_turn, job_.kv.k.row_bytes());
+        auto queue = pass.prefetch_queue(head_ - first_, t, score_step, job_.kv.k.row_bytes());
         float* out = scores_of_head() + t * Rows;
         for (; t < end; t += score_tokens, out += score_tokens * Rows) {
             for (int first = 0; first < Rows; first += dot_part) {
-                const Batch products = dots_of_part<T>(now, t, later, first);
+                const Batch products = dots_of_part<T>(now, t, queue, first);
                 if constexpr (Rows == dot_part) {
                     products.store_unaligned(out);
                 } else {
@@ -297,27 +297,27 @@ private:
     /// Keys from memory are read in longer pieces where they come to L2 and registers hold them; halves have conversions
     /// to do, too.
     template <class T>
-    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::LaterRows& later,
+    ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::PrefetchQueue& queue,
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
-            if (from_memory_ && !job_.order.into_l1)
-                return simd::dot_long_rows<Arch, dot_part, 2, 4, T>(now.rows + t, now.offset, later, q, dim_);
-        return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, later, q, dim_);
+            if (from_memory_ && !job_.order.prefetch_to_l1)
+                return simd::dot_long_rows<Arch, dot_part, 2, 4, T>(now.rows + t, now.offset, queue, q, dim_);
+        return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, queue, q, dim_);
     }
 
-    simd::LaterRows first_values_of_head() const {
+    simd::PrefetchQueue first_values_of_head() const {
         const std::int64_t bytes = job_.kv.v.row_bytes();
-        return values_of(head_).later(bytes_ahead / bytes, most_values, bytes);
+        return values_of(head_).prefetch_queue(prefetch_distance / bytes, most_values, bytes);
     }
 
-    /// Memory would idle meanwhile: asks for values behind those that the keys' pass has asked for.
-    void weights(simd::LaterRows& soon) {
+    /// Memory would idle meanwhile: prefetches values behind those that the keys' pass has prefetched.
+    void weights(simd::PrefetchQueue& queue) {
         const std::int64_t steps = (block_.count + Weights::tokens - 1) / Weights::tokens;
         std::fill(scores_of_head() + block_.count * Rows, scores_of_head() + steps * width, minus_infinity);
         for (std::int64_t r = 0; r < rows_; r += L)
-            Weights::weigh(scores_of_head() + r, steps, x_.m + head_ * width + r, x_.l + head_ * width + r,
-                           alphas() + r, soon);
+            Weights::update(scores_of_head() + r, steps, x_.m + head_ * width + r, x_.l + head_ * width + r,
+                            alphas() + r, queue);
     }
 
     void decay_outputs() const {
@@ -327,7 +327,7 @@ private:
 
     template <class T>
     void values() {
-        const std::int64_t step = value_turn<T>();
+        const std::int64_t step = value_step<T>();
         RowPass pass{{}, {}, end_ - first_, step, turns(job_.kv.v, step)};
         for_heads([&] {
             pass.now[head_ - first_] = values_of(head_);
@@ -336,8 +336,8 @@ private:
         for (std::int64_t t = 0; t < block_.count; t += step) {
             const std::int64_t here = std::min(step, block_.count - t);
             for_heads([&] {
-                if (careful_)
-                    careful_values<T>(pass.now[head_ - first_], t, here);
+                if (nan_safe_)
+                    nan_safe_values<T>(pass.now[head_ - first_], t, here);
                 else
                     add_values<T>(pass, t, here);
             });
@@ -348,9 +348,9 @@ private:
     [[gnu::noinline]] void add_values(const RowPass& pass, std::int64_t t, std::int64_t n) const {
         const RowStream& now = pass.now[head_ - first_];
         const std::byte* const* const v = now.rows + t;
-        auto later = pass.later(head_ - first_, t, n, job_.kv.v.row_bytes());
+        auto queue = pass.prefetch_queue(head_ - first_, t, n, job_.kv.v.row_bytes());
         const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
-            simd::add_values<Arch, R, Rows, T>(v, now.offset, later, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
+            simd::add_values<Arch, R, Rows, T>(v, now.offset, queue, n, scores_of_head() + t * Rows + r, Rows, dim_v_,
                                                outputs() + r * o_stride_, o_stride_);
         };
         std::int64_t r = 0;
@@ -368,7 +368,7 @@ private:
     }
 
     template <class T>
-    void careful_values(const RowStream& values, std::int64_t t, std::int64_t n) const {
+    void nan_safe_values(const RowStream& values, std::int64_t t, std::int64_t n) const {
         for (std::int64_t r = 0; r < rows_; ++r)
             for (std::int64_t i = t; i < t + n; ++i)
                 if (scores_of_head()[i * Rows + r] != 0.f)
@@ -376,14 +376,14 @@ private:
                                         scores_of_head()[i * Rows + r]);
     }
 
-    const bool adjacent_;              ///< rows of neighbouring heads lie side by side in memory
-    const std::int64_t bundle_;        ///< heads that take turns
-    const bool from_memory_;           ///< K and V do not fit in a cache
-    const bool whole_;                 ///< they are read one row after the other
-    const std::int64_t most_streams_;  ///< places that their rows are taken from in turn, which only memory likes
+    const bool adjacent_;                 ///< rows of neighbouring heads lie side by side in memory
+    const std::int64_t heads_in_flight_;  ///< heads that are interleaved
+    const bool from_memory_;              ///< K and V do not fit in a cache
+    const bool whole_;                    ///< they are read one row after the other
+    const std::int64_t most_streams_;     ///< places that their rows are taken from in turn, which only memory likes
     Whole whole_rows_;
-    Cover covered_[most_heads] = {};  ///< of the heads that take turns, or of the blocks of a head's run
-    bool careful_ = false;
+    Cover covered_[most_heads] = {};  ///< of the heads in flight, or of the blocks of a head's run
+    bool nan_safe_ = false;
     Stopwatch watch_;
 };
 

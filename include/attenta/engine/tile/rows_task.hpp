@@ -4,7 +4,8 @@
 #include <attenta/engine/tile/row_ends.hpp>
 #include <attenta/engine/tile/row_weights.hpp>
 #include <attenta/engine/tile/scratch.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/kv_rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 #include <attenta/simd/transpose.hpp>
 
 #include <algorithm>
@@ -32,8 +33,8 @@ protected:
           task_(task),
           heads_(task.head_end - task.head_begin),
           rows_(task.row_end - task.row_begin),
-          carver_(memory),
-          x_(carver_, job.kv.k.dim, job.kv.v.dim, heads_, Rows),
+          arena_(memory),
+          x_(arena_, job.kv.k.dim, job.kv.v.dim, heads_, Rows),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
           q_stride_(round_up(dim_, L)),
@@ -44,12 +45,12 @@ protected:
         if (block_.positions) block_.positions += begin;
     }
 
-    const MaskRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
+    const QueryRow& row_of(std::int64_t r) const { return x_.row[head_ * Rows + r]; }
     /// For dot products [part][vector][row][lane], else [channel][row].
     float* queries() const { return x_.q + head_ * Rows * q_stride_; }
     float* outputs() const { return x_.o + head_ * Rows * o_stride_; }
 
-    /// Scores, then weights, of the bundle's heads.
+    /// Scores, then weights, of the heads in flight.
     float* scores_of_head() const { return x_.s + (head_ - first_ + block_of_run_) * s_stride; }
     float* alphas() const { return x_.alpha + (head_ - first_) * width; }
 
@@ -65,7 +66,7 @@ protected:
         for (head_ = 0; head_ < heads_; ++head_) {
             const float* q[Rows] = {};
             for (std::int64_t r = 0; r < rows_; ++r) {
-                const MaskRow row = task_.mask_row(task_.head_begin + head_, task_.row_begin + r, job_.group);
+                const QueryRow row = task_.query_row(task_.head_begin + head_, task_.row_begin + r, job_.group);
                 x_.row[head_ * Rows + r] = row;
                 q[r] = job_.q.row(row.head, task_.q_begin + row.index);
                 // Lanes of further tokens stay empty: the sink counts once.
@@ -152,12 +153,12 @@ protected:
     const Job& job_;
     const Task& task_;
     const std::int64_t heads_, rows_;
-    Carver carver_;
+    Arena arena_;
     RowsScratch x_;
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
     std::int64_t streams_ = 1;                                        ///< places that its rows are taken from in turn
-    std::int64_t first_ = 0, end_ = 0, head_ = 0, block_of_run_ = 0;  // heads that take turns, and the one at hand
+    std::int64_t first_ = 0, end_ = 0, head_ = 0, block_of_run_ = 0;  // the heads in flight, and the one at hand
 };
 
 }  // namespace tile

@@ -15,9 +15,9 @@ namespace tile {
 inline constexpr std::int64_t words_per_block = key_block / 64;
 inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
-/// How many parts of `of` cover n.
-constexpr std::int64_t parts(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return parts(n, to) * to; }
+/// n / of, rounded up.
+constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t of) { return (n + of - 1) / of; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return ceil_div(n, to) * to; }
 
 /// Query rows that share one packing of K and V: so many that packing costs little and their state still sits in L2.
 constexpr std::int64_t rows_per_task(std::int64_t dim, std::int64_t dim_v) {
@@ -26,9 +26,9 @@ constexpr std::int64_t rows_per_task(std::int64_t dim, std::int64_t dim_v) {
 }
 
 /// Carves arrays out of a slot's scratch; with null memory it only counts.
-class Carver {
+class Arena {
 public:
-    explicit Carver(std::byte* memory) : memory_(memory) {}
+    explicit Arena(std::byte* memory) : memory_(memory) {}
     template <class T>
     T* take(std::int64_t n) {
         const std::int64_t at = used_;
@@ -45,17 +45,17 @@ private:
 /// Scratch of a task, sized for the widest instruction set.
 struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
-    const std::byte **k_rows, **v_rows, **k_later, **v_later;
+    const std::byte **k_rows, **v_rows, **k_next, **v_next;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
-    MaskRow* row;
+    QueryRow* row;
     std::uint64_t* bits;
 
-    TileScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
+    TileScratch(Arena& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
-        k_later = c.take<const std::byte*>(key_block);
-        v_later = c.take<const std::byte*>(key_block);
+        k_next = c.take<const std::byte*>(key_block);
+        v_next = c.take<const std::byte*>(key_block);
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
         q = c.take<float>(padded * dim + most_lanes);
@@ -64,7 +64,7 @@ struct TileScratch {
         l = c.take<float>(padded);
         s = c.take<float>(rows_per_tile * key_block);
         alpha = c.take<float>(rows_per_tile);
-        row = c.take<MaskRow>(padded);
+        row = c.take<QueryRow>(padded);
         bits = c.take<std::uint64_t>(rows_per_tile * words_per_block);
     }
 };
@@ -87,12 +87,12 @@ struct RowsScratch {
     const std::byte **k_located, **v_located, **k_rows, **v_rows, **visits;
     std::int32_t* places;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
-    MaskRow* row;
+    QueryRow* row;
 
     /// `rows`: padded rows of a head.
-    RowsScratch(Carver& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
-        const std::int64_t bundle = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
-        const std::int64_t blocks = std::max(bundle, run_blocks), run = run_blocks * rows_block;
+    RowsScratch(Arena& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
+        const std::int64_t in_flight = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
+        const std::int64_t blocks = std::max(in_flight, run_blocks), run = run_blocks * rows_block;
         k_located = c.take<const std::byte*>(run);
         v_located = c.take<const std::byte*>(run);
         k_rows = c.take<const std::byte*>(run + most_lanes);
@@ -104,10 +104,10 @@ struct RowsScratch {
         s = c.take<float>(blocks * (rows_block * rows + width));
         m = c.take<float>(heads * width);
         l = c.take<float>(heads * width);
-        alpha = c.take<float>(bundle * width);
+        alpha = c.take<float>(in_flight * width);
         edit = c.take<float>(width * rows_block);
         widened = c.take<float>(most_keys * round_up(dim, most_lanes));
-        row = c.take<MaskRow>(heads * rows);
+        row = c.take<QueryRow>(heads * rows);
     }
 };
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <attenta/engine/tile/row_streams.hpp>
-#include <attenta/simd/later.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/kv_rows.hpp>
+#include <attenta/simd/prefetch.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,10 +13,10 @@ ATTENTA_BEGIN
 
 namespace tile {
 
-/// A bundle of heads, which take turns, against the tokens of a block. Everything but the rows stays in L1.
+/// Interleaved heads against the tokens of a block. Everything but the rows stays in L1.
 ///
 /// The rows stand in a table in the order in which they are read: Intel's processors fetch what such a table points to,
-/// but not what lies at an offset from there. What is read some rows later stands as many places further on.
+/// but not what lies at an offset from there. What is read some rows later stands as many entries further on.
 template <class Arch, int Rows>
 class WholeRows {
     static constexpr std::int64_t L = simd::lanes<Arch>;
@@ -28,77 +28,77 @@ public:
     static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);  ///< whose scores fill a vector
 
     /// Turns are numbers of tokens.
-    WholeRows(const KvView& kv, bool adjacent, std::int64_t key_turn, std::int64_t value_turn, const std::byte** table)
-        : kv_(kv), adjacent_(adjacent), key_turn_(key_turn), value_turn_(value_turn), table_(table), end_(table) {}
+    WholeRows(const KvView& kv, bool adjacent, std::int64_t key_step, std::int64_t value_step, const std::byte** table)
+        : kv_(kv), adjacent_(adjacent), key_step_(key_step), value_step_(value_step), table_(table), end_(table) {}
 
-    /// `count` tokens of the heads [begin, end): keys, values unless v_rows is null, and what these ask for of the keys of
-    /// the next bundle, which ends before next_end. Rows are those of head 0, keys up to a multiple of score_tokens.
+    /// `count` tokens of the heads [begin, end): keys, values unless v_rows is null, and what is prefetched of the keys of
+    /// the next heads, which end before next_end. Rows are those of head 0, keys up to a multiple of score_tokens.
     void plan(const std::byte* const* k_rows, const std::byte* const* v_rows, std::int64_t count, std::int64_t begin,
               std::int64_t end, std::int64_t next_end) {
         heads_ = end - begin;
         count_ = count;
         end_ = table_;
-        add(kv_.k, k_rows, round_up(count, score_tokens), key_turn_, begin, end);
+        add(kv_.k, k_rows, round_up(count, score_tokens), key_step_, begin, end);
         values_ = end_;
-        if (v_rows) add(kv_.v, v_rows, count, value_turn_, begin, end);
-        if (end < next_end) add(kv_.k, k_rows, std::min(count, places_ahead(kv_.k)), key_turn_, end, next_end);
+        if (v_rows) add(kv_.v, v_rows, count, value_step_, begin, end);
+        if (end < next_end) add(kv_.k, k_rows, std::min(count, rows_ahead(kv_.k)), key_step_, end, next_end);
     }
 
     /// Of a head's tokens [token][Rows]; queries as simd::interleave_rows leaves them.
     [[gnu::noinline]] void scores(const float* q, std::int64_t q_stride, float* s, std::int64_t s_stride) const {
-        const std::int64_t places = places_ahead(kv_.k), bytes = kv_.k.row_bytes();
+        const std::int64_t places = rows_ahead(kv_.k), bytes = kv_.k.row_bytes();
         const std::byte* const* k = table_;
-        for (std::int64_t turn = 0; turn < count_; turn += key_turn_)
+        for (std::int64_t turn = 0; turn < count_; turn += key_step_)
             for (std::int64_t h = 0; h < heads_; ++h)
-                for (std::int64_t t = turn; t < std::min(turn + key_turn_, count_);
+                for (std::int64_t t = turn; t < std::min(turn + key_step_, count_);
                      t += score_tokens, k += score_tokens)
-                    products(k, later(k + places, score_tokens, bytes), q + h * q_stride)
+                    products(k, prefetch_queue(k + places, score_tokens, bytes), q + h * q_stride)
                         .store_unaligned(s + h * s_stride + t * Rows);
     }
 
     /// The same of one head, to `place[token]`.
     [[gnu::noinline]] void scores(const float* q, float* s, const std::int32_t* place) const {
-        const std::int64_t places = places_ahead(kv_.k), bytes = kv_.k.row_bytes();
+        const std::int64_t places = rows_ahead(kv_.k), bytes = kv_.k.row_bytes();
         for (std::int64_t t = 0; t < count_; t += score_tokens) {
             float lane[static_cast<std::size_t>(L)];
-            products(table_ + t, later(table_ + t + places, score_tokens, bytes), q).store_unaligned(lane);
+            products(table_ + t, prefetch_queue(table_ + t + places, score_tokens, bytes), q).store_unaligned(lane);
             for (std::int64_t u = 0; u < score_tokens; ++u) std::copy_n(lane + u * Rows, Rows, s + place[t + u]);
         }
     }
 
-    /// What values from token `first` on leave to ask for behind what has been asked for.
-    simd::LaterRows first_values(std::int64_t first = 0) const {
-        return later(values_ + first + places_ahead(kv_.k), heads_ * count_, kv_.v.row_bytes());
+    /// Rows of V from token `first` on that are not prefetched yet.
+    simd::PrefetchQueue first_values(std::int64_t first = 0) const {
+        return prefetch_queue(values_ + first + rows_ahead(kv_.k), heads_ * count_, kv_.v.row_bytes());
     }
 
     /// o[head][row][·] += Σ s[head][token][row] v[token][·] for `count` tokens of all heads; of one head from `first` on.
     [[gnu::noinline]] void add_values(const float* s, std::int64_t s_stride, float* o, std::int64_t o_stride,
                                       std::int64_t row_stride, std::int64_t first, std::int64_t count) const {
-        // Heads that take turns have more rows on their way.
-        const std::int64_t places = places_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
+        // Of interleaved heads more rows are on their way.
+        const std::int64_t places = rows_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
         const std::byte* const* v = values_ + first;
-        for (std::int64_t turn = 0; turn < count; turn += value_turn_)
+        for (std::int64_t turn = 0; turn < count; turn += value_step_)
             for (std::int64_t h = 0; h < heads_; ++h) {
-                const std::int64_t n = std::min(value_turn_, count - turn);
+                const std::int64_t n = std::min(value_step_, count - turn);
                 const float* const p = s + h * s_stride + turn * Rows;
-                auto soon = later(v + places, n, bytes);
+                auto queue = prefetch_queue(v + places, n, bytes);
                 std::int64_t i = 0;
                 for (; i + 2 <= n; i += 2)
-                    simd::add_whole_values<Arch, Rows, 2, float>(v + i, soon, p + i * Rows, kv_.v.dim, o + h * o_stride,
-                                                                 row_stride);
+                    simd::add_whole_values<Arch, Rows, 2, float>(v + i, queue, p + i * Rows, kv_.v.dim,
+                                                                 o + h * o_stride, row_stride);
                 if (i < n)
-                    simd::add_whole_values<Arch, Rows, 1, float>(v + i, soon, p + i * Rows, kv_.v.dim, o + h * o_stride,
-                                                                 row_stride);
+                    simd::add_whole_values<Arch, Rows, 1, float>(v + i, queue, p + i * Rows, kv_.v.dim,
+                                                                 o + h * o_stride, row_stride);
                 v += n;
             }
     }
 
 private:
-    std::int64_t places_ahead(const KvView::Side& side) const {
-        return std::max<std::int64_t>(1, bytes_ahead / side.row_bytes());
+    std::int64_t rows_ahead(const KvView::Rows& side) const {
+        return std::max<std::int64_t>(1, prefetch_distance / side.row_bytes());
     }
     /// n rows of each of the heads.
-    void add(const KvView::Side& side, const std::byte* const* rows, std::int64_t n, std::int64_t turn,
+    void add(const KvView::Rows& side, const std::byte* const* rows, std::int64_t n, std::int64_t turn,
              std::int64_t begin, std::int64_t end) {
         if (end - begin == 1) turn = n;
         const std::byte** out = end_;
@@ -112,23 +112,23 @@ private:
         end_ = out;
     }
 
-    simd::LaterRows later(const std::byte* const* first, std::int64_t n, std::int64_t bytes) const {
+    simd::PrefetchQueue prefetch_queue(const std::byte* const* first, std::int64_t n, std::int64_t bytes) const {
         const std::byte* const* const end = end_;
         return {std::min(first, end), std::min(first + n, end), 0, bytes};
     }
 
     /// Two or eight rows of queries, which registers hold for several keys, gain nothing.
-    ATTENTA_ALWAYS_INLINE simd::Batch<Arch> products(const std::byte* const* k, simd::LaterRows&& later,
+    ATTENTA_ALWAYS_INLINE simd::Batch<Arch> products(const std::byte* const* k, simd::PrefetchQueue&& queue,
                                                      const float* q) const {
         if constexpr (Rows == 1 || Rows == 4)
-            return simd::dot_long_rows<Arch, Rows, 1, line, float>(k, 0, later, q, kv_.k.dim);
+            return simd::dot_long_rows<Arch, Rows, 1, line, float>(k, 0, queue, q, kv_.k.dim);
         else
-            return simd::dot_rows<Arch, Rows, float>(k, 0, later, q, kv_.k.dim);
+            return simd::dot_rows<Arch, Rows, float>(k, 0, queue, q, kv_.k.dim);
     }
 
     const KvView& kv_;
     const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
-    const std::int64_t key_turn_, value_turn_;
+    const std::int64_t key_step_, value_step_;
     const std::byte **table_, **end_, **values_ = nullptr;
     std::int64_t heads_ = 0, count_ = 0;
 };

@@ -1,5 +1,5 @@
 // A score edit of one's own, twice: as a kernel that attenta compiles for every instruction set, and as a plain lambda.
-#include "own_hook.hpp"
+#include "own_score_edit.hpp"
 
 #include <attenta/attenta.hpp>
 

@@ -1,12 +1,12 @@
-// The row maps on one instruction set. See row_maps.hpp.
+// The row maps on one instruction set. See features.hpp.
 #pragma once
 
 #include <attenta/core/finite.hpp>
 #include <attenta/core/flush_to_zero.hpp>
-#include <attenta/engine/scan/row_maps.hpp>
-#include <attenta/simd/later.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/simd/math.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@
 
 ATTENTA_BEGIN
 
-namespace row_maps {
+namespace features {
 
 template <class Arch>
 float squares(const float* x, std::int64_t n) {
@@ -22,26 +22,26 @@ float squares(const float* x, std::int64_t n) {
 }
 
 template <class Arch>
-float elu1(const scan::MapRow& r, const float* x, float* y) {
+float elu1(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
-        return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(simd::at_most<Arch>(B(0.f), v)));
+        return xsimd::select(v > B(0.f), v + B(1.f), simd::exp_nonpositive<Arch>(simd::min<Arch>(B(0.f), v)));
     });
     return 0;
 }
 
 template <class Arch>
-float relu(const scan::MapRow& r, const float* x, float* y) {
+float relu(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v); });
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return simd::max<Arch>(B(0.f), v); });
     return 0;
 }
 
 template <class Arch>
-float squared_relu(const scan::MapRow& r, const float* x, float* y) {
+float squared_relu(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
-        const B p = simd::at_least<Arch>(B(0.f), v);
+        const B p = simd::max<Arch>(B(0.f), v);
         return p * p;
     });
     return 0;
@@ -59,7 +59,7 @@ ATTENTA_ALWAYS_INLINE void map_rows(const float* a, const float* b, float* y, st
 }
 
 template <class Arch>
-float exp(const scan::MapRow& r, const float* x, float* y) {
+float exp(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     constexpr float log2e = 1.44269504f;
     const Exp& p = *static_cast<const Exp*>(r.parameters);
@@ -70,11 +70,11 @@ float exp(const scan::MapRow& r, const float* x, float* y) {
     }
     const float* const exponents = p.exponents + r.head / p.group * r.dim;
     // Powers of two alone, so that the exponents of later keys change no bit; scaled_exp is exact enough to e^±500.
-    const float top = simd::largest<Arch>(x, r.dim), c = is_finite(top) && std::abs(top) > 500 ? top : 0.f,
+    const float top = simd::row_max<Arch>(x, r.dim), c = is_finite(top) && std::abs(top) > 500 ? top : 0.f,
                 log = c * log2e;
     map_rows<Arch>(x, exponents, y, r.dim,
                    [c = B(c)](B v, B n) ATTENTA_FLATTEN { return simd::fma<Arch>(v - c, B(log2e), n); });
-    const float highest = simd::largest<Arch>(y, r.dim);
+    const float highest = simd::row_max<Arch>(y, r.dim);
     const float own =
         is_finite(highest) ? std::clamp(std::floor(highest), std::ceil(p.least - log), std::floor(p.most - log)) : 0.f;
     map_rows<Arch>(x, exponents, y, r.dim, [c = B(c), own = B(own)](B v, B n) ATTENTA_FLATTEN {
@@ -84,9 +84,9 @@ float exp(const scan::MapRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
-float softmax(const scan::MapRow& r, const float* x, float* y) {
+float softmax(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
-    simd::map_row<Arch>(x, y, r.dim, [top = B(simd::largest<Arch>(x, r.dim))](B v) ATTENTA_FLATTEN {
+    simd::map_row<Arch>(x, y, r.dim, [top = B(simd::row_max<Arch>(x, r.dim))](B v) ATTENTA_FLATTEN {
         return simd::exp_nonpositive<Arch>(v - top);
     });
     const float sum = simd::sum_row<Arch>(y, r.dim, [](B v) ATTENTA_FLATTEN { return v; });
@@ -95,14 +95,14 @@ float softmax(const scan::MapRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
-float cos(const scan::MapRow& r, const float* x, float* y) {
+float cos(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     const Cos& p = *static_cast<const Cos*>(r.parameters);
     constexpr double half_pi = 1.57079632679489662;
     const double angle = half_pi * static_cast<double>(r.position + p.offset + 1) / static_cast<double>(p.length);
     const auto half = [&](float factor, float* to) {
         simd::map_row<Arch>(x, to, r.dim,
-                            [f = B(factor)](B v) ATTENTA_FLATTEN { return simd::at_least<Arch>(B(0.f), v) * f; });
+                            [f = B(factor)](B v) ATTENTA_FLATTEN { return simd::max<Arch>(B(0.f), v) * f; });
     };
     half(static_cast<float>(std::cos(angle)), y);
     half(static_cast<float>(std::sin(angle)), y + r.dim);
@@ -110,7 +110,7 @@ float cos(const scan::MapRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
-float l2_norm(const scan::MapRow& r, const float* x, float* y) {
+float l2_norm(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     const float sum = squares<Arch>(x, r.dim) + static_cast<const L2Norm*>(r.parameters)->eps;
     simd::map_row<Arch>(x, y, r.dim, [f = B(1.f / std::sqrt(sum))](B v) ATTENTA_FLATTEN { return v * f; });
@@ -118,7 +118,7 @@ float l2_norm(const scan::MapRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
-float rotate(const scan::MapRow& r, const float* x, float* y) {
+float rotate(const scan::FeatureRow& r, const float* x, float* y) {
     const Rotate& p = *static_cast<const Rotate*>(r.parameters);
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
@@ -145,18 +145,17 @@ float rotate(const scan::MapRow& r, const float* x, float* y) {
 
 /// -expm1(x) for x <= 0: what a gate lets go.
 template <class Arch>
-float complement(const scan::MapRow& r, const float* x, float* y) {
+float one_minus_exp(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     // The whole is 1 long before powers of x overflow.
-    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN {
-        return -simd::expm1_nonpositive<Arch>(simd::at_least<Arch>(B(-88.f), v));
-    });
+    simd::map_row<Arch>(
+        x, y, r.dim, [](B v) ATTENTA_FLATTEN { return -simd::expm1_nonpositive<Arch>(simd::max<Arch>(B(-88.f), v)); });
     return 0;
 }
 
 /// y_m = c w_m·x of `Rows` rows, `lanes` products at a time.
 template <class Arch, int Rows>
-void random_products(const scan::MapRows& r, const float* x, float* y, simd::LinesAhead& ahead) {
+void random_products(const scan::FeatureRows& r, const float* x, float* y, simd::BlockPrefetch& queue) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     constexpr int Features = static_cast<int>(L) / Rows;
@@ -169,7 +168,7 @@ void random_products(const scan::MapRows& r, const float* x, float* y, simd::Lin
         B sum[static_cast<std::size_t>(L)];
         simd::unrolled<static_cast<int>(L)>([&](auto i) ATTENTA_FLATTEN { sum[i] = B(0.f); });
         const auto add = [&](std::int64_t d, auto&& read) ATTENTA_FLATTEN {
-            ahead.ask();
+            queue.prefetch();
             B v[Rows];
             simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN { v[i] = read(x + i * r.x_stride + d); });
             simd::unrolled<Features>([&](auto u) ATTENTA_FLATTEN {
@@ -195,17 +194,16 @@ void random_products(const scan::MapRows& r, const float* x, float* y, simd::Lin
 
 /// Features from products, in place.
 template <class Arch>
-void random_nonlinearity(const scan::MapRow& r, const float* x, float* y) {
+void random_nonlinearity(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     const Random& p = *static_cast<const Random*>(r.parameters);
     if (p.kind == Random::products) return;
     if (p.kind == Random::relu) {
-        simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
-            return simd::at_least<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps);
-        });
+        simd::map_row<Arch>(y, y, r.features,
+                            [&](B v) ATTENTA_FLATTEN { return simd::max<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps); });
         return;
     }
-    const float top = p.per_head ? p.per_head[r.head] : simd::largest<Arch>(y, r.features);
+    const float top = p.per_head ? p.per_head[r.head] : simd::row_max<Arch>(y, r.features);
     const float half = p.c * p.c / 2 * squares<Arch>(x, r.dim);
     simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
         return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
@@ -214,21 +212,21 @@ void random_nonlinearity(const scan::MapRow& r, const float* x, float* y) {
 
 /// Several rows at a time: the weights, which fill more than L1, are loaded once for all.
 template <class Arch>
-void random(const scan::MapRows& r, const float* x, float* y) {
+void random(const scan::FeatureRows& r, const float* x, float* y) {
     constexpr int together = simd::lanes<Arch> / 4;
     const FlushToZero flush;
-    simd::LinesAhead ahead(r.ahead);
+    simd::BlockPrefetch queue(r.prefetch);
     std::int64_t i = 0;
     for (; i + together <= r.count; i += together)
-        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride, ahead);
-    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride, ahead);
-    scan::MapRow row = r.first;
+        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
+    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
+    scan::FeatureRow row = r.first;
     for (i = 0; i < r.count; ++i) {
         random_nonlinearity<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);
         ++(r.heads ? row.head : row.position);
     }
 }
 
-}  // namespace row_maps
+}  // namespace features
 
 ATTENTA_END

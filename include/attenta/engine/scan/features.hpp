@@ -1,5 +1,5 @@
 // Maps of rows, for every instruction set: features of linear attention and what models do to q and k before it.
-// Each is a function of MapRow; its parameters are one of the structs below.
+// Each is a function of FeatureRow; its parameters are one of the structs below.
 #pragma once
 
 #include <attenta/engine/scan.hpp>
@@ -9,7 +9,7 @@
 
 ATTENTA_BEGIN
 
-namespace row_maps {
+namespace features {
 
 /// e^x, in units of 2^n for each channel of each K/V head, `exponents` [heads, dim]. Keys: e^x 2^-n. Queries:
 /// e^x 2^(n - N), so that products of both carry 2^-N; N, which is returned, makes the row's largest feature about 1, but
@@ -44,6 +44,6 @@ struct Random {
     const float* per_head = nullptr;  ///< top of each head, for keys; null, for queries: the row's largest p
 };
 
-}  // namespace row_maps
+}  // namespace features
 
 ATTENTA_END

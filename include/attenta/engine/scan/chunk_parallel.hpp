@@ -1,4 +1,4 @@
-// States between the chunks of a round, which are worked on side by side. See Part in engine/scan.hpp.
+// States between the chunks of a round, which are worked on side by side. See Pass in engine/scan.hpp.
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>
@@ -11,7 +11,7 @@ ATTENTA_BEGIN
 namespace scan {
 
 template <class Base>
-class RoundStates : public Base {
+class ChunkParallel : public Base {
 protected:
     using Base::Base;
     using Base::L, Base::W, Base::state_panel, Base::load_state, Base::store_state, Base::job_, Base::task_, Base::r_,
@@ -19,24 +19,25 @@ protected:
     using typename Base::Arch, typename Base::Batch;
 
     /// Before chunk i.
-    Slot slot(std::int64_t i) const {
-        return {job_.slots + ((i - job_.round_begin) * job_.state_heads + head_) * job_.slot_floats, job_};
+    ChunkState chunk_state(std::int64_t i) const {
+        return {job_.chunk_states + ((i - job_.round_begin) * job_.state_heads + head_) * job_.chunk_state_floats,
+                job_};
     }
 
     /// Some channels of the round's states, from what its chunks add.
-    void states() {
+    void prefix_states() {
         const std::int64_t begin = task_.channel_begin, end = task_.channel_end, lanes_end = round_up(end, L);
         head_ = first_head_;
-        x_.state = slot(job_.round_begin).state;
+        x_.state = chunk_state(job_.round_begin).state;
         load_state(begin, end);
         float* const z = r_.normalizer ? job_.state->normalizer.data() + head_ * dim_ : nullptr;
         if (z) {
-            float* const first = slot(job_.round_begin).z;
+            float* const first = chunk_state(job_.round_begin).z;
             std::copy(z + begin, z + end, first + begin);
             std::fill(first + end, first + lanes_end, 0.f);
         }
         for (std::int64_t i = job_.round_begin; i < job_.round_end; ++i) {
-            const Slot now = slot(i), next = slot(i + 1);
+            const ChunkState now = chunk_state(i), next = chunk_state(i + 1);
             for (std::int64_t p = 0; p < panels_; ++p) {
                 const std::int64_t panel = state_panel(p) - x_.state;
                 for (std::int64_t d = begin; d < end; ++d)
@@ -48,7 +49,7 @@ protected:
             x_.state = next.state;
         }
         store_state(begin, end);
-        if (z) std::copy(slot(job_.round_end).z + begin, slot(job_.round_end).z + end, z + begin);
+        if (z) std::copy(chunk_state(job_.round_end).z + begin, chunk_state(job_.round_end).z + end, z + begin);
     }
 
 private:

@@ -2,7 +2,7 @@
 // without a horizontal sum anywhere.
 #pragma once
 
-#include <attenta/simd/arch.hpp>
+#include <attenta/simd/vector.hpp>
 
 ATTENTA_BEGIN
 
@@ -54,7 +54,7 @@ public:
                 hold_loads();
             });
         };
-        // Several steps a turn: processors foresee the end of short loops only, and depths are 32 and more.
+        // Several steps an iteration: processors foresee the end of short loops only, and depths are 32 and more.
         for (; depth >= together; depth -= together) {
             between();
             unrolled<together>([&](auto u) ATTENTA_FLATTEN { step(u); });

@@ -11,7 +11,7 @@
 
 #include <attenta/engine/score_edit.hpp>
 #include <attenta/simd/math.hpp>
-#include <attenta/simd/rows.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -70,7 +70,7 @@ public:
 
     const ScoreTile& raw() const { return t_; }
     std::int64_t rows() const { return t_.rows; }
-    const TileRow& row(std::int64_t r) const { return t_.row[r]; }
+    const QueryRow& row(std::int64_t r) const { return t_.row[r]; }
 
     template <class F>
     void map(F&& f) const {

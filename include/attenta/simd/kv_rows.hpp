@@ -1,144 +1,16 @@
-// Work on rows of scores in cache, and on unpacked rows of K and V.
+// Products with unpacked rows of K and V.
 #pragma once
 
-#include <attenta/simd/arch.hpp>
-#include <attenta/simd/later.hpp>
-#include <attenta/simd/math.hpp>
-#include <attenta/simd/transpose.hpp>
+#include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/vector.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 ATTENTA_BEGIN
 
 namespace simd {
-
-/// Replaces scores [begin, end) whose bit is not set by -inf. begin and end are multiples of lanes.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE void mask_row(float* s, std::int64_t begin, std::int64_t end, const std::uint64_t* words) {
-    const Batch<Arch> hidden(-std::numeric_limits<float>::infinity());
-    constexpr std::uint64_t lane_mask = (std::uint64_t{1} << lanes<Arch>)-1;
-    for (std::int64_t i = begin; i < end; i += lanes<Arch>) {
-        const auto bits = static_cast<std::uint32_t>((words[i / 64] >> (i % 64)) & lane_mask);
-        keep<Arch>(bits, load<Arch>(s + i), hidden).store_unaligned(s + i);
-    }
-}
-
-/// The largest elements of s in the lanes of a vector; n is a multiple of lanes. NaN do not count.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> row_tops(const float* s, std::int64_t n) {
-    Batch<Arch> a = load<Arch>(s), b = a;
-    std::int64_t i = lanes<Arch>;
-    for (; i + lanes<Arch> < n; i += 2 * lanes<Arch>) {
-        a = at_least<Arch>(a, load<Arch>(s + i));
-        b = at_least<Arch>(b, load<Arch>(s + i + lanes<Arch>));
-    }
-    if (i < n) a = at_least<Arch>(a, load<Arch>(s + i));
-    return at_least<Arch>(a, b);
-}
-
-/// Lane i of the result is the largest element of rows[i].
-template <class Arch>
-ATTENTA_ALWAYS_INLINE Batch<Arch> largest_of_rows(const Batch<Arch> (&rows)[static_cast<std::size_t>(lanes<Arch>)]) {
-#if defined(ATTENTA_AVX512)
-    return join_rows(rows, [](__m512 a, __m512 b) ATTENTA_FLATTEN { return _mm512_max_ps(a, b); });
-#else
-    constexpr int L = static_cast<int>(lanes<Arch>);
-    Batch<Arch> column[static_cast<std::size_t>(L)];
-    unrolled<L>([&](auto i) ATTENTA_FLATTEN { column[i] = rows[i]; });
-    transpose<Arch>(column);
-    unrolled<L - 1>([&](auto i) ATTENTA_FLATTEN { column[0] = at_least<Arch>(column[0], column[i + 1]); });
-    return column[0];
-#endif
-}
-
-/// s ← finish(exp(s − shift)), returns the sums of the vectors' lanes. n is a multiple of lanes.
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE Batch<Arch> row_weights(float* s, std::int64_t n, float shift, F&& finish) {
-    const Batch<Arch> top(shift);
-    Batch<Arch> sum(0.f);
-    for (std::int64_t i = 0; i < n; i += lanes<Arch>) {
-        const Batch<Arch> p = finish(exp_weight<Arch>(load<Arch>(s + i) - top));
-        p.store_unaligned(s + i);
-        sum = sum + p;
-    }
-    return sum;
-}
-
-/// y[i] = f(x[i]); y may be x.
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE void map_row(const float* x, float* y, std::int64_t n, F&& f) {
-    std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) f(load<Arch>(x + i)).store_unaligned(y + i);
-    if (i < n) store_part<Arch>(y + i, f(load_part<Arch>(x + i, n - i)), n - i);
-}
-
-/// y[i] = x[i], any type that is loaded as float.
-template <class Arch, class T>
-ATTENTA_ALWAYS_INLINE void widen_row(const T* x, float* y, std::int64_t n) {
-    std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) load<Arch>(x + i).store_unaligned(y + i);
-    if (i < n) store_part<Arch>(y + i, load_part<Arch>(x + i, n - i), n - i);
-}
-
-/// Σ f(x[i]), with f(0) = 0.
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE float sum_row(const float* x, std::int64_t n, F&& f) {
-    Batch<Arch> even(0.f), odd(0.f);
-    std::int64_t i = 0;
-    for (; i + 2 * lanes<Arch> <= n; i += 2 * lanes<Arch>) {
-        even = even + f(load<Arch>(x + i));
-        odd = odd + f(load<Arch>(x + i + lanes<Arch>));
-    }
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) even = even + f(load<Arch>(x + i));
-    if (i < n) odd = odd + f(load_part<Arch>(x + i, n - i));
-    return reduce_add<Arch>(even + odd);
-}
-
-/// The largest of x, any n >= 1; NaN anywhere may make it NaN.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE float largest(const float* x, std::int64_t n) {
-    const std::int64_t whole = n / lanes<Arch> * lanes<Arch>;
-    float top = whole > 0 ? reduce_max<Arch>(row_tops<Arch>(x, whole)) : x[0];
-    for (std::int64_t i = whole; i < n; ++i) top = x[i] > top ? x[i] : top;
-    return top;
-}
-
-/// y ← y · a
-template <class Arch>
-ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
-    const Batch<Arch> f(a);
-    std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) (load<Arch>(y + i) * f).store_unaligned(y + i);
-    for (; i < n; ++i) y[i] *= a;
-}
-
-/// y ← y + a · x, fused in the last channels too, whether or not the compiler contracts.
-template <class Arch, class T>
-ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {
-    const Batch<Arch> f(a);
-    std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>)
-        fma<Arch>(f, load<Arch>(x + i), load<Arch>(y + i)).store_unaligned(y + i);
-    if (i < n)
-        store_part<Arch>(y + i, fma<Arch>(f, load_part<Arch>(x + i, n - i), load_part<Arch>(y + i, n - i)), n - i);
-}
-
-/// y ← a · x; returns whether all of y is finite.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE bool finish_row(float* y, const float* x, std::int64_t n, float a) {
-    const Batch<Arch> f(a);
-    Batch<Arch> zero(0.f);
-    float tail = 0;
-    std::int64_t i = 0;
-    for (; i + lanes<Arch> <= n; i += lanes<Arch>) {
-        const Batch<Arch> v = load<Arch>(x + i) * f;
-        v.store_unaligned(y + i);
-        zero = fma<Arch>(v, Batch<Arch>(0.f), zero);
-    }
-    for (; i < n; ++i) tail += 0.f * (y[i] = a * x[i]);
-    return reduce_add<Arch>(zero) + tail == 0.f;
-}
 
 /// Query rows for dot_rows: [vector][Rows][lane], times `factor`, zeros behind the last channel and for null rows.
 template <class Arch, int Rows>
@@ -170,10 +42,10 @@ ATTENTA_ALWAYS_INLINE void for_pieces(std::int64_t dim, F&& f) {
 }
 
 /// Dot products of `lanes / Rows` keys with `Rows` queries (interleaved), in one vector: lane u · Rows + r is
-/// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Asks for later rows on the
-/// way, a few lines at a time: a burst of requests would stop the work until memory has answered.
+/// k[u]·q[r]; the keys lie `offset` bytes behind k[u]. Queries are loaded once for all keys. Prefetches on the way, a
+/// few lines at a time: a burst of prefetches would stop the work until memory has answered.
 template <class Arch, int Rows, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, LaterRows& later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64_t offset, PrefetchQueue& queue,
                                            const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>), held = L == 16 ? 8 : 4, Long = held > Rows ? held / Rows : 1;
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -185,7 +57,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
             Batch<Arch> query[N * Rows];
             unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN { query[i] = load<Arch>(q + c * Rows + i * L); });
             unrolled<L / Rows>([&](auto u) ATTENTA_FLATTEN {
-                if constexpr (N == Long) later.template ask<N * L / per_line<T>>();
+                if constexpr (N == Long) queue.template prefetch<N * L / per_line<T>>();
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN {
                     const Batch<Arch> x = read(key[u] + c + n * L);
                     unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
@@ -200,7 +72,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_rows(const std::byte* const* k, std::int64
 /// The same in longer pieces of fewer rows, as memory likes them: `Long` vectors of `Keys` keys are held and queries are
 /// loaded for these. In cache this takes longer, for it loads more.
 template <class Arch, int Rows, int Keys, int Long, class T>
-ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, LaterRows& later,
+ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::int64_t offset, PrefetchQueue& queue,
                                                 const float* q, std::int64_t dim) {
     constexpr int L = static_cast<int>(lanes<Arch>);
     Batch<Arch> sum[static_cast<std::size_t>(L)];
@@ -214,7 +86,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::
             dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
                 Batch<Arch> x[Keys][N];
                 unrolled<Keys>([&](auto u) ATTENTA_FLATTEN {
-                    if constexpr (N == Long) later.template ask<N * L / per_line<T>>();
+                    if constexpr (N == Long) queue.template prefetch<N * L / per_line<T>>();
                     unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[u][n] = read(key[u] + c + n * L); });
                 });
                 unrolled<N * Rows>([&](auto i) ATTENTA_FLATTEN {
@@ -229,10 +101,10 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> dot_long_rows(const std::byte* const* k, std::
 }
 
 /// Scores of `Keys` keys with `Vectors` vectors of query rows: s[u · s_stride + row] = Σ_c k(u)[c] q[c · q_stride + row].
-/// Asks for rows that are needed later on the way.
+/// Prefetches on the way.
 template <class Arch, int Keys, int Vectors, class Key>
 ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_stride, std::int64_t dim, float* s,
-                                      std::int64_t s_stride, LaterRows& later) {
+                                      std::int64_t s_stride, PrefetchQueue& queue) {
     using B = Batch<Arch>;
     constexpr int steps = 32 / Keys;
     B sum[Keys][Vectors];
@@ -252,7 +124,7 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
     };
     std::int64_t c = 0;
     for (; c + steps <= dim; c += steps) {
-        later.template ask<2>();
+        queue.template prefetch<2>();
         unrolled<steps>([&](auto i) ATTENTA_FLATTEN { channel(c + i); });
     }
     for (; c < dim; ++c) channel(c);
@@ -263,9 +135,9 @@ ATTENTA_ALWAYS_INLINE void score_keys(Key&& k, const float* q, std::int64_t q_st
 }
 
 /// o[r][·] += Σ_i p[i · p_stride + r] · v_i[·] for `Rows` rows and `keys` keys, which lie `offset` bytes behind v_i;
-/// o is [Rows][o_stride], padded to whole vectors. Asks for the share of later rows that Rows of `All` rows have.
+/// o is [Rows][o_stride], padded to whole vectors. Prefetches the share of lines that Rows of `All` rows have.
 template <class Arch, int Rows, int All, class T>
-ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, LaterRows& later,
+ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t offset, PrefetchQueue& queue,
                                       std::int64_t keys, const float* p, std::int64_t p_stride, std::int64_t dim,
                                       float* o, std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>),
@@ -273,14 +145,14 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
     constexpr int Vectors = Rows > 4 ? TileShape<Arch>::vectors : Wide > 8 ? 8 : Wide;
     for_pieces<Arch, Vectors, 2, T>(
         dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
-            constexpr int share = All * per_line<T>, asked = (N * L * Rows + share - 1) / share;
+            constexpr int share = All * per_line<T>, lines = (N * L * Rows + share - 1) / share;
             Batch<Arch> sum[Rows][N];
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { sum[r][n] = load<Arch>(o + r * o_stride + c + n * L); });
             });
             for (std::int64_t i = 0; i < keys; ++i) {
                 const T* row = reinterpret_cast<const T*>(v[i] + offset) + c;
-                later.template ask<asked>();
+                queue.template prefetch<lines>();
                 Batch<Arch> x[N];
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = read(row + n * L); });
                 unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
@@ -297,7 +169,7 @@ ATTENTA_ALWAYS_INLINE void add_values(const std::byte* const* v, std::int64_t of
 /// The same for `Keys` values, line after line of whole rows as memory likes them, while sums go through L1; p is
 /// [Keys][Rows].
 template <class Arch, int Rows, int Keys, class T>
-ATTENTA_ALWAYS_INLINE void add_whole_values(const std::byte* const* v, LaterRows& later, const float* p,
+ATTENTA_ALWAYS_INLINE void add_whole_values(const std::byte* const* v, PrefetchQueue& queue, const float* p,
                                             std::int64_t dim, float* o, std::int64_t o_stride) {
     constexpr int L = static_cast<int>(lanes<Arch>), line = static_cast<int>(per_line<T>) / L;
     Batch<Arch> weight[Keys][Rows];
@@ -310,7 +182,7 @@ ATTENTA_ALWAYS_INLINE void add_whole_values(const std::byte* const* v, LaterRows
         dim, [&]<int N>(std::integral_constant<int, N>, std::int64_t c, auto&& read) ATTENTA_FLATTEN {
             Batch<Arch> x[Keys][N];
             unrolled<Keys>([&](auto i) ATTENTA_FLATTEN {
-                if constexpr (N == line) later.ask();
+                if constexpr (N == line) queue.prefetch();
                 unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[i][n] = read(row[i] + c + n * L); });
             });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
