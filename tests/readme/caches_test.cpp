@@ -231,7 +231,10 @@ TEST(Caches, OnePerLayer) {
     const Heads<const float> q = x.q();
     const Heads<float>* o = x.o.data();
     const auto plan = plan_softmax(q, {}, KvView::of(nhd(k[0], tokens, heads, dim), nhd(v[0], tokens, heads, dim)));
+    {
 #include "blocks/one_per_layer.inc"
+    }
+
     x.expect_same();
 }
 
