@@ -148,16 +148,20 @@ TEST(KvCache, RefusesMoreThanItsCapacityAndKeepsWhatItHas) {
     EXPECT_TRUE(shows(cache.view(0), x.k.view(), x.v.view()));
 }
 
+/// A call that appends k and v after `spoil` has changed their views.
+template <class Spoil>
+auto append_spoiled(KvCache& cache, const Data& x, Spoil spoil) {
+    return [&cache, &x, spoil] {
+        attenta::Heads<const float> k = x.k.view(), v = x.v.view();
+        spoil(k, v);
+        cache.append(0, k, v);
+    };
+}
+
 TEST(KvCache, RefusesShapesThatDoNotFit) {
     const Data x;
     KvCache cache(cache_options(Dtype::f32));
-    const auto append = [&](auto spoil) {
-        return [&cache, &x, spoil] {
-            attenta::Heads<const float> k = x.k.view(), v = x.v.view();
-            spoil(k, v);
-            cache.append(0, k, v);
-        };
-    };
+    const auto append = [&](auto spoil) { return append_spoiled(cache, x, spoil); };
     EXPECT_TRUE(refuses(append([](auto& k, auto& v) { k.heads = v.heads = 2; }), {"append", "k", "2", "3"}));
     EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.heads = 2; }), {"append", "v", "2", "3"}));
     EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.dim = 19; }), {"append", "k", "19", "20"}));
@@ -214,13 +218,7 @@ TEST(KvCache, KeepsNanAndInfinities) {
 TEST(KvCache, RefusesNullAndMemoryThatCannotBe) {
     const Data x;
     KvCache cache(cache_options(Dtype::f32));
-    const auto append = [&](auto spoil) {
-        return [&cache, &x, spoil] {
-            attenta::Heads<const float> k = x.k.view(), v = x.v.view();
-            spoil(k, v);
-            cache.append(0, k, v);
-        };
-    };
+    const auto append = [&](auto spoil) { return append_spoiled(cache, x, spoil); };
     EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.data = nullptr; }), {"append", "k", "null"}));
     EXPECT_TRUE(refuses(append([](auto&, auto& v) { v.data = nullptr; }), {"append", "v", "null"}));
     EXPECT_TRUE(refuses(append([](auto& k, auto&) { k.token_stride = -20; }), {"append", "k", "-20"}));

@@ -78,8 +78,7 @@ public:
     bool operator()(std::int64_t begin, std::int64_t end) const {
         const KvView& kv = r_.kv;
         if (queries_ == 0) return false;
-        KeyBlock keys{begin, end - begin, kv.positions_of(sequence_)};
-        if (keys.positions) keys.positions += begin;
+        const KeyBlock keys = KeyBlock{0, end, kv.positions_of(sequence_)}.slice(begin, end - begin);
         const MaskSet masks{r_.masks.data(), static_cast<std::int64_t>(r_.masks.size())};
         Task t;
         t.q_offset = offset_;
@@ -208,15 +207,16 @@ ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvV
     using namespace checks;
     if (o) check_output(f, q.heads, q.tokens, kv.v.dim, *o);
     if (q.tokens == 0) return;
+    const auto own = inputs(q, kv);
+    const Bytes &k = own[1].bytes, &v = own[2].bytes;
     check_pointer(f, "q", q.data, sizeof(float), true);
-    check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), bytes_of(kv, kv.k).size() > 0);
-    check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), bytes_of(kv, kv.v).size() > 0);
+    check_pointer(f, "k", kv.k.data, size_of(kv.k.dtype), k.size() > 0);
+    check_pointer(f, "v", kv.v.data, size_of(kv.v.dtype), v.size() > 0);
     if (o) check_pointer(f, "o", o->data, sizeof(float), true);
     check_pointer(f, "lse", lse, sizeof(float), false);
     const Bytes out = o ? bytes_of(*o) : Bytes{},
                 sums = lse ? Bytes::of(lse, q.heads * q.tokens * static_cast<std::int64_t>(sizeof(float))) : Bytes{};
     check_extent(f, "o", out);
-    const auto own = inputs(q, kv);
     for (const std::span<const NamedBytes> list : {std::span<const NamedBytes>(own), others}) {
         check_apart(f, "o", out, list);
         check_apart(f, "lse", sums, list);
