@@ -1,6 +1,6 @@
 # Compiles sources once per instruction set, each into one object that exports nothing but what its name pattern keeps.
 #
-#   attenta_add_kernels(target file.cpp...)    score edits of one's own (see attenta/engine/own_edit.hpp)
+#   attenta_add_kernels(target file.cpp...)    score edits of one's own (see attenta/engine/score/own_edit.hpp)
 #
 # Even a trivial file compiled for AVX-512 emits weak symbols of the standard library, and the linker may choose them for the
 # whole program. So on ELF every object is linked with `ld -r` and all its symbols but the wanted ones are made local.

@@ -1,7 +1,7 @@
 // A score edit of one's own: attention that forgets linearly with distance, but only beyond a grace distance.
 #pragma once
 
-#include <attenta/engine/own_edit.hpp>
+#include <attenta/engine/score/own_edit.hpp>
 
 struct LateDecay {
     float rate;   // per position

@@ -1,5 +1,5 @@
 // What is compiled once of engine/: checks and schedules, edits.
-#include <attenta/engine/edits.inl>
+#include <attenta/engine/attention/plan.inl>
 #include <attenta/engine/isa_named.inl>
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/tile.inl>
+#include <attenta/engine/scan/plan.inl>
+#include <attenta/engine/score/edits.inl>

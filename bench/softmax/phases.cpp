@@ -41,7 +41,7 @@ double least_seconds(Phase phase, const Problem& work, Limits limits) {
     const double pairs = work.flops() / static_cast<double>(2 * (c.D + c.Dv));
     const double keys = static_cast<double>(c.Hkv * c.Tk * attenta::size_of(c.dtype));
     const double rows = static_cast<double>(c.Hq * c.Tq * 4);
-    const bool packs = c.Tq * (c.Hq / c.Hkv) > attenta::tile::few_rows;
+    const bool packs = c.Tq * (c.Hq / c.Hkv) > attenta::attention::few_rows;
     const auto product = [&](std::int64_t dim) {
         const double flops = 2 * pairs * static_cast<double>(dim) / limits.flops;
         return packs || c.warm ? flops : std::max(flops, keys * static_cast<double>(dim) / limits.bytes);

@@ -10,8 +10,9 @@
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/engine/mask.hpp>
-#include <attenta/engine/score_edit.hpp>
+#include <attenta/engine/mask/combine.hpp>
+#include <attenta/engine/mask/masks.hpp>
+#include <attenta/engine/score/edits.hpp>
 #include <attenta/kv/cache.hpp>
 #include <attenta/linear/delta_rule.hpp>
 #include <attenta/linear/gated_delta_rule.hpp>

@@ -1,6 +1,6 @@
 // Scores, biases, sinks and positions of any size, numbers of every bit pattern, and code of the user's that fails.
 #include <attenta/attenta.hpp>
-#include <attenta/engine/observers.hpp>
+#include <attenta/engine/score/observers.hpp>
 #include <attenta/softmax/weights.hpp>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 # Reads the include graph under INCLUDE_DIR/attenta and fails where it breaks the rules of the house:
 #   - includes point downward: core <- simd <- engine <- families <- headers at the top;
+#   - in engine/: common <- mask <- score <- the loops, and no loop includes another one;
 #   - a family sees of another family its public headers alone, not .inl files or sub-folders;
 #   - xsimd is included in simd/ and engine/ alone, Eigen in .inl files and eigen.hpp alone;
 #   - a public header reaches neither, unless ATTENTA_HEADERS is defined.
@@ -8,6 +9,8 @@ cmake_minimum_required(VERSION 3.22)
 
 set(floors core simd engine family top)
 set(lower_folders core simd engine)
+set(rooms common mask score)  # of engine/, in this order below the loops
+set(loops tile few scan gather dense)
 
 # core/a.hpp -> core, softmax/a.hpp -> softmax, attenta.hpp -> top
 function(folder_of file result)
@@ -25,6 +28,29 @@ function(floor_of folder result)
     endif()
     list(FIND floors ${floor} number)
     set(${result} ${number} PARENT_SCOPE)
+endfunction()
+
+# engine/tile/a.hpp -> tile, engine/a.hpp -> nothing
+function(room_of file result)
+    set(${result} "" PARENT_SCOPE)
+    if(file MATCHES "^engine/([^/]+)/")
+        set(${result} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+    endif()
+endfunction()
+
+function(check_rooms file target)
+    room_of("${file}" from)
+    room_of("${target}" to)
+    if(NOT from OR NOT to OR from STREQUAL to)
+        return()
+    endif()
+    list(FIND rooms "${from}" from_number)
+    list(FIND rooms "${to}" to_number)
+    if(from IN_LIST loops AND to IN_LIST loops)
+        complain("${file}: includes attenta/${target}, which is another loop's")
+    elseif(from IN_LIST rooms AND (NOT to IN_LIST rooms OR to_number GREATER from_number))
+        complain("${file}: includes attenta/${target}, which points upward")
+    endif()
 endfunction()
 
 function(complain text)
@@ -78,6 +104,7 @@ function(check_include file included)
         elseif(NOT from STREQUAL to AND NOT to IN_LIST lower_folders AND NOT target MATCHES "^([^/]+/)?[^/]+\\.hpp$")
             complain("${file}: includes ${included}, which is internal to ${to}/")
         endif()
+        check_rooms("${file}" "${target}")
     endif()
 endfunction()
 

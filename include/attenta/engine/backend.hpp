@@ -3,8 +3,8 @@
 
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/isa.hpp>
-#include <attenta/engine/scan.hpp>
-#include <attenta/engine/tile.hpp>
+#include <attenta/engine/attention/job.hpp>
+#include <attenta/engine/scan/job.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,8 +15,8 @@ struct Backend {
     Isa isa;
 
     // Engine loops. `scratch` belongs to the slot.
-    void (*tile_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
-    void (*rows_task)(const tile::Job& job, const tile::Task& task, std::byte* scratch);
+    void (*tile_task)(const attention::Job& job, const attention::Task& task, std::byte* scratch);
+    void (*rows_task)(const attention::Job& job, const attention::Task& task, std::byte* scratch);
     void (*merge_row)(const float* o_parts, std::int64_t o_step, const float* max, const float* sum, std::int64_t step,
                       std::int64_t parts, std::int64_t dim_v, float* o, float* lse);
 

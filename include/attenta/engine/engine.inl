@@ -2,8 +2,8 @@
 // engine header that did so would be half read when another one needs it.
 #pragma once
 
-#include <attenta/engine/edits.inl>
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/tile.inl>
+#include <attenta/engine/attention/plan.inl>
+#include <attenta/engine/scan/plan.inl>
+#include <attenta/engine/score/edits.inl>
 
 #include <attenta/engine/backend.inl>

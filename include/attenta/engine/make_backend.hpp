@@ -3,12 +3,12 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/backend.hpp>
-#include <attenta/engine/edits.hpp>
-#include <attenta/engine/merge.hpp>
+#include <attenta/engine/common/merge.hpp>
+#include <attenta/engine/few/loop.hpp>
 #include <attenta/engine/scan/feature_kernels.hpp>
 #include <attenta/engine/scan/loop.hpp>
+#include <attenta/engine/score/edit_kernels.hpp>
 #include <attenta/engine/tile/loop.hpp>
-#include <attenta/engine/tile/rows_loop.hpp>
 #include <attenta/simd/math.hpp>
 
 ATTENTA_BEGIN
@@ -21,30 +21,30 @@ void map(const float* x, float* y, std::int64_t n) {
 }
 
 template <class Arch>
-void run_tiles(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
+void run_tiles(const attention::Job& job, const attention::Task& task, std::byte* scratch) {
     if (job.known)
-        tile::TileLoop<Arch, tile::KnownStatistics<Arch>>(job, task, scratch).run();
+        attention::TileLoop<Arch, KnownStatistics<Arch>>(job, task, scratch).run();
     else
-        tile::TileLoop<Arch, tile::OnlineSoftmax<Arch>>(job, task, scratch).run();
+        attention::TileLoop<Arch, OnlineSoftmax<Arch>>(job, task, scratch).run();
 }
 
 template <class Arch>
-void run_rows(const tile::Job& job, const tile::Task& task, std::byte* scratch) {
-    switch (tile::padded_rows(task.row_end - task.row_begin)) {
+void run_rows(const attention::Job& job, const attention::Task& task, std::byte* scratch) {
+    switch (attention::padded_rows(task.row_end - task.row_begin)) {
         case 1:
-            return tile::RowsLoop<Arch, 1>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 1>(job, task, scratch).run();
         case 2:
-            return tile::RowsLoop<Arch, 2>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 2>(job, task, scratch).run();
         case 4:
-            return tile::RowsLoop<Arch, 4>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 4>(job, task, scratch).run();
         case 8:
-            return tile::RowsLoop<Arch, 8>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 8>(job, task, scratch).run();
         case 16:
-            return tile::RowsLoop<Arch, 16>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 16>(job, task, scratch).run();
         case 32:
-            return tile::RowsLoop<Arch, 32>(job, task, scratch).run();
+            return attention::FewLoop<Arch, 32>(job, task, scratch).run();
         default:
-            return tile::RowsLoop<Arch, tile::few_rows>(job, task, scratch).run();
+            return attention::FewLoop<Arch, attention::few_rows>(job, task, scratch).run();
     }
 }
 
@@ -83,7 +83,7 @@ constexpr Backend make_backend(Isa isa) {
     b.isa = isa;
     b.tile_task = &detail::run_tiles<Arch>;
     b.rows_task = &detail::run_rows<Arch>;
-    b.merge_row = &tile::merge_row<Arch>;
+    b.merge_row = &merge_row<Arch>;
     b.scan_task = &detail::run_scan<Arch>;
     b.elu1 = &features::elu1<Arch>;
     b.relu = &features::relu<Arch>;

@@ -3,7 +3,7 @@
 // What the mechanisms on the scan share.
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/scan.hpp>
+#include <attenta/engine/scan/request.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -2,6 +2,7 @@
 
 #include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan/features.hpp>
+#include <attenta/engine/scan/job.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/performer.hpp>
 

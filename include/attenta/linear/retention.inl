@@ -2,8 +2,8 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/backend.hpp>
+#include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/scan/features.hpp>
-#include <attenta/engine/scan/scratch.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/retention.hpp>
 
@@ -91,7 +91,7 @@ public:
         const bool rotated = !options_.theta.empty();
         const std::int64_t tokens = r_.k.tokens, dim = r_.k.dim,
                            segment = rotated ? std::min(tokens, longest_segment) : tokens,
-                           near_rows = std::min(segment, period), far_rows = scan::ceil_div(segment, period);
+                           near_rows = std::min(segment, period), far_rows = ceil_div(segment, period);
         const InlineArray<float, 1024> table(rotated ? (near_rows + far_rows) * dim : 0);
         float *const near = rotated ? table.data() : nullptr, *const far = rotated ? near + near_rows * dim : nullptr;
         const features::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
@@ -101,8 +101,7 @@ public:
         take_memory();
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);
-            if (rotated)
-                fill_rotations(options_.theta, options_.offset + t, period, scan::ceil_div(count, period), far);
+            if (rotated) fill_rotations(options_.theta, options_.offset + t, period, ceil_div(count, period), far);
             scores_.first = t;
             scan::run(part(t, count), o_.slice(t, count), state_, context_);
         }

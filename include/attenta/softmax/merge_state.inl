@@ -2,8 +2,8 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/engine/backend.hpp>
-#include <attenta/engine/bytes.hpp>
-#include <attenta/engine/checks.hpp>
+#include <attenta/engine/common/bytes.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/softmax/merge_state.hpp>
 
 #include <algorithm>
@@ -34,8 +34,8 @@ inline void check_parts(const float* o_parts, const float* lse_parts, std::int64
         fail(f, shape + " in " + text(parts) + " parts, more than memory holds");
     for (const auto& [name, bytes] :
          {NamedBytes{"o_parts", in}, NamedBytes{"lse_parts", sums_in}, NamedBytes{"o", out}})
-        tile::checks::check_pointer(f, name, bytes.begin, sizeof(float), bytes.size() > 0);
-    tile::checks::check_pointer(f, "lse", lse, sizeof(float), false);
+        checks::check_pointer(f, name, bytes.begin, sizeof(float), bytes.size() > 0);
+    checks::check_pointer(f, "lse", lse, sizeof(float), false);
     if (o != o_parts && out.meets(in)) fail(f, "o overlaps o_parts elsewhere than at its begin");
     if (lse != lse_parts && sums.meets(sums_in)) fail(f, "lse overlaps lse_parts elsewhere than at its begin");
     if (out.meets(sums_in)) fail(f, "o overlaps lse_parts, needs memory of its own");

@@ -13,7 +13,10 @@
 #include <attenta/core/context.hpp>
 #include <attenta/core/error.hpp>
 #include <attenta/core/kv_view.hpp>
-#include <attenta/engine/tile.hpp>
+#include <attenta/engine/attention/request.hpp>
+#include <attenta/engine/mask/combine.hpp>
+#include <attenta/engine/mask/masks.hpp>
+#include <attenta/engine/score/edits.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -112,8 +115,8 @@ private:
     friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&,
                                     const SoftmaxOptions&, Context&);
     friend SoftmaxPlan plan_softmax(HeadsBatch<const float>, const KvView&, const SoftmaxOptions&, Context&);
-    explicit SoftmaxPlan(std::unique_ptr<tile::Plan> plan);
-    std::unique_ptr<tile::Plan> plan_;
+    explicit SoftmaxPlan(std::unique_ptr<attention::Plan> plan);
+    std::unique_ptr<attention::Plan> plan_;
 };
 
 /// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/checks.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 #include <algorithm>
@@ -45,7 +45,7 @@ public:
         r_.q_step = saturating::multiply(q.heads, q.tokens);
     }
 
-    tile::Request& request() { return r_; }
+    attention::Request& request() { return r_; }
 
     /// The arrays of the options, which no output may meet.
     std::vector<NamedBytes> arrays() const {
@@ -181,8 +181,8 @@ private:
         if (m.row_stride < 0 || m.head_stride < 0)
             fail(f_,
                  name + " has strides " + text(m.head_stride) + " and " + text(m.row_stride) + ", needs at least 0");
-        tile::checks::check_pointer(f_, name.c_str(), m.data, element, s.queries > 0 && s.keys > 0);
-        tile::checks::check_extent(f_, name.c_str(), bytes_of(m, element));
+        checks::check_pointer(f_, name.c_str(), m.data, element, s.queries > 0 && s.keys > 0);
+        checks::check_extent(f_, name.c_str(), bytes_of(m, element));
     }
 
     void add_masks() {
@@ -208,7 +208,7 @@ private:
     Heads<const float> q_;
     std::span<const std::int32_t> q_lengths_;
     const KvView& kv_;
-    tile::Request r_;
+    attention::Request r_;
 };
 
 }  // namespace detail
@@ -216,8 +216,8 @@ private:
 ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                       Heads<float> o, const SoftmaxOptions& options, float* lse, Context& context) {
     detail::SoftmaxRequest request("softmax_attention", q, q_lengths, kv, options);
-    const tile::Plan plan(request.request(), context);
-    tile::check_tensors("softmax_attention", q, kv, &o, lse, request.arrays());
+    const attention::Plan plan(request.request(), context);
+    attention::check_tensors("softmax_attention", q, kv, &o, lse, request.arrays());
     plan.run(q, kv, o, lse);
 }
 
@@ -231,11 +231,11 @@ ATTENTA_INLINE void softmax_attention(HeadsBatch<const float> q, const KvView& k
     const char* f = "softmax_attention";
     std::vector<std::int32_t> q_lengths;
     detail::SoftmaxRequest request(f, q, q_lengths, kv, options);
-    const tile::Plan plan(request.request(), context);
+    const attention::Plan plan(request.request(), context);
     if (o.batch != q.batch)
         fail(f, "o has " + std::to_string(o.batch) + " sequences, q has " + std::to_string(q.batch));
     const Heads<float> out = o.all();
-    tile::check_tensors(f, q.all(), kv, &out, lse, request.arrays());
+    attention::check_tensors(f, q.all(), kv, &out, lse, request.arrays());
     plan.run(q.first(), kv, o.first(), lse);
 }
 
@@ -243,16 +243,16 @@ ATTENTA_INLINE SoftmaxPlan plan_softmax(HeadsBatch<const float> q, const KvView&
                                         Context& context) {
     std::vector<std::int32_t> q_lengths;
     detail::SoftmaxRequest request("plan_softmax", q, q_lengths, kv, options);
-    return SoftmaxPlan(std::make_unique<tile::Plan>(request.request(), context));
+    return SoftmaxPlan(std::make_unique<attention::Plan>(request.request(), context));
 }
 
 ATTENTA_INLINE SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                         const SoftmaxOptions& options, Context& context) {
-    return SoftmaxPlan(std::make_unique<tile::Plan>(
+    return SoftmaxPlan(std::make_unique<attention::Plan>(
         detail::SoftmaxRequest("plan_softmax", q, q_lengths, kv, options).request(), context));
 }
 
-ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(std::unique_ptr<tile::Plan> plan) : plan_(std::move(plan)) {}
+ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(std::unique_ptr<attention::Plan> plan) : plan_(std::move(plan)) {}
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan() noexcept = default;
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(SoftmaxPlan&&) noexcept = default;
 ATTENTA_INLINE SoftmaxPlan& SoftmaxPlan::operator=(SoftmaxPlan&&) noexcept = default;

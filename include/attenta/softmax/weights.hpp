@@ -3,7 +3,7 @@
 // accumulated scores of eviction policies, read-outs, and mechanisms that edit weights after the denominator is known.
 #pragma once
 
-#include <attenta/engine/observers.hpp>
+#include <attenta/engine/score/observers.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 ATTENTA_BEGIN

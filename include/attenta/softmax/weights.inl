@@ -42,7 +42,7 @@ struct KeptScores {
 
 private:
     void hide(const QueryRow& row, const KeyBlock& block, float* s) const {
-        std::uint64_t words[tile::rows_block / 64];
+        std::uint64_t words[attention::rows_block / 64];
         std::fill(std::begin(words), std::end(words), ~std::uint64_t{0});
         mask.bits(row, block, words);
         for (std::int64_t i = 0; i < block.count; ++i)
@@ -54,10 +54,10 @@ private:
 inline void check_written(const char* f, const char* name, const void* p, std::int64_t size, Heads<const float> q,
                           const KvView& kv, std::span<const NamedBytes> arrays) {
     const Bytes bytes = Bytes::of(p, size);
-    tile::checks::check_extent(f, name, bytes);
-    tile::checks::check_pointer(f, name, p, sizeof(float), bytes.size() > 0);
-    tile::checks::check_apart(f, name, bytes, tile::checks::inputs(q, kv));
-    tile::checks::check_apart(f, name, bytes, arrays);
+    checks::check_extent(f, name, bytes);
+    checks::check_pointer(f, name, p, sizeof(float), bytes.size() > 0);
+    checks::check_apart(f, name, bytes, checks::inputs(q, kv));
+    checks::check_apart(f, name, bytes, arrays);
 }
 
 }  // namespace detail
@@ -67,9 +67,9 @@ ATTENTA_INLINE void softmax_statistics(Heads<const float> q, const KvView& kv, R
     detail::SoftmaxRequest r("softmax_statistics", q, {}, kv, options);
     r.request().values = false;
     r.request().two_passes = true;
-    const tile::Plan plan(r.request(), context);
+    const attention::Plan plan(r.request(), context);
     detail::require_statistics("softmax_statistics", statistics, q);
-    tile::check_tensors("softmax_statistics", q, kv, nullptr, nullptr);
+    attention::check_tensors("softmax_statistics", q, kv, nullptr, nullptr);
     detail::check_written("softmax_statistics", "statistics", statistics, detail::bytes_of_statistics(q), q, kv,
                           r.arrays());
     plan.run(q, kv, {}, nullptr, {.found = statistics});
@@ -84,10 +84,10 @@ ATTENTA_INLINE void softmax_weights(Heads<const float> q, const KvView& kv, cons
     r.request().values = values;
     r.request().two_passes = true;
     r.request().weight_edits = weight_edits;
-    const tile::Plan plan(r.request(), context);
+    const attention::Plan plan(r.request(), context);
     std::vector<NamedBytes> inputs = r.arrays();
     inputs.push_back({"statistics", Bytes::of(statistics, detail::bytes_of_statistics(q))});
-    tile::check_tensors("softmax_weights", q, kv, values ? &o : nullptr, nullptr, inputs);
+    attention::check_tensors("softmax_weights", q, kv, values ? &o : nullptr, nullptr, inputs);
     plan.run(q, kv, o, nullptr, {.known = statistics});
 }
 
@@ -95,7 +95,7 @@ ATTENTA_INLINE void softmax_scores(Heads<const float> q, const KvView& kv, float
                                    const SoftmaxOptions& options, Context& context) {
     const char* f = "softmax_scores";
     detail::SoftmaxRequest r(f, q, {}, kv, options);
-    tile::Request& request = r.request();
+    attention::Request& request = r.request();
     // The engine skips tiles that nobody sees, so it is not told.
     const std::vector<Mask> masks = std::exchange(request.masks, {});
     if (stage != ScoreStage::masked) request.edits.resize(stage == ScoreStage::capped && options.softcap > 0 ? 1 : 0);
@@ -103,9 +103,9 @@ ATTENTA_INLINE void softmax_scores(Heads<const float> q, const KvView& kv, float
     if (stage == ScoreStage::masked) kept.mask = {masks.data(), static_cast<std::int64_t>(masks.size())};
     request.edits.push_back(edit(kept));
     request.values = false;
-    const tile::Plan plan(request, context);
+    const attention::Plan plan(request, context);
 
-    tile::check_tensors(f, q, kv, nullptr, nullptr);
+    attention::check_tensors(f, q, kv, nullptr, nullptr);
     detail::check_written(f, "scores", scores, bytes_of(hnd(scores, q.heads, q.tokens, kept.keys)).size(), q, kv,
                           r.arrays());
     plan.run(q, kv, {}, nullptr);

@@ -2,7 +2,7 @@
 // and read as bits.
 #include <attenta/attenta.hpp>
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/own_edit.hpp>
+#include <attenta/engine/score/own_edit.hpp>
 #endif
 
 #include <bit>

@@ -1,7 +1,7 @@
 // s ← s / temperature
 #pragma once
 
-#include <attenta/engine/own_edit.hpp>
+#include <attenta/engine/score/own_edit.hpp>
 
 struct Temperature {
     float temperature;

@@ -3,8 +3,8 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/checks.hpp>
-#include <attenta/engine/scan.hpp>
+#include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/scan/request.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace scan {
 
 namespace checks {
 
-using tile::checks::text;
+using namespace ATTENTA_ABI::checks;
 
 inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
     std::string s(1, '[');
@@ -115,8 +115,7 @@ void for_each_input(const Request& r, F&& f) {
 
 inline void check_output(const Request& r, const Sizes& z, Heads<float> o, const LinearState& s) {
     const char* f = r.function;
-    using namespace tile::checks;
-    tile::checks::check_output(f, z.out_heads, r.q.tokens, z.dim_v, o);
+    ATTENTA_ABI::checks::check_output(f, z.out_heads, r.q.tokens, z.dim_v, o);
     const auto bytes = [](const std::vector<float>& x) { return bytes_of(std::span(x)); };
     const Bytes out = bytes_of(o), matrix = bytes(s.matrix), normalizer = bytes(s.normalizer);
     for (const auto& [name, data] :
@@ -147,7 +146,7 @@ inline void check_numbers(const char* f, const char* name, const Heads<const flo
 }  // namespace checks
 
 ATTENTA_INLINE void check_memory(const char* f, const char* name, const Heads<const float>& x) {
-    using checks::text;
+    using namespace ATTENTA_ABI::checks;
     if (x.head_stride < 0 || x.token_stride < 0)
         fail(f, std::string(name) + " has strides " + text(x.head_stride) + " and " + text(x.token_stride) +
                     ", needs at least 0");

@@ -1,4 +1,4 @@
-// States between the chunks of a round, which are worked on side by side. See Pass in engine/scan.hpp.
+// States between the chunks of a round, which are worked on side by side. See Pass in engine/scan/job.hpp.
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>

@@ -2,7 +2,7 @@
 // Each is a function of FeatureRow; its parameters are one of the structs below.
 #pragma once
 
-#include <attenta/engine/scan.hpp>
+#include <attenta/engine/scan/request.hpp>
 
 #include <cstdint>
 #include <limits>

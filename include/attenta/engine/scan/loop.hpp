@@ -1,4 +1,4 @@
-// The scan of one instruction set. See scan.hpp.
+// The scan of one instruction set. See scan/request.hpp.
 //
 // A chunk of n tokens, S0 the state before it, E_t the decay from the chunk's start to t, F_s that from s to its end:
 //     P_ts = Σ_d q_td k_sd · decay from s to t           tiles of queries × keys
@@ -10,7 +10,7 @@
 // chunk_prefetch.hpp   prefetching of the next chunk
 // channels.hpp  P where decays differ by channel
 // steps.hpp     few tokens, one by one
-// rounds.hpp    states of chunks that are worked on side by side
+// chunk_parallel.hpp    states of chunks that are worked on side by side
 #pragma once
 
 #include <attenta/engine/scan/channels.hpp>

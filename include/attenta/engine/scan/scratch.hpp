@@ -1,16 +1,12 @@
 // Scratch of the scan's tasks, the same for every instruction set.
 #pragma once
 
-#include <attenta/engine/scan.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/common/arena.hpp>
+#include <attenta/engine/scan/job.hpp>
 
 ATTENTA_BEGIN
 
 namespace scan {
-
-using tile::Arena;
-using tile::ceil_div;
-using tile::round_up;
 
 /// Read-before and low-rank updates are made for gates by channel: one channel alone is no different.
 inline bool decays_by_channel(const Request& r) {

@@ -1,8 +1,8 @@
-// The tile loop of one instruction set. See engine/tile.hpp.
+// The tile loop of one instruction set. See engine/attention/request.hpp.
 #pragma once
 
-#include <attenta/engine/normalizer.hpp>
-#include <attenta/engine/tile/row_ends.hpp>
+#include <attenta/engine/attention/row_ends.hpp>
+#include <attenta/engine/common/normalizer.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
@@ -17,7 +17,7 @@
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// Prefetches rows of K and V of the next block: a share of them with each of `calls` calls.
 class SharedPrefetch {
@@ -343,6 +343,6 @@ private:
     Stopwatch watch_;
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

@@ -1,8 +1,8 @@
 // Merging of parts: (o, lse) of disjoint key sets. See softmax/merge_state.hpp for the mathematics.
 #pragma once
 
-#include <attenta/engine/row_statistics.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/common/arena.hpp>
+#include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
@@ -10,8 +10,6 @@
 #include <cstdint>
 
 ATTENTA_BEGIN
-
-namespace tile {
 
 /// One row: part p is o_parts[p · o_step ..] with the statistics max[p · step], sum[p · step]; without `sum`, `max` is its
 /// lse. `o` may be one of the parts' only if it is the first.
@@ -40,7 +38,5 @@ void merge_row(const float* o_parts, std::int64_t o_step, const float* max, cons
     if (first) std::fill_n(o, dim_v, 0.f);
     if (lse) *lse = row.lse();
 }
-
-}  // namespace tile
 
 ATTENTA_END

@@ -1,16 +1,16 @@
 // How a row begins and where its results go, in both loops.
 #pragma once
 
-#include <attenta/engine/row_statistics.hpp>
-#include <attenta/engine/tile.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/attention/job.hpp>
+#include <attenta/engine/common/arena.hpp>
+#include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/simd/score_rows.hpp>
 
 #include <cstdint>
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// Before the first key: known from an earlier pass, or the sink alone.
 inline RowStatistics first_statistics(const Job& job, const Task& task, const QueryRow& row) {
@@ -35,6 +35,6 @@ bool write_row(const Job& job, const Task& task, const QueryRow& row, RowStatist
     return simd::finish_row<Arch>(part >= 0 ? job.part_o + part * dim_v : job.o.row(row.head, token), o, dim_v, factor);
 }
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

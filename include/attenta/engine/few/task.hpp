@@ -1,10 +1,11 @@
-// What the rows loop knows of its task, and what it does with scores and outputs of a head in cache.
+// What the few-query loop knows of its task, and what it does with scores and outputs of a head in cache.
 #pragma once
 
-#include <attenta/engine/tile/row_ends.hpp>
-#include <attenta/engine/tile/row_weights.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/attention/row_ends.hpp>
+#include <attenta/engine/few/row_weights.hpp>
+#include <attenta/engine/few/scratch.hpp>
 #include <attenta/simd/kv_rows.hpp>
+#include <attenta/simd/pack.hpp>
 #include <attenta/simd/score_rows.hpp>
 #include <attenta/simd/transpose.hpp>
 
@@ -13,11 +14,11 @@
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// `Rows`: the query rows of a head, padded to a power of two.
 template <class Arch, int Rows>
-class RowsTask {
+class FewTask {
 protected:
     using Weights = RowWeights<Arch, Rows>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
@@ -26,9 +27,9 @@ protected:
     static constexpr bool dots = Rows <= 8;
     /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
     static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
-    static constexpr std::int64_t s_stride = rows_block * Rows + RowsScratch::most_lanes;
+    static constexpr std::int64_t s_stride = rows_block * Rows + FewScratch::most_lanes;
 
-    RowsTask(const Job& job, const Task& task, std::byte* memory)
+    FewTask(const Job& job, const Task& task, std::byte* memory)
         : job_(job),
           task_(task),
           heads_(task.head_end - task.head_begin),
@@ -154,13 +155,13 @@ protected:
     const Task& task_;
     const std::int64_t heads_, rows_;
     Arena arena_;
-    RowsScratch x_;
+    FewScratch x_;
     const std::int64_t dim_, dim_v_, q_stride_, o_stride_;
     KeyBlock block_;
     std::int64_t streams_ = 1;                                        ///< places that its rows are taken from in turn
     std::int64_t first_ = 0, end_ = 0, head_ = 0, block_of_run_ = 0;  // the heads in flight, and the one at hand
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

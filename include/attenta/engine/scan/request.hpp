@@ -33,12 +33,6 @@ struct Backend;
 
 namespace scan {
 
-/// Tokens of a chunk, for heads of 64 to 256 channels alike: half as many load and store the state twice as often, of
-/// twice as many a quarter of the work would stay within the chunk.
-inline constexpr std::int64_t chunk = 32;
-inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where decays differ by channel
-inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
-
 /// A row to be mapped. `position` counts tokens of the call's tensor.
 struct FeatureRow {
     const void* parameters = nullptr;
@@ -116,33 +110,6 @@ void run(const Request& request, Heads<float> o, LinearState& state, Context& co
 /// its runs then need no more. Scratch for all tokens of the request and for any part of them; zeros for an empty state.
 void reserve(const Request& request, Context& context);
 void begin_state(const Request& request, LinearState& state);
-
-/// What tasks share.
-struct Job {
-    Request r;
-    Heads<float> o;
-    LinearState* state = nullptr;
-    float* normalizers = nullptr;  ///< [state_heads, dim] behind the last token; all tasks of a head need the old one
-    std::int64_t state_heads = 0, out_heads = 0, dim = 0, dim_v = 0;
-    bool prefetch_to_l1 = false;  ///< prefetch into L1; rows of a state then a few rows before their use, not a head
-
-    /// States before each chunk of a round and behind the last, [chunk - round_begin][head][chunk_state_floats].
-    float* chunk_states = nullptr;
-    std::int64_t round_begin = 0, round_end = 0, chunk_state_floats = 0;
-};
-
-/// What a task does. With more threads than heads and columns employ, chunks of a round are worked on side by side:
-/// first what each adds to the state and how it lets the state decay, then the states one after the other from these,
-/// a few channels a task, and at last the outputs of each chunk. The arithmetic is that of `whole`.
-enum class Pass : std::uint8_t { whole, chunk_states, prefix_states, outputs };
-
-/// Value columns [column_begin, column_end) of state heads [head_begin, head_end) in chunks [chunk_begin, chunk_end):
-/// columns do not depend on each other.
-struct Task {
-    std::int64_t head_begin = 0, head_end = 0, column_begin = 0, column_end = 0, chunk_begin = 0, chunk_end = 0;
-    Pass pass = Pass::whole;
-    std::int64_t channel_begin = 0, channel_end = 0;  ///< of `states`; multiples of 16, or the last
-};
 
 }  // namespace scan
 

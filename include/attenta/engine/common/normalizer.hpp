@@ -7,8 +7,8 @@
 // (sparsemax, entmax) find their threshold in a first pass and are a KnownStatistics of another formula in the second.
 #pragma once
 
-#include <attenta/engine/row_statistics.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/common/arena.hpp>
+#include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
@@ -16,8 +16,6 @@
 #include <cstdint>
 
 ATTENTA_BEGIN
-
-namespace tile {
 
 /// s[r · stride + j], j < n, are scores of a block for row r, -inf where not visible, n a multiple of the lanes. Arrays have
 /// an element per row and may be read, not written, a vector further.
@@ -101,7 +99,5 @@ struct KnownStatistics {
     }
     static float output_factor(RowStatistics) { return 1.f; }
 };
-
-}  // namespace tile
 
 ATTENTA_END

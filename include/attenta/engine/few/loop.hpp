@@ -1,5 +1,5 @@
-// The rows loop of one instruction set: few query rows per K/V head (decode, speculation) against unpacked K and V, each
-// row of which is read once. See engine/tile.hpp.
+// The few-query loop of one instruction set: few query rows per K/V head (decode, speculation) against unpacked K and V, each
+// row of which is read once. See engine/attention/request.hpp.
 //
 // A task takes its heads through blocks of tokens: one head after the other, or interleaved where their rows are
 // neighbours in token-major memory. Queries, scores and outputs stay in or near L1. Scores of a head stand token by token,
@@ -8,21 +8,22 @@
 // any horizontal step. Nothing depends on the memory's layout, so results do not either.
 #pragma once
 
-#include <attenta/engine/tile/loop.hpp>
-#include <attenta/engine/tile/row_streams.hpp>
-#include <attenta/engine/tile/rows_task.hpp>
-#include <attenta/engine/tile/whole_rows.hpp>
+#include <attenta/engine/few/row_streams.hpp>
+#include <attenta/engine/few/task.hpp>
+#include <attenta/engine/few/whole_rows.hpp>
+#include <attenta/simd/pack.hpp>
+#include <attenta/simd/register_tile.hpp>
 
 #include <type_traits>
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// `Rows`: the query rows of a head, padded to a power of two.
 template <class Arch, int Rows>
-class RowsLoop : RowsTask<Arch, Rows> {
-    using Base = RowsTask<Arch, Rows>;
+class FewLoop : FewTask<Arch, Rows> {
+    using Base = FewTask<Arch, Rows>;
     using Batch = simd::Batch<Arch>;
     using Whole = WholeRows<Arch, Rows>;
     using Base::L, Base::width, Base::dots, Base::dot_part, Base::s_stride, Base::job_, Base::task_, Base::heads_,
@@ -32,13 +33,13 @@ class RowsLoop : RowsTask<Arch, Rows> {
         Base::edit, Base::finish;
     using typename Base::Weights;
     static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
-    static_assert(tile_keys <= RowsScratch::most_keys);
+    static_assert(tile_keys <= FewScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
     static_assert(!Whole::possible || Whole::score_tokens == score_tokens);
     /// Tokens of a head at a time: as many rows of queries or outputs come from and go to L1 as rows of keys or values.
     static constexpr std::int64_t score_step = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
-    static constexpr std::int64_t most_heads = RowsScratch::most_heads;  ///< that are interleaved
+    static constexpr std::int64_t most_heads = FewScratch::most_heads;  ///< that are interleaved
     /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
     /// busier where K and V are more than a cache holds. Halves and many rows are bound by arithmetic there, too.
     static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
@@ -60,7 +61,7 @@ class RowsLoop : RowsTask<Arch, Rows> {
     static constexpr std::int64_t long_row = 256;
 
 public:
-    RowsLoop(const Job& job, const Task& task, std::byte* memory)
+    FewLoop(const Job& job, const Task& task, std::byte* memory)
         : Base(job, task, memory),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
           heads_in_flight_(adjacent_ ? most_heads : 1),
@@ -106,13 +107,13 @@ private:
 
     /// Heads that are not interleaved read their keys in long runs; values in blocks, where their order counts.
     std::int64_t blocks_from(std::int64_t begin) const {
-        constexpr std::int64_t run = RowsScratch::run_blocks;
+        constexpr std::int64_t run = FewScratch::run_blocks;
         return whole_ && !adjacent_ && !nan_safe_ && begin + run * rows_block <= task_.key_end ? run : 1;
     }
 
     void locate_rows(std::int64_t blocks) {
         // Whole vectors of each place's tokens, for the transposes of `edit`.
-        const bool in_vectors = block_.count % (most_streams_ * RowsScratch::most_lanes) == 0;
+        const bool in_vectors = block_.count % (most_streams_ * FewScratch::most_lanes) == 0;
         const std::int64_t count = blocks > 1 ? blocks * rows_block : block_.count;
         streams_ = in_vectors ? most_streams_ : 1;
         const std::byte** const k = streams_ > 1 ? x_.k_located : x_.k_rows;
@@ -131,8 +132,7 @@ private:
 
     /// Keys from places of the whole run in turn, and where their scores stand.
     void order_keys(const std::byte* const* located) const {
-        const std::int64_t part = RowsScratch::run_blocks * rows_block / streams_,
-                           part_of_block = rows_block / streams_;
+        const std::int64_t part = FewScratch::run_blocks * rows_block / streams_, part_of_block = rows_block / streams_;
         for (std::int64_t stream = 0, token = 0; stream < streams_; ++stream)
             for (std::int64_t n = 0; n < part; ++n, ++token) {
                 const std::int64_t i = n * streams_ + stream, block = token / rows_block, t = token % rows_block;
@@ -198,7 +198,7 @@ private:
         for_blocks(begin, [&] { any = classify() || any; });
         if (!any) return;
         head_ = first_;
-        plan_whole_rows(RowsScratch::run_blocks * rows_block);
+        plan_whole_rows(FewScratch::run_blocks * rows_block);
         watch_.lap(Phase::pack);
         if constexpr (Whole::possible) whole_rows_.scores(queries(), x_.s, x_.places);
         watch_.lap(Phase::scores);
@@ -209,7 +209,7 @@ private:
     }
     template <class F>
     void for_blocks(std::int64_t begin, F&& f) {
-        for (block_of_run_ = 0; block_of_run_ < RowsScratch::run_blocks; ++block_of_run_) {
+        for (block_of_run_ = 0; block_of_run_ < FewScratch::run_blocks; ++block_of_run_) {
             at_block(begin + block_of_run_ * rows_block);
             f();
         }
@@ -387,6 +387,6 @@ private:
     Stopwatch watch_;
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

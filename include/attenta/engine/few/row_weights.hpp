@@ -1,8 +1,9 @@
-// Scores of a block become weights in the rows loop: S[token][row], statistics of all rows in the lanes of vectors.
+// Scores of a block become weights in the few-query loop: S[token][row], statistics of all rows in the lanes of vectors.
 #pragma once
 
-#include <attenta/engine/normalizer.hpp>
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/common/normalizer.hpp>
+#include <attenta/engine/few/scratch.hpp>
+#include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// `Rows`: the query rows of a head, padded to a power of two.
 template <class Arch, int Rows>
@@ -64,6 +65,6 @@ private:
     }
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

@@ -1,7 +1,7 @@
-// The rows loop's products with float rows of K and V that come from memory, read one row after the other.
+// The few-query loop's products with float rows of K and V that come from memory, read one row after the other.
 #pragma once
 
-#include <attenta/engine/tile/row_streams.hpp>
+#include <attenta/engine/few/row_streams.hpp>
 #include <attenta/simd/kv_rows.hpp>
 #include <attenta/simd/prefetch.hpp>
 
@@ -11,7 +11,7 @@
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// Interleaved heads against the tokens of a block. Everything but the rows stays in L1.
 ///
@@ -133,6 +133,6 @@ private:
     std::int64_t heads_ = 0, count_ = 0;
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

@@ -12,7 +12,7 @@
 // that nobody sees may give. Scores of keys that the mask hides are set to -inf behind the last edit.
 //
 // attenta's own edits are compiled into the backends. One's own are compiled by the CMake function
-// `attenta_add_kernels` or in headers mode (see engine/kernel.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
+// `attenta_add_kernels` or in headers mode (see engine/score/own_edit.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
 // works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
 //
 // Where other score formulas attach (DESIGN §4):
@@ -24,9 +24,8 @@
 #pragma once
 
 #include <attenta/core/isa.hpp>
-#include <attenta/engine/mask.hpp>
+#include <attenta/engine/mask/mask.hpp>
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -77,47 +76,11 @@ inline ScoreEdits operator|(ScoreEdits a, const ScoreEdit& b) {
     return a;
 }
 
-namespace edits {
-
-/// s ← cap · tanh(s / cap)
-struct SoftCap {
-    float cap;
-};
-/// s ← s − slopes[head] · |position of the query − position of the key|   (Press et al. 2022)
-struct Alibi {
-    const float* slopes;
-};
-/// s ← s + bias[head, query, key]; where that is −inf, or the bias has no such column, s ← −inf, whatever s was. In a
-/// batch, `per_sequence[s]` is the bias of sequence s; without data it adds nothing.
-struct Bias {
-    FloatMatrices bias;
-    const FloatMatrices* per_sequence = nullptr;
-
-    const FloatMatrices& of(const QueryRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
-};
-
-}  // namespace edits
-
-ScoreEdit edit(const edits::SoftCap& e);
-ScoreEdit edit(const edits::Alibi& e);
-ScoreEdit edit(const edits::Bias& e);
-
 /// A lambda on ScoreTile&. Slow: prefer a kernel. Its captures must fit into ScoreEdit::capacity.
 template <class F>
 requires std::is_invocable_v<const F&, ScoreTile&> ScoreEdit edit(const F& f) {
     return ScoreEdit(
         f, [](Isa) -> TileFunction { return [](const void* p, ScoreTile& t) { (*static_cast<const F*>(p))(t); }; });
-}
-
-/// The slopes of Press et al. 2022 for n heads: 2^(-8 (h+1) / m), m the largest power of two <= n; then every other
-/// slope of 2 m.
-inline std::vector<float> alibi_slopes(int n) {
-    int m = 1;
-    while (m * 2 <= n) m *= 2;
-    std::vector<float> slopes;
-    for (int h = 0; h < n; ++h)
-        slopes.push_back(static_cast<float>(std::exp2(h < m ? -8.0 * (h + 1) / m : -4.0 * (2 * (h - m) + 1) / m)));
-    return slopes;
 }
 
 ATTENTA_END

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <attenta/engine/backend.hpp>
-#include <attenta/engine/observers.hpp>
+#include <attenta/engine/score/edits.hpp>
+#include <attenta/engine/score/observers.hpp>
 
 ATTENTA_BEGIN
 

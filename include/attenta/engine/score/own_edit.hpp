@@ -9,7 +9,7 @@
 // In headers mode (ATTENTA_HEADERS) both macros give the one version of the including file.
 #pragma once
 
-#include <attenta/engine/score_edit.hpp>
+#include <attenta/engine/score/score_edit.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 

@@ -5,7 +5,7 @@
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/saturating.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/engine/bytes.hpp>
+#include <attenta/engine/common/bytes.hpp>
 
 #include <algorithm>
 #include <array>
@@ -15,7 +15,7 @@
 
 ATTENTA_BEGIN
 
-namespace tile::checks {
+namespace checks {
 
 inline std::string text(std::int64_t n) { return std::to_string(n); }
 
@@ -79,6 +79,6 @@ inline void check_extent(const char* f, const char* name, const Bytes& b) {
     if (b.size() >= Bytes::too_many) fail(f, std::string(name) + " has sizes and strides that no memory holds");
 }
 
-}  // namespace tile::checks
+}  // namespace checks
 
 ATTENTA_END

@@ -2,7 +2,7 @@
 // Each accumulates into memory of the caller, which must be zeroed before the run.
 #pragma once
 
-#include <attenta/engine/score_edit.hpp>
+#include <attenta/engine/score/score_edit.hpp>
 
 ATTENTA_BEGIN
 

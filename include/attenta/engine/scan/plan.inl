@@ -2,8 +2,8 @@
 
 #include <attenta/core/machine.hpp>
 #include <attenta/engine/backend.hpp>
-#include <attenta/engine/scan.hpp>
 #include <attenta/engine/scan/checks.inl>
+#include <attenta/engine/scan/request.hpp>
 #include <attenta/engine/scan/scratch.hpp>
 
 #include <algorithm>

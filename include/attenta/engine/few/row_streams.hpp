@@ -1,7 +1,7 @@
-// Rows of K and V as the rows loop reads them, and which of them it prefetches meanwhile.
+// Rows of K and V as the few-query loop reads them, and which of them it prefetches meanwhile.
 #pragma once
 
-#include <attenta/engine/tile/scratch.hpp>
+#include <attenta/engine/few/scratch.hpp>
 #include <attenta/simd/prefetch.hpp>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 ATTENTA_BEGIN
 
-namespace tile {
+namespace attention {
 
 /// Bytes between the prefetch of a row and its use: less comes late, more is evicted before its use.
 inline constexpr std::int64_t prefetch_distance = 8192;
@@ -32,7 +32,7 @@ struct RowStream {
 /// before its own: behind the end of the pass for rows of the next one (the values after the keys, the next heads' keys
 /// after the values).
 struct RowPass {
-    RowStream now[RowsScratch::most_heads], after[RowsScratch::most_heads];
+    RowStream now[FewScratch::most_heads], after[FewScratch::most_heads];
     std::int64_t heads, step, turns;
 
     /// What to prefetch while n tokens of `head` from t on are at hand.
@@ -46,6 +46,6 @@ struct RowPass {
     }
 };
 
-}  // namespace tile
+}  // namespace attention
 
 ATTENTA_END

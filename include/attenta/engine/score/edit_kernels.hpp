@@ -1,8 +1,9 @@
 // attenta's own score edits and observers, on SIMD batches.
 #pragma once
 
-#include <attenta/engine/observers.hpp>
-#include <attenta/engine/own_edit.hpp>
+#include <attenta/engine/score/edits.hpp>
+#include <attenta/engine/score/observers.hpp>
+#include <attenta/engine/score/own_edit.hpp>
 #include <attenta/simd/pack.hpp>
 
 #include <algorithm>

@@ -1,0 +1,82 @@
+// What a plan hands to its loops: a job that all tasks of a run share, and tasks.
+#pragma once
+
+#include <attenta/core/kv_view.hpp>
+#include <attenta/core/phases.hpp>
+#include <attenta/core/view.hpp>
+#include <attenta/engine/common/row_statistics.hpp>
+#include <attenta/engine/mask/mask.hpp>
+#include <attenta/engine/score/score_edit.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace attention {
+
+inline constexpr std::int64_t key_block = 128;  ///< keys of a tile; a multiple of every panel width
+inline constexpr std::int64_t rows_block =
+    256;  ///< keys of a block of the few-query loop: long streams, few changes of head
+inline constexpr std::int64_t few_rows = 64;
+static_assert(std::max(key_block, rows_block) <= ScoreTile::most_keys);
+
+/// An edit whose function is resolved.
+struct EditCall {
+    TileFunction function = nullptr;
+    const void* parameters = nullptr;
+};
+
+/// What suits the processor's own prefetching where K and V come from memory: the places of a block that the few-query loop
+/// takes rows from in turn, for up to 8 rows of queries and for more, whether it reads one row after the other, and
+/// whether it prefetches rows into L1, not L2.
+struct MemoryOrder {
+    std::int64_t few_rows = 2, many_rows = 1;
+    bool whole_rows = false, prefetch_to_l1 = false;
+};
+
+/// What all tasks of a run share.
+struct Job {
+    Heads<const float> q;
+    Heads<float> o;
+    float* lse = nullptr;
+    RowStatistics* statistics = nullptr;   ///< [Hq, tokens], as lse: the first pass writes them,
+    const RowStatistics* known = nullptr;  ///< the second reads them
+    KvView kv;
+    std::int64_t group = 1;  ///< query heads per K/V head
+    float scale = 1;         ///< folded into q
+    MaskSet mask;
+    const EditCall *edits = nullptr, *weight_edits = nullptr;
+    std::int64_t edit_count = 0, weight_edit_count = 0;
+    const float* sink = nullptr;
+    bool values = true;
+    float* part_o = nullptr;  ///< results of parts, and their
+    RowStatistics* part_statistics = nullptr;
+    PhaseTimes* phases = nullptr;
+    MemoryOrder order;
+};
+
+/// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).
+/// Row r is query r / group of head r % group of its group.
+struct Task {
+    std::int64_t sequence = 0, q_begin = 0;  ///< token of q where the sequence starts
+    std::int64_t q_offset = 0;               ///< position of its query 0
+    std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
+    bool few = false;  ///< rows: runs in the few-query loop
+    std::int64_t part =
+        -1;            ///< -1: the whole result, written to o; otherwise the task's first row among those of parts
+    bool sink = true;  ///< this task counts the sink
+
+    QueryRow query_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
+        return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group, sequence};
+    }
+};
+
+/// A row whose parts are to be merged: parts at part_o rows first, first + step, …
+struct Merge {
+    std::int64_t head = 0, token = 0, first = 0, step = 0, parts = 0;
+};
+
+}  // namespace attention
+
+ATTENTA_END

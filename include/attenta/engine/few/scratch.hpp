@@ -1,0 +1,59 @@
+// Sizes and scratch of the few-query loop's tasks, the same for every instruction set.
+#pragma once
+
+#include <attenta/engine/attention/job.hpp>
+#include <attenta/engine/common/arena.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace attention {
+
+/// Rows of a head are padded to the next power of two, so that vectors hold whole heads.
+constexpr std::int64_t padded_rows(std::int64_t rows) {
+    std::int64_t p = 1;
+    while (p < rows) p *= 2;
+    return p;
+}
+
+/// K and V of the sequence are more than a cache holds.
+inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
+    constexpr std::int64_t cache_bytes = 16 << 20;
+    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > cache_bytes;
+}
+
+struct FewScratch {
+    static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8, run_blocks = 4;
+    const std::byte **k_located, **v_located, **k_rows, **v_rows, **visits;
+    std::int32_t* places;
+    float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
+    QueryRow* row;
+
+    /// `rows`: padded rows of a head.
+    FewScratch(Arena& c, std::int64_t dim, std::int64_t dim_v, std::int64_t heads, std::int64_t rows) {
+        const std::int64_t in_flight = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
+        const std::int64_t blocks = std::max(in_flight, run_blocks), run = run_blocks * rows_block;
+        k_located = c.take<const std::byte*>(run);
+        v_located = c.take<const std::byte*>(run);
+        k_rows = c.take<const std::byte*>(run + most_lanes);
+        v_rows = c.take<const std::byte*>(run);
+        visits = c.take<const std::byte*>(blocks * (3 * rows_block + most_lanes));
+        places = c.take<std::int32_t>(run);
+        q = c.take<float>(heads * rows * round_up(dim, most_lanes));
+        o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
+        s = c.take<float>(blocks * (rows_block * rows + width));
+        m = c.take<float>(heads * width);
+        l = c.take<float>(heads * width);
+        alpha = c.take<float>(in_flight * width);
+        edit = c.take<float>(width * rows_block);
+        widened = c.take<float>(most_keys * round_up(dim, most_lanes));
+        row = c.take<QueryRow>(heads * rows);
+    }
+};
+
+}  // namespace attention
+
+ATTENTA_END

@@ -1,0 +1,48 @@
+// The edits of attenta: soft-cap, ALiBi, bias.
+#pragma once
+
+#include <attenta/core/view.hpp>
+#include <attenta/engine/score/score_edit.hpp>
+
+#include <cmath>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace edits {
+
+/// s ← cap · tanh(s / cap)
+struct SoftCap {
+    float cap;
+};
+/// s ← s − slopes[head] · |position of the query − position of the key|   (Press et al. 2022)
+struct Alibi {
+    const float* slopes;
+};
+/// s ← s + bias[head, query, key]; where that is −inf, or the bias has no such column, s ← −inf, whatever s was. In a
+/// batch, `per_sequence[s]` is the bias of sequence s; without data it adds nothing.
+struct Bias {
+    FloatMatrices bias;
+    const FloatMatrices* per_sequence = nullptr;
+
+    const FloatMatrices& of(const QueryRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
+};
+
+}  // namespace edits
+
+ScoreEdit edit(const edits::SoftCap& e);
+ScoreEdit edit(const edits::Alibi& e);
+ScoreEdit edit(const edits::Bias& e);
+
+/// The slopes of Press et al. 2022 for n heads: 2^(-8 (h+1) / m), m the largest power of two <= n; then every other
+/// slope of 2 m.
+inline std::vector<float> alibi_slopes(int n) {
+    int m = 1;
+    while (m * 2 <= n) m *= 2;
+    std::vector<float> slopes;
+    for (int h = 0; h < n; ++h)
+        slopes.push_back(static_cast<float>(std::exp2(h < m ? -8.0 * (h + 1) / m : -4.0 * (2 * (h - m) + 1) / m)));
+    return slopes;
+}
+
+ATTENTA_END
