@@ -41,7 +41,7 @@ int main() {
     };
 
     run("no edit", {});
-    const auto a = run("a kernel, compiled for every ISA", {edit_of(decay)});
+    const auto a = run("a kernel, compiled for every ISA", {edit(decay)});
     const auto b = run("a lambda, element by element", {attenta::edit([decay](attenta::ScoreTile& t) {
                            for (std::int64_t r = 0; r < t.rows; ++r)
                                for (std::int64_t i = 0; i < t.keys.count; ++i) {

@@ -1,7 +1,7 @@
 // Which backend runs: what is compiled in, what the processor has, what the user asked for.
 #include <attenta/core/error.hpp>
 #include <attenta/core/isa.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/engine/kernel.hpp>
 
 #include <array>
 #include <atomic>
@@ -13,45 +13,9 @@
 #include <cpuid.h>
 #endif
 
-#if defined(ATTENTA_HAS_SSE2)
-extern "C" const attenta::Backend attenta_backend_sse2;
-#endif
-#if defined(ATTENTA_HAS_AVX2)
-extern "C" const attenta::Backend attenta_backend_avx2;
-#endif
-#if defined(ATTENTA_HAS_AVX512)
-extern "C" const attenta::Backend attenta_backend_avx512;
-#endif
-#if defined(ATTENTA_HAS_NEON64)
-extern "C" const attenta::Backend attenta_backend_neon64;
-#endif
-
 ATTENTA_BEGIN
 
 namespace {
-
-const Backend* compiled_backend(Isa isa) {
-    switch (isa) {
-#if defined(ATTENTA_HAS_SSE2)
-        case Isa::sse2:
-            return &attenta_backend_sse2;
-#endif
-#if defined(ATTENTA_HAS_AVX2)
-        case Isa::avx2:
-            return &attenta_backend_avx2;
-#endif
-#if defined(ATTENTA_HAS_AVX512)
-        case Isa::avx512:
-            return &attenta_backend_avx512;
-#endif
-#if defined(ATTENTA_HAS_NEON64)
-        case Isa::neon64:
-            return &attenta_backend_neon64;
-#endif
-        default:
-            return nullptr;
-    }
-}
 
 bool processor_has(Isa isa) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -76,13 +40,13 @@ bool processor_has(Isa isa) {
 #endif
 }
 
-const Backend* best() {
+Isa best() {
     for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::sse2, Isa::neon64})
-        if (is_available(isa)) return compiled_backend(isa);
+        if (is_available(isa)) return isa;
     fail("active_isa", "no backend of this build runs on this processor");
 }
 
-const Backend* first_choice() {
+Isa first_choice() {
     const char* wanted = std::getenv("ATTENTA_ISA");
     if (!wanted || !*wanted) return best();
     const std::optional<Isa> isa = isa_named(wanted);
@@ -90,32 +54,35 @@ const Backend* first_choice() {
         fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', must be one of sse2, avx2, avx512, neon64");
     if (!is_available(*isa))
         fail("active_isa", "ATTENTA_ISA is '" + std::string(wanted) + "', which is not available here");
-    return compiled_backend(*isa);
+    return *isa;
 }
 
-std::atomic<const Backend*> chosen{nullptr};
+constexpr int undecided = -1;
+std::atomic<int> chosen{undecided};
 
 }  // namespace
 
-bool is_compiled(Isa isa) { return compiled_backend(isa) != nullptr; }
+bool is_compiled(Isa isa) {
+#define ATTENTA_IS_COMPILED(Type, name, compiled) \
+    if (isa == Isa::compiled) return true;
+    ATTENTA_FOR_EACH_ISA(ATTENTA_IS_COMPILED, , )
+    return false;
+}
 bool is_available(Isa isa) { return is_compiled(isa) && processor_has(isa); }
 
-const Backend& active_backend() {
-    const Backend* b = chosen.load(std::memory_order_acquire);
-    if (!b) {
-        b = first_choice();
-        chosen.store(b, std::memory_order_release);
+Isa active_isa() {
+    int isa = chosen.load(std::memory_order_relaxed);
+    if (isa == undecided) {
+        isa = static_cast<int>(first_choice());
+        chosen.store(isa, std::memory_order_relaxed);
     }
-    return *b;
+    return static_cast<Isa>(isa);
 }
 
-const Backend& backend_of(Isa isa) {
+void set_isa(Isa isa) {
     if (!is_available(isa)) fail("set_isa", std::string(name(isa)) + " is not available here");
-    return *compiled_backend(isa);
+    chosen.store(static_cast<int>(isa), std::memory_order_relaxed);
 }
-
-Isa active_isa() { return active_backend().isa; }
-void set_isa(Isa isa) { chosen.store(&backend_of(isa), std::memory_order_release); }
 
 std::string_view processor_name() {
 #if defined(__x86_64__) || defined(__i386__)

@@ -1,5 +1,4 @@
-// What is compiled once of engine/: checks and schedules, edits.
+// What is compiled once of engine/: checks and schedules.
+#include <attenta/core/isa_named.inl>
 #include <attenta/engine/attention/plan.inl>
-#include <attenta/engine/isa_named.inl>
 #include <attenta/engine/scan/plan.inl>
-#include <attenta/engine/score/edits.inl>

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/delta_rule.hpp>
@@ -25,7 +24,7 @@ void run_delta(const char* function, Heads<const float> q, Heads<const float> k,
     const features::L2Norm norm{options.eps};
     scan::Request r{.function = function, .q = q, .k = k, .v = v, .g = g, .beta = beta};
     r.update = scan::Update::delta;
-    if (options.qk_l2norm) r.q_map = r.k_map = {active_backend().l2_norm, &norm};
+    if (options.qk_l2norm) r.q_map = r.k_map = {features::l2_norm(), &norm};
     r.scale = scale_or_default(options.scale, q.dim);
     run_scan(r, o, state, options.check_data, context);
 }

@@ -41,6 +41,7 @@ void gated_delta_rule(Heads<const float> q, Heads<const float> k, Heads<const fl
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/gated_delta_rule.inl>
 #endif

@@ -40,6 +40,6 @@ void gla(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/linear/gla.inl>
 #endif

@@ -35,6 +35,7 @@ void hgrn2(Heads<const float> q, Heads<const float> v, Heads<const float> g, Hea
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/hgrn2.inl>
 #endif

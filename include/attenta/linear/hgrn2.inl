@@ -1,6 +1,6 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
+#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/hgrn2.hpp>
 
@@ -13,7 +13,7 @@ ATTENTA_INLINE void hgrn2(Heads<const float> q, Heads<const float> v, Heads<cons
     detail::require_same_heads("hgrn2", {{"v", v.heads}}, q.heads);
     scan::Request r{.function = "hgrn2", .q = q, .k = g, .v = v, .g = g};
     r.k_name = "g";
-    r.k_map = {active_backend().one_minus_exp, nullptr};
+    r.k_map = {features::one_minus_exp(), nullptr};
     r.scale = options.scale;
     detail::run_scan(r, o, state, options.check_data, context);
 }

@@ -39,6 +39,7 @@ void kda(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/kda.inl>
 #endif

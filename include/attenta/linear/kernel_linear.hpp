@@ -64,6 +64,7 @@ void kernel_linear(Heads<const float> q, Heads<const float> k, Heads<const float
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/kernel_linear.inl>
 #endif

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/kernel_linear.hpp>
@@ -133,18 +132,17 @@ inline void check_kernel_linear(Heads<const float> q, Heads<const float> k, Head
 }
 
 inline scan::FeatureFunction function_of(KernelFeature feature) {
-    const Backend& b = active_backend();
     switch (feature) {
         case KernelFeature::elu1:
-            return b.elu1;
+            return features::elu1();
         case KernelFeature::relu:
-            return b.relu;
+            return features::relu();
         case KernelFeature::squared_relu:
-            return b.squared_relu;
+            return features::squared_relu();
         case KernelFeature::softmax:
-            return b.softmax_features;
+            return features::softmax_features();
         case KernelFeature::cos:
-            return b.cos_features;
+            return features::cos_features();
         case KernelFeature::exp:  // has parameters of its own, see run_exp
         case KernelFeature::identity:
             break;
@@ -162,8 +160,8 @@ inline void run_exp(scan::Request r, Heads<float> o, LinearState& state, const K
     const features::Exp keys{units.exponents()},
         queries{units.exponents(), r.q.heads / r.k.heads, eps || !options.normalize ? -100.f : -infinity,
                 options.normalize ? infinity : 100.f};
-    r.k_map = {active_backend().exp_features, &keys};
-    r.q_map = {active_backend().exp_features, &queries};
+    r.k_map = {features::exp_features(), &keys};
+    r.q_map = {features::exp_features(), &queries};
     if (!options.normalize) r.finish = {&KernelDenominators::undo, nullptr};
     scan::reserve(r, context);
     scan::begin_state(r, state);

@@ -50,6 +50,6 @@ std::vector<float> lightning_decay(std::int64_t heads, const LightningOptions& o
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/linear/lightning.inl>
 #endif

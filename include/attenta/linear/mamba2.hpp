@@ -44,6 +44,7 @@ void mamba2(Heads<const float> x, Heads<const float> dt, std::span<const float> 
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/linear/mamba2.inl>
+#include <attenta/linear/mamba2_kernels.inl>
 #endif

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/mamba2.hpp>
+#include <attenta/linear/mamba2_kernels.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -79,11 +79,11 @@ ATTENTA_INLINE void mamba2(Heads<const float> x, Heads<const float> dt, std::spa
     if (options.check_data) scan::check(r, o, state, true);
     scan::run(r, o, state, context);
     if (!options.D.data && !options.z.data) return;
-    const Backend& backend = active_backend();
+    const SkipAndGate finish = skip_and_gate();
     context.executor().parallel_for(x.heads, [&](std::int64_t h, int) {
         for (std::int64_t t = 0; t < x.tokens; ++t)
-            backend.skip_and_gate(o.row(h, t), x.row(h, t), options.D.data ? options.D.row(h, 0) : nullptr,
-                                  options.D.dim > 1, options.z.data ? options.z.row(h, t) : nullptr, x.dim);
+            finish(o.row(h, t), x.row(h, t), options.D.data ? options.D.row(h, 0) : nullptr, options.D.dim > 1,
+                   options.z.data ? options.z.row(h, t) : nullptr, x.dim);
     });
 }
 

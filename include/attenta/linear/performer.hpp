@@ -65,6 +65,7 @@ std::vector<float> performer_projection(std::int64_t features, std::int64_t dim,
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/performer.inl>
 #endif

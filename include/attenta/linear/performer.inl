@@ -1,6 +1,5 @@
 #pragma once
 
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan/features.hpp>
 #include <attenta/engine/scan/job.hpp>
 #include <attenta/linear/common.inl>
@@ -34,8 +33,8 @@ inline void find_key_max(Heads<const float> k, features::Random features, std::i
     for (std::int64_t h = 0; h < k.heads; ++h)
         for (std::int64_t t = 0; t < k.tokens; t += scan::chunk) {
             const std::int64_t rows = std::min(scan::chunk, k.tokens - t);
-            active_backend().random_features({{&features, k.dim, count, h, t}, rows, k.token_stride, count},
-                                             k.row(h, t), y.data());
+            features::random_features()({{&features, k.dim, count, h, t}, rows, k.token_stride, count}, k.row(h, t),
+                                        y.data());
             float& top = key_max[static_cast<std::size_t>(h)];
             for (const float p : std::span(y).first(static_cast<std::size_t>(rows * count)))
                 if (p > top && is_finite(p)) top = p;
@@ -94,9 +93,8 @@ ATTENTA_INLINE void performer(Heads<const float> q, Heads<const float> k, Heads<
     }
     features::Random key_map = map;
     key_map.per_head = top;
-    const Backend& backend = active_backend();
-    r.q_map = {.parameters = &map, .together = backend.random_features};
-    r.k_map = {.parameters = &key_map, .together = backend.random_features};
+    r.q_map = {.parameters = &map, .together = features::random_features()};
+    r.k_map = {.parameters = &key_map, .together = features::random_features()};
     const detail::PerformerDenominators denominators{options.denominator_stabilizer};
     r.finish = {&detail::PerformerDenominators::factor, &denominators};
     const auto heads = static_cast<std::size_t>(k.heads);

@@ -54,6 +54,7 @@ std::vector<float> retention_decay(std::int64_t heads);
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/retention.inl>
 #endif

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
@@ -96,8 +95,8 @@ public:
         float *const near = rotated ? table.data() : nullptr, *const far = rotated ? near + near_rows * dim : nullptr;
         const features::Rotate q{near, far, 1}, k{near, far, in_values ? 1.f : scale};
         if (rotated) fill_rotations(options_.theta, 0, 1, near_rows, near);
-        if (rotated) r_.q_map = {active_backend().rotate, &q};
-        if (rotated || !in_values) r_.k_map = {active_backend().rotate, &k};
+        if (rotated) r_.q_map = {features::rotate(), &q};
+        if (rotated || !in_values) r_.k_map = {features::rotate(), &k};
         take_memory();
         for (std::int64_t t = 0; t < tokens; t += segment) {
             const std::int64_t count = std::min(segment, tokens - t);

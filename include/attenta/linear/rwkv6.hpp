@@ -36,6 +36,6 @@ void rwkv6(Heads<const float> q, Heads<const float> k, Heads<const float> v, Hea
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/linear/rwkv6.inl>
 #endif

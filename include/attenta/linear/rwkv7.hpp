@@ -37,6 +37,6 @@ void rwkv7(Heads<const float> q, Heads<const float> k, Heads<const float> v, Hea
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/scan.inl>
 #include <attenta/linear/rwkv7.inl>
 #endif

@@ -23,6 +23,6 @@ void merge_state(const float* o_parts, const float* lse_parts, std::int64_t part
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/attention.inl>
 #include <attenta/softmax/merge_state.inl>
 #endif

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/common/bytes.hpp>
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/common/merge.hpp>
 #include <attenta/softmax/merge_state.hpp>
 
 #include <algorithm>
@@ -52,12 +52,12 @@ ATTENTA_INLINE void merge_state(const float* o_parts, const float* lse_parts, st
                                 std::int64_t tokens, std::int64_t dim_v, float* o, float* lse, Context& context) {
     detail::check_parts(o_parts, lse_parts, parts, heads, tokens, dim_v, o, lse);
     const std::int64_t rows = heads * tokens;
-    const Backend& backend = active_backend();
+    const MergeFunction merge = merge_row();
     constexpr std::int64_t chunk = 64;
     context.executor().parallel_for((rows + chunk - 1) / chunk, [&](std::int64_t task, int) {
         for (std::int64_t r = task * chunk; r < std::min(rows, (task + 1) * chunk); ++r)
-            backend.merge_row(o_parts + r * dim_v, rows * dim_v, lse_parts + r, nullptr, rows, parts, dim_v,
-                              o + r * dim_v, lse ? lse + r : nullptr);
+            merge(o_parts + r * dim_v, rows * dim_v, lse_parts + r, nullptr, rows, parts, dim_v, o + r * dim_v,
+                  lse ? lse + r : nullptr);
     });
 }
 

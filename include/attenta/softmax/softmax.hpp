@@ -140,6 +140,6 @@ void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/attention.inl>
 #include <attenta/softmax/softmax.inl>
 #endif

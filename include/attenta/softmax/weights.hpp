@@ -32,6 +32,6 @@ void softmax_scores(Heads<const float> q, const KvView& kv, float* scores, Score
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/engine.inl>
+#include <attenta/engine/attention.inl>
 #include <attenta/softmax/weights.inl>
 #endif

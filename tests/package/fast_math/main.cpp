@@ -134,7 +134,7 @@ ATTENTA_DEFINE_EDIT(OwnSoftCap)
 void check_own_edit() {
     Causal built_in{9}, own{9};
     built_in.run({.softcap = 5});
-    own.run({.edits = {edit_of(OwnSoftCap{})}});
+    own.run({.edits = {edit(OwnSoftCap{})}});
     for (std::int64_t i = Causal::hidden; i < own.tokens; ++i)
         check(std::abs(own.lse_of(i) - built_in.lse_of(i)) < 1e-5f, "an edit of one's own computes as attenta does");
 }

@@ -16,7 +16,7 @@ int main() {
         attenta::softmax_attention(tokens, tokens, tokens, attenta::hnd(o.data(), 4, 50, 32), options);
         return o;
     };
-    const std::vector<float> hot = attend({.scale = 1.f, .edits = {edit_of(Temperature{2})}}),
+    const std::vector<float> hot = attend({.scale = 1.f, .edits = {edit(Temperature{2})}}),
                              half = attend({.scale = 0.5f});
     for (std::size_t i = 0; i < x.size(); ++i)
         if (!(std::abs(hot[i] - half[i]) < 1e-5f)) return 1;

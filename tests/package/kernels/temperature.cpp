@@ -1,6 +1,6 @@
 #include "temperature.hpp"
 
-#if defined(__OPTIMIZE__) == defined(UNOPTIMIZED_KERNELS)
+#if defined(ATTENTA_KERNEL_ISA) && defined(__OPTIMIZE__) == defined(UNOPTIMIZED_KERNELS)
 #error "kernels are optimised whatever the build type, unless ATTENTA_OPTIMIZE_KERNELS is off"
 #endif
 

@@ -9,6 +9,7 @@
 #include <attenta/engine/score/score_edit.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 ATTENTA_BEGIN
@@ -76,6 +77,9 @@ struct Task {
 struct Merge {
     std::int64_t head = 0, token = 0, first = 0, step = 0, parts = 0;
 };
+
+/// What a loop does with a task; `scratch` belongs to the slot.
+using TaskFunction = void (*)(const Job& job, const Task& task, std::byte* scratch);
 
 }  // namespace attention
 

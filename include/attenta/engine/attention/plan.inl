@@ -4,8 +4,10 @@
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/checks.inl>
 #include <attenta/engine/attention/request.hpp>
-#include <attenta/engine/backend.hpp>
+#include <attenta/engine/common/merge.hpp>
+#include <attenta/engine/few/kernels.hpp>
 #include <attenta/engine/few/scratch.hpp>
+#include <attenta/engine/tile/kernels.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 
 #include <algorithm>
@@ -27,10 +29,10 @@ inline MemoryOrder memory_order() {
 }
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
-    : backend_(&active_backend()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
+    : isa_(active_isa()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
     checks::check_request(r);
-    checks::resolve(r.function, "edits", edits_, backend_->isa, calls_);
-    checks::resolve(r.function, "weight_edits", weight_edits_, backend_->isa, calls_);
+    checks::resolve(r.function, "edits", edits_, isa_, calls_);
+    checks::resolve(r.function, "weight_edits", weight_edits_, isa_, calls_);
     job_.q = r.q;
     job_.kv = r.kv;
     job_.group = r.q.heads / r.kv.heads;
@@ -166,9 +168,9 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
 
     run_tasks(executor, static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         const Task& t = tasks_[static_cast<std::size_t>(i)];
-        (t.few ? backend_->rows_task : backend_->tile_task)(job, t,
-                                                            scratch + static_cast<std::size_t>(slot) * slot_bytes_);
+        (t.few ? few_task(t, isa_) : tile_task(isa_))(job, t, scratch + static_cast<std::size_t>(slot) * slot_bytes_);
     });
+    const MergeFunction merge = merge_row(isa_);
     constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
     run_tasks(executor, ceil_div(merges, chunk), [&](std::int64_t i, int) {
@@ -176,10 +178,9 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
         for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
             const RowStatistics* first = job.part_statistics + m.first;
-            backend_->merge_row(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum,
-                                2 * m.step, m.parts, job.values ? kv.v.dim : 0,
-                                job.values ? o.row(m.head, m.token) : nullptr,
-                                lse ? lse + m.head * q.tokens + m.token : nullptr);
+            merge(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum, 2 * m.step, m.parts,
+                  job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr,
+                  lse ? lse + m.head * q.tokens + m.token : nullptr);
         }
         watch.lap(Phase::merge);
     });

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <attenta/core/context.hpp>
+#include <attenta/core/isa.hpp>
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/view.hpp>
 #include <attenta/engine/attention/job.hpp>
@@ -35,8 +36,6 @@
 #include <vector>
 
 ATTENTA_BEGIN
-
-struct Backend;
 
 namespace attention {
 
@@ -83,7 +82,7 @@ private:
     Interval visible_keys(const Task& sequence) const;
     void reserve_scratch();
 
-    const Backend* backend_;
+    Isa isa_;
     Context* context_;
     std::vector<Mask> masks_;
     ScoreEdits edits_, weight_edits_;

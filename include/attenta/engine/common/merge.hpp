@@ -1,42 +1,16 @@
 // Merging of parts: (o, lse) of disjoint key sets. See softmax/merge_state.hpp for the mathematics.
 #pragma once
 
-#include <attenta/engine/common/arena.hpp>
-#include <attenta/engine/common/row_statistics.hpp>
-#include <attenta/simd/score_rows.hpp>
+#include <attenta/engine/kernel.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 ATTENTA_BEGIN
 
 /// One row: part p is o_parts[p · o_step ..] with the statistics max[p · step], sum[p · step]; without `sum`, `max` is its
 /// lse. `o` may be one of the parts' only if it is the first.
-template <class Arch>
-void merge_row(const float* o_parts, std::int64_t o_step, const float* max, const float* sum, std::int64_t step,
-               std::int64_t parts, std::int64_t dim_v, float* o, float* lse) {
-    RowStatistics row;
-    for (std::int64_t p = 0; p < parts; ++p) row.max = std::max(row.max, max[p * step]);
-    const auto is_neutral = [&](std::int64_t p) {
-        return sum ? sum[p * step] == 0.f : max[p * step] == minus_infinity;
-    };
-    const auto weight = [&](std::int64_t p) { return std::exp(max[p * step] - row.max) * (sum ? sum[p * step] : 1.f); };
-    for (std::int64_t p = 0; p < parts; ++p)
-        if (!is_neutral(p)) row.sum += weight(p);
-    const float scale = row.output_factor();
-    bool first = true;
-    for (std::int64_t p = 0; p < parts; ++p) {
-        if (is_neutral(p)) continue;  // whatever its o
-        const float* part = o_parts + p * o_step;
-        if (first)
-            simd::finish_row<Arch>(o, part, dim_v, weight(p) * scale);
-        else
-            simd::add_row<Arch>(o, part, dim_v, weight(p) * scale);
-        first = false;
-    }
-    if (first) std::fill_n(o, dim_v, 0.f);
-    if (lse) *lse = row.lse();
-}
+using MergeFunction = void (*)(const float* o_parts, std::int64_t o_step, const float* max, const float* sum,
+                               std::int64_t step, std::int64_t parts, std::int64_t dim_v, float* o, float* lse);
+ATTENTA_DECLARE_KERNEL(MergeFunction, merge_row)
 
 ATTENTA_END

@@ -2,6 +2,7 @@
 // Each is a function of FeatureRow; its parameters are one of the structs below.
 #pragma once
 
+#include <attenta/engine/kernel.hpp>
 #include <attenta/engine/scan/request.hpp>
 
 #include <cstdint>
@@ -43,6 +44,17 @@ struct Random {
     float c = 1, ratio = 1, eps = 0;
     const float* per_head = nullptr;  ///< top of each head, for keys; null, for queries: the row's largest p
 };
+
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, elu1)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, relu)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, squared_relu)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, exp_features)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, softmax_features)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, cos_features)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, l2_norm)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, rotate)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, one_minus_exp)
+ATTENTA_DECLARE_KERNEL(scan::FeatureRowsFunction, random_features)
 
 }  // namespace features
 

@@ -3,6 +3,7 @@
 
 #include <attenta/engine/scan/request.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 ATTENTA_BEGIN
@@ -41,6 +42,9 @@ struct Task {
     Pass pass = Pass::whole;
     std::int64_t channel_begin = 0, channel_end = 0;  ///< of `states`; multiples of 16, or the last
 };
+
+/// What the loop does with a task; `scratch` belongs to the slot.
+using TaskFunction = void (*)(const Job& job, const Task& task, std::byte* scratch);
 
 }  // namespace scan
 

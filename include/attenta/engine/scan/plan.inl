@@ -1,8 +1,8 @@
 #pragma once
 
 #include <attenta/core/machine.hpp>
-#include <attenta/engine/backend.hpp>
 #include <attenta/engine/scan/checks.inl>
+#include <attenta/engine/scan/kernels.hpp>
 #include <attenta/engine/scan/request.hpp>
 #include <attenta/engine/scan/scratch.hpp>
 
@@ -192,11 +192,9 @@ private:
         return {.head_begin = head, .head_end = head + 1, .column_end = job_.dim_v, .pass = pass};
     }
 
-    void run_task(const Task& task, int thread) const {
-        backend_.scan_task(job_, task, scratch_ + thread * scratch_bytes_);
-    }
+    void run_task(const Task& task, int thread) const { task_(job_, task, scratch_ + thread * scratch_bytes_); }
 
-    const Backend& backend_ = active_backend();
+    const TaskFunction task_ = scan_task();
     Executor& executor_;
     const std::int64_t threads_;
     const bool few_;

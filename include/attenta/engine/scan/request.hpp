@@ -29,8 +29,6 @@
 
 ATTENTA_BEGIN
 
-struct Backend;
-
 namespace scan {
 
 /// A row to be mapped. `position` counts tokens of the call's tensor.

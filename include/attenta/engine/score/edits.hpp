@@ -14,11 +14,21 @@ namespace edits {
 /// s ← cap · tanh(s / cap)
 struct SoftCap {
     float cap;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
 };
+ATTENTA_DECLARE_EDIT(SoftCap)
+
 /// s ← s − slopes[head] · |position of the query − position of the key|   (Press et al. 2022)
 struct Alibi {
     const float* slopes;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
 };
+ATTENTA_DECLARE_EDIT(Alibi)
+
 /// s ← s + bias[head, query, key]; where that is −inf, or the bias has no such column, s ← −inf, whatever s was. In a
 /// batch, `per_sequence[s]` is the bias of sequence s; without data it adds nothing.
 struct Bias {
@@ -26,13 +36,15 @@ struct Bias {
     const FloatMatrices* per_sequence = nullptr;
 
     const FloatMatrices& of(const QueryRow& row) const { return per_sequence ? per_sequence[row.sequence] : bias; }
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
 };
+ATTENTA_DECLARE_EDIT(Bias)
 
 }  // namespace edits
 
-ScoreEdit edit(const edits::SoftCap& e);
-ScoreEdit edit(const edits::Alibi& e);
-ScoreEdit edit(const edits::Bias& e);
+using edits::edit;
 
 /// The slopes of Press et al. 2022 for n heads: 2^(-8 (h+1) / m), m the largest power of two <= n; then every other
 /// slope of 2 m.

@@ -12,17 +12,24 @@ namespace edits {
 struct ColumnSums {
     float* sums;
     std::int64_t keys;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
 };
+ATTENTA_DECLARE_EDIT(ColumnSums)
 
 /// weights[head, i, key]: the weights of the last `count` queries of `queries`. [Hq, count, keys]
 struct LastRows {
     float* weights;
     std::int64_t keys, queries, count;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
 };
+ATTENTA_DECLARE_EDIT(LastRows)
 
 }  // namespace edits
 
-ScoreEdit edit(const edits::ColumnSums& e);
-ScoreEdit edit(const edits::LastRows& e);
+using edits::edit;
 
 ATTENTA_END

@@ -1,14 +1,15 @@
 // Writing a score edit of one's own, as a kernel for every instruction set.
 //
 //   decay.hpp       struct Decay { float rate; template <class Arch> void operator()(attenta::Tile<Arch> t) const; };
-//                   ATTENTA_DECLARE_EDIT(Decay)                          // gives edit_of(const Decay&)
+//                   ATTENTA_DECLARE_EDIT(Decay)                          // gives edit(const Decay&)
 //   decay.cpp       #include "decay.hpp" and the template's definition, then
 //                   ATTENTA_DEFINE_EDIT(Decay)
-//   CMakeLists.txt  attenta_add_kernels(my_target decay.cpp)            // compiles decay.cpp once per instruction set
+//   CMakeLists.txt  attenta_add_kernels(my_target decay.cpp)            // compiled once per instruction set
 //
 // In headers mode (ATTENTA_HEADERS) both macros give the one version of the including file.
 #pragma once
 
+#include <attenta/engine/kernel.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
@@ -107,53 +108,15 @@ void run_edit(const void* parameters, ScoreTile& tile) {
 
 ATTENTA_END
 
-#if defined(ATTENTA_HEADERS)
-#define ATTENTA_DECLARE_EDIT(Edit)
-#define ATTENTA_DEFINE_EDIT(Edit)                                                                       \
-    inline attenta::ScoreEdit edit_of(const Edit& e) {                                                  \
-        return attenta::ScoreEdit(                                                                      \
-            e, [](attenta::Isa) -> attenta::TileFunction { return &attenta::detail::run_edit<Edit>; }); \
-    }
+#define ATTENTA_DEFINE_EDIT_KERNEL(Edit) \
+    ATTENTA_DEFINE_KERNEL(attenta::TileFunction, edit_function_##Edit, &attenta::detail::run_edit<Edit>)
+#if defined(ATTENTA_KERNEL_ISA)
+#define ATTENTA_DEFINE_EDIT(Edit) ATTENTA_DEFINE_EDIT_KERNEL(Edit)
 #else
-// attenta_add_kernels says which instruction sets ATTENTA_ISAS leaves out.
-#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_SSE2)
-#define ATTENTA_ON_SSE2(X, Edit)
-#else
-#define ATTENTA_ON_SSE2(X, Edit) X(Edit, sse2)
-#endif
-#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_AVX2)
-#define ATTENTA_ON_AVX2(X, Edit)
-#else
-#define ATTENTA_ON_AVX2(X, Edit) X(Edit, avx2)
-#endif
-#if !(defined(__x86_64__) || defined(__i386__)) || defined(ATTENTA_WITHOUT_AVX512)
-#define ATTENTA_ON_AVX512(X, Edit)
-#else
-#define ATTENTA_ON_AVX512(X, Edit) X(Edit, avx512)
-#endif
-#if defined(__aarch64__)
-#define ATTENTA_ON_NEON64(X, Edit) X(Edit, neon64)
-#else
-#define ATTENTA_ON_NEON64(X, Edit)
-#endif
-#define ATTENTA_FOR_EACH_ISA(X, Edit) \
-    ATTENTA_ON_SSE2(X, Edit) ATTENTA_ON_AVX2(X, Edit) ATTENTA_ON_AVX512(X, Edit) ATTENTA_ON_NEON64(X, Edit)
-#define ATTENTA_EDIT_SYMBOL_(Edit, isa) attenta_edit_##Edit##_##isa
-#define ATTENTA_EDIT_SYMBOL(Edit, isa) ATTENTA_EDIT_SYMBOL_(Edit, isa)
-#define ATTENTA_EDIT_PROTOTYPE(Edit, isa) \
-    extern "C" void ATTENTA_EDIT_SYMBOL(Edit, isa)(const void*, attenta::ScoreTile&);
-#define ATTENTA_EDIT_CASE(Edit, isa) \
-    if (which == attenta::Isa::isa) return &ATTENTA_EDIT_SYMBOL(Edit, isa);
-#define ATTENTA_DECLARE_EDIT(Edit)                                                     \
-    ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_PROTOTYPE, Edit)                                 \
-    inline attenta::ScoreEdit edit_of(const Edit& e) {                                 \
-        return attenta::ScoreEdit(e, [](attenta::Isa which) -> attenta::TileFunction { \
-            ATTENTA_FOR_EACH_ISA(ATTENTA_EDIT_CASE, Edit)                              \
-            return nullptr;                                                            \
-        });                                                                            \
-    }
-#define ATTENTA_DEFINE_EDIT(Edit)                                                                                     \
-    extern "C" void ATTENTA_EDIT_SYMBOL(Edit, ATTENTA_KERNEL_ISA)(const void* parameters, attenta::ScoreTile& tile) { \
-        attenta::detail::run_edit<Edit>(parameters, tile);                                                            \
+#define ATTENTA_DEFINE_EDIT(Edit)                                                                    \
+    ATTENTA_DEFINE_EDIT_KERNEL(Edit)                                                                 \
+    ATTENTA_INLINE attenta::ScoreEdit edit(const Edit& e) {                                          \
+        return attenta::ScoreEdit(                                                                   \
+            e, [](attenta::Isa isa) -> attenta::TileFunction { return edit_function_##Edit(isa); }); \
     }
 #endif

@@ -11,8 +11,8 @@
 // An edit that hides a key sets its score to -inf: adding -inf would make NaN of a score that is inf or NaN, which keys
 // that nobody sees may give. Scores of keys that the mask hides are set to -inf behind the last edit.
 //
-// attenta's own edits are compiled into the backends. One's own are compiled by the CMake function
-// `attenta_add_kernels` or in headers mode (see engine/score/own_edit.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
+// The CMake function `attenta_add_kernels` compiles edits, attenta's and one's own, or headers mode does (see
+// engine/score/own_edit.hpp), and a plain lambda `edit([](ScoreTile& t) { ... })`
 // works as well: it is compiled for the ISA of its own file only, and walks the tile element by element, so it is slow.
 //
 // Where other score formulas attach (DESIGN §4):
@@ -42,6 +42,9 @@ struct ScoreTile {
     const QueryRow* row = nullptr;
     KeyBlock keys;
 };
+
+template <class Arch>
+class Tile;  ///< a ScoreTile on SIMD batches: own_edit.hpp
 
 using TileFunction = void (*)(const void* parameters, ScoreTile& tile);
 
@@ -84,3 +87,6 @@ requires std::is_invocable_v<const F&, ScoreTile&> ScoreEdit edit(const F& f) {
 }
 
 ATTENTA_END
+
+/// `edit(const Edit&)` for an edit that ATTENTA_DEFINE_EDIT compiles (own_edit.hpp).
+#define ATTENTA_DECLARE_EDIT(Edit) ATTENTA_INLINE attenta::ScoreEdit edit(const Edit& e);

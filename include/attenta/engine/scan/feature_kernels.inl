@@ -16,6 +16,8 @@ ATTENTA_BEGIN
 
 namespace features {
 
+namespace kernels {
+
 template <class Arch>
 float squares(const float* x, std::int64_t n) {
     return simd::sum_row<Arch>(x, n, [](simd::Batch<Arch> v) ATTENTA_FLATTEN { return v * v; });
@@ -226,6 +228,19 @@ void random(const scan::FeatureRows& r, const float* x, float* y) {
         ++(r.heads ? row.head : row.position);
     }
 }
+
+}  // namespace kernels
+
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, elu1, &kernels::elu1<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, relu, &kernels::relu<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, squared_relu, &kernels::squared_relu<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, exp_features, &kernels::exp<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, softmax_features, &kernels::softmax<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, cos_features, &kernels::cos<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, l2_norm, &kernels::l2_norm<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, rotate, &kernels::rotate<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, one_minus_exp, &kernels::one_minus_exp<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureRowsFunction, random_features, &kernels::random<simd::NativeArch>)
 
 }  // namespace features
 

@@ -1,0 +1,92 @@
+// attenta's own score edits and observers, on SIMD batches.
+#pragma once
+
+#include <attenta/engine/score/edits.hpp>
+#include <attenta/engine/score/observers.hpp>
+#include <attenta/engine/score/own_edit.hpp>
+#include <attenta/simd/pack.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace edits {
+
+template <class Arch>
+void SoftCap::operator()(Tile<Arch> t) const {
+    using B = simd::Batch<Arch>;
+    // Of a cap beyond 2^125 the inverse is subnormal, of a subnormal cap it is infinite.
+    const float shrink = cap > 0x1p125f ? 0.125f : 1.f;
+    const B whole(cap), part(shrink), inverse(std::min(1.f / (cap * shrink), std::numeric_limits<float>::max()));
+    t.map([&](B s) { return simd::scaled_tanh<Arch>(s * part * inverse, whole, s); });
+}
+
+template <class Arch>
+void Alibi::operator()(Tile<Arch> t) const {
+    using B = simd::Batch<Arch>;
+    t.map([&](B s, const QueryRow& row, B distance) { return s - B(slopes[row.head]) * xsimd::abs(distance); });
+}
+
+/// A select, not a sum, where the bias is -inf: what hides a key hides a score of inf or NaN, too.
+template <class Arch>
+simd::Batch<Arch> biased(simd::Batch<Arch> s, simd::Batch<Arch> bias) {
+    const simd::Batch<Arch> hidden(-std::numeric_limits<float>::infinity());
+    return xsimd::select(bias == hidden, hidden, s + bias);
+}
+
+template <class Arch, class T>
+void add_bias(float* s, const T* bias, std::int64_t n) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) biased<Arch>(simd::load<Arch>(s + i), simd::load<Arch>(bias + i)).store_unaligned(s + i);
+    if (i < n) {
+        const simd::Batch<Arch> x = simd::load_part<Arch>(s + i, n - i), b = simd::load_part<Arch>(bias + i, n - i);
+        simd::store_part<Arch>(s + i, biased<Arch>(x, b), n - i);
+    }
+}
+
+template <class Arch>
+void Bias::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    const FloatMatrices& own = of(t.row(0));
+    if (!own) return;
+    const std::int64_t known = std::clamp<std::int64_t>(own.cols - block.begin, 0, block.count);
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        float* const s = t.raw().s + r * t.raw().stride;
+        simd::with_type(own.dtype, [&]<class T>(const T*) {
+            const T* row = static_cast<const T*>(own.row(t.row(r).head, t.row(r).index));
+            if (known > 0) add_bias<Arch>(s, row + block.begin, known);
+        });
+        std::fill(s + known, s + block.count, -std::numeric_limits<float>::infinity());
+    }
+}
+
+template <class Arch>
+void ColumnSums::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r)
+        simd::add_row<Arch>(sums + t.row(r).head * keys + block.begin, t.raw().s + r * t.raw().stride, block.count, 1.f);
+}
+
+template <class Arch>
+void LastRows::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const std::int64_t i = t.row(r).index - (queries - count);
+        if (i >= 0)
+            std::copy_n(t.raw().s + r * t.raw().stride, block.count,
+                        weights + (t.row(r).head * count + i) * keys + block.begin);
+    }
+}
+
+ATTENTA_DEFINE_EDIT(SoftCap)
+ATTENTA_DEFINE_EDIT(Alibi)
+ATTENTA_DEFINE_EDIT(Bias)
+ATTENTA_DEFINE_EDIT(ColumnSums)
+ATTENTA_DEFINE_EDIT(LastRows)
+
+}  // namespace edits
+
+ATTENTA_END

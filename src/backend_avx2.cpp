@@ -1,3 +1,0 @@
-#include "backend.hpp"
-
-ATTENTA_EXPORT_BACKEND(avx2);

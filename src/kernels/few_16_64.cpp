@@ -1,0 +1,1 @@
+#include <attenta/engine/few/kernels_16_64.inl>

@@ -1,0 +1,1 @@
+#include <attenta/engine/few/kernels_1_2.inl>

@@ -1,0 +1,1 @@
+#include <attenta/engine/few/kernels_4_8.inl>

@@ -1,0 +1,1 @@
+#include <attenta/engine/score/edit_kernels.inl>

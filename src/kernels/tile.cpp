@@ -1,0 +1,2 @@
+#include <attenta/engine/common/merge.inl>
+#include <attenta/engine/tile/kernels.inl>
