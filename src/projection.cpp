@@ -1,6 +1,6 @@
 // Random projections of the Performer: the one place of the library that decomposes a matrix.
 #include <attenta/core/error.hpp>
-#include <attenta/linear/performer.hpp>
+#include <attenta/linear/features/performer.hpp>
 
 #include <Eigen/QR>
 

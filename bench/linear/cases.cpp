@@ -20,8 +20,10 @@ std::vector<LinearCase> linear_cases() {
         cases.push_back(c);
     };
     for (const LinearCase& shape : shapes)
-        for (const LinearMechanism& m : linear_mechanisms())
-            for (const char* impl : {"attenta", "naive_eigen"}) add(shape, m.name, impl);
+        for (const attenta::Mechanism* m : linear_mechanisms()) {
+            add(shape, m->name, "attenta");
+            if (naive_of(m->name)) add(shape, m->name, "naive_eigen");
+        }
     // How threads share the heads, and a single one.
     for (const char* mechanism : {"lightning", "gla", "gated_delta_rule", "rwkv7"}) {
         add({.H = 8, .D = 128, .T = 4096, .threads = 2}, mechanism, "attenta");

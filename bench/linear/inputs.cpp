@@ -1,11 +1,12 @@
 #include "bench/linear/inputs.hpp"
 
-#include <attenta/linear/retention.hpp>
+#include <attenta/linear/decay/retention.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <random>
+#include <string_view>
+#include <vector>
 
 namespace bench {
 namespace {
@@ -28,65 +29,94 @@ float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
 /// The gate of GLA.
 float log_gate() { return -std::log1p(std::exp(-normal())) / 16; }
 
-void make_unit(attenta::Heads<float> x) {
+template <class F>
+void each_row(attenta::Heads<float> x, const F& f) {
     for (std::int64_t t = 0; t < x.tokens; ++t)
-        for (std::int64_t h = 0; h < x.heads; ++h) {
-            float* row = x.row(h, t);
-            float squares = 0;
-            for (std::int64_t d = 0; d < x.dim; ++d) squares += row[d] * row[d];
-            for (std::int64_t d = 0; d < x.dim; ++d) row[d] /= std::sqrt(squares);
-        }
+        for (std::int64_t h = 0; h < x.heads; ++h) f(x.row(h, t), h, t);
+}
+
+/// x[h, t, d] = value(h, t, d)
+template <class F>
+void fill(attenta::Heads<float> x, const F& value) {
+    each_row(x, [&](float* row, std::int64_t h, std::int64_t t) {
+        for (std::int64_t d = 0; d < x.dim; ++d) row[d] = value(h, t, d);
+    });
+}
+
+void make_unit(attenta::Heads<float> x) {
+    each_row(x, [&](float* row, std::int64_t, std::int64_t) {
+        float squares = 0;
+        for (std::int64_t d = 0; d < x.dim; ++d) squares += row[d] * row[d];
+        for (std::int64_t d = 0; d < x.dim; ++d) row[d] /= std::sqrt(squares);
+    });
+}
+
+/// Optional inputs that models have.
+bool is_drawn(const attenta::Input& input) {
+    const std::string_view name = input.name;
+    return !(input.flags & attenta::Input::optional) || name == "g" || name == "key_max" || name == "theta";
 }
 
 }  // namespace
 
-LinearInputs LinearInputs::first(std::int64_t count) const {
-    LinearInputs x = *this;
-    for (attenta::Heads<const float>* tensor : {&x.q, &x.k, &x.v, &x.g, &x.g_token, &x.beta, &x.dt, &x.a, &x.b})
-        *tensor = tensor->slice(0, count);
+LinearProblem::LinearProblem(const attenta::Mechanism& mechanism, std::int64_t H, std::int64_t T, std::int64_t D)
+    : H_(H), T_(T), D_(D) {
+    for (const attenta::Input& input : mechanism.list())
+        if (is_drawn(input)) draw(input);
+    o_ = take(H, T, D);
+    fill(o_, [](auto...) { return 0.0f; });
+}
+
+attenta::NamedInputs LinearProblem::first(std::int64_t count) const {
+    attenta::NamedInputs x = inputs_;
+    for (auto& [name, tensor] : x)
+        if (tensor.tokens == T_) tensor = tensor.slice(0, count);
     return x;
 }
 
-LinearProblem::LinearProblem(std::int64_t H, std::int64_t T, std::int64_t D)
-    : H_(H), memory_(static_cast<std::size_t>(H * (T * (7 * D + 3) + D)) * sizeof(float)) {
-    const auto heads = static_cast<std::size_t>(H);
-    inputs_.q = draw(T, D, normal);
-    const attenta::Heads<float> k = draw(T, D, normal);
-    make_unit(k);
-    inputs_.k = k;
-    inputs_.v = draw(T, D, normal);
-    inputs_.g = draw(T, D, log_gate);
-    inputs_.g_token = draw(T, 1, log_gate);
-    inputs_.beta = draw(T, 1, [] { return sigmoid(normal()); });
-    inputs_.dt = draw(T, 1, [] { return normal() - 3; });
-    const float* key = k.data;  // in the same order as a and b are drawn
-    inputs_.a = draw(T, D, [&] { return -*key++; });
-    key = k.data;
-    inputs_.b = draw(T, D, [&] { return *key++ * sigmoid(normal()); });
-    inputs_.u = draw(1, D, normal);
-    o_ = draw(T, D, [] { return 0.0f; });
-
-    g_head_ = attenta::retention_decay(H);
-    inputs_.g_head = attenta::hnd<const float>(g_head_.data(), H, 1, 1);
-    features_.resize(static_cast<std::size_t>(D * D));
-    std::generate(features_.begin(), features_.end(), normal);
-    inputs_.features = {features_.data(), 1, D, D};
-    for (std::size_t h = 0; h < heads; ++h) A_.push_back(-1 - static_cast<float>(h));
-    inputs_.A = A_;
-    key_max_.assign(heads, 2.0f);  // the projections of keys of length 1 stay near it
-    inputs_.key_max = key_max_;
-    for (std::int64_t i = 0; i < D / 2; ++i)
-        theta_.push_back(std::pow(10000.0f, -static_cast<float>(i) / static_cast<float>(D / 2 - 1)));
-    inputs_.theta = theta_;
+attenta::Heads<float> LinearProblem::take(std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
+    memory_.emplace_back(static_cast<std::size_t>(heads * tokens * dim) * sizeof(float));
+    return attenta::nhd(reinterpret_cast<float*>(memory_.back().data()), tokens, heads, dim);
 }
 
-template <class F>
-attenta::Heads<float> LinearProblem::draw(std::int64_t tokens, std::int64_t dim, const F& value) {
-    float* data = reinterpret_cast<float*>(memory_.data()) + used_;
-    const std::int64_t size = tokens * H_ * dim;
-    std::generate_n(data, size, [&] { return value(); });
-    used_ += size;
-    return attenta::nhd(data, tokens, H_, dim);
+/// As models have them, by name: keys of length 1, gates of GLA and RetNet, transitions of a trained RWKV-7.
+void LinearProblem::draw(const attenta::Input& input) {
+    const std::string_view name = input.name;
+    const attenta::ShapeLetters letters = attenta::ShapeLetters::last_of(input.shapes);
+    const std::int64_t heads = letters.heads == "G"     ? 1
+                               : letters.heads == "M"   ? D_
+                               : letters.heads == "D/2" ? D_ / 2
+                                                        : H_,
+                       tokens = letters.tokens.empty() ? 1 : T_, dim = letters.dim.empty() ? 1 : D_;
+    const attenta::Heads<float> x = take(heads, tokens, dim);
+    if (name == "g" && letters.tokens.empty()) {
+        const std::vector<float> decay = attenta::retention_decay(H_);
+        fill(x, [&](std::int64_t h, auto...) { return decay[static_cast<std::size_t>(h)]; });
+    } else if (input.flags & attenta::Input::gate) {
+        fill(x, [](auto...) { return log_gate(); });
+    } else if (name == "beta") {
+        fill(x, [](auto...) { return sigmoid(normal()); });
+    } else if (name == "dt") {
+        fill(x, [](auto...) { return normal() - 3; });
+    } else if (name == "A") {
+        fill(x, [](std::int64_t h, auto...) { return -1 - static_cast<float>(h); });
+    } else if (name == "key_max") {
+        fill(x, [](auto...) { return 2.0f; });  // the projections of keys of length 1 stay near it
+    } else if (name == "theta") {
+        fill(x, [&](std::int64_t i, auto...) {
+            return std::pow(10000.0f, -static_cast<float>(i) / static_cast<float>(D_ / 2 - 1));
+        });
+    } else if (name == "a" || name == "b") {
+        const attenta::Heads<const float> k = inputs_.at("k");
+        const bool rate = name == "b";
+        fill(x, [&](std::int64_t h, std::int64_t t, std::int64_t d) {
+            return rate ? k.row(h, t)[d] * sigmoid(normal()) : -k.row(h, t)[d];
+        });
+    } else {
+        fill(x, [](auto...) { return normal(); });
+        if (name == "k" || name == "B") make_unit(x);
+    }
+    inputs_.insert_or_assign(input.name, attenta::Heads<const float>(x));
 }
 
 }  // namespace bench

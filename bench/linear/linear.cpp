@@ -1,6 +1,7 @@
 #include "bench/linear/linear.hpp"
 
 #include "bench/linear/cases.hpp"
+#include "bench/linear/inputs.hpp"
 #include "bench/linear/mechanisms.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/roofline.hpp"
@@ -20,6 +21,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace bench {
@@ -30,8 +32,11 @@ using attenta::LinearState;
 /// A mechanism as one of the two computes it.
 class Worker {
 public:
-    Worker(const LinearMechanism& mechanism, const std::string& impl, int threads)
-        : mechanism_(mechanism), naive_(impl == "naive_eigen"), pool_(threads), context_(pool_) {
+    Worker(const attenta::Mechanism& mechanism, const std::string& impl, int threads)
+        : call_(linear_call(mechanism)),
+          naive_(impl == "naive_eigen" ? naive_of(mechanism.name) : nullptr),
+          pool_(threads),
+          context_(pool_) {
         if (!naive_ && impl != "attenta") throw std::invalid_argument("no implementation " + impl);
         if (naive_ && threads != 1) throw std::invalid_argument("naive_eigen: on one thread only");
     }
@@ -45,28 +50,28 @@ public:
         }
         return state;
     }
-    void operator()(const LinearInputs& x, attenta::Heads<float> o, LinearState& state) {
+    void operator()(const attenta::NamedInputs& x, attenta::Heads<float> o, LinearState& state) {
         if (naive_)
-            mechanism_.naive(x, o, state);
+            naive_(naive::Inputs(x), o, state);
         else
-            mechanism_.attenta(x, o, state, context_);
+            call_(x, o, state, context_);
     }
 
 private:
-    const LinearMechanism& mechanism_;
-    bool naive_;
+    attenta::LinearCall call_;
+    naive::Linear* naive_;
     attenta::ThreadPool pool_;
     attenta::Context context_;
 };
 
-/// The newest problem is kept: neighbouring cases have the same shape.
-const LinearProblem& problem(std::int64_t H, std::int64_t T, std::int64_t D) {
-    static std::array<std::int64_t, 3> shape;
+/// The newest problem is kept: neighbouring cases have the same one.
+const LinearProblem& problem(const std::string& mechanism, std::int64_t H, std::int64_t T, std::int64_t D) {
+    static std::tuple<std::string, std::int64_t, std::int64_t, std::int64_t> newest_is;
     static std::unique_ptr<LinearProblem> newest;
-    if (!newest || shape != std::array{H, T, D}) {
+    if (!newest || newest_is != std::tuple(mechanism, H, T, D)) {
         newest.reset();
-        newest = std::make_unique<LinearProblem>(H, T, D);
-        shape = {H, T, D};
+        newest = std::make_unique<LinearProblem>(linear_mechanism(mechanism), H, T, D);
+        newest_is = {mechanism, H, T, D};
     }
     return *newest;
 }
@@ -82,15 +87,16 @@ void expect_equal(const std::string& what, std::span<const float> got, std::span
                                      ", naive_eigen has " + std::to_string(want[i]));
 }
 
-/// Prompts of 100 tokens and a token after them: o and the state are the baseline's.
-void check(const LinearMechanism& mechanism, std::int64_t D) {
+/// Prompts of 100 tokens and a token after them: o and the state are the baseline's, where there is one.
+void check(const attenta::Mechanism& mechanism, std::int64_t D) {
+    if (!naive_of(mechanism.name)) return;
     constexpr std::int64_t H = 2, T = 100;
-    const LinearProblem p(H, T, D);
+    const LinearProblem p(mechanism, H, T, D);
     std::vector<float> other(static_cast<std::size_t>(H * T * D));
     Worker attenta(mechanism, "attenta", 1), naive(mechanism, "naive_eigen", 1);
     LinearState got = attenta.start(H, D), want = naive.start(H, D);
     for (const std::int64_t tokens : {T, T, std::int64_t{1}}) {
-        const LinearInputs x = p.inputs().first(tokens);
+        const attenta::NamedInputs x = p.first(tokens);
         attenta(x, p.o().slice(0, tokens), got);
         naive(x, attenta::nhd(other.data(), tokens, H, D), want);
         const std::string name(mechanism.name);
@@ -127,7 +133,7 @@ void report(benchmark::State& state, const LinearCase& c, const Sample& s, doubl
 
 void prefill(benchmark::State& state, const LinearCase& c) {
     const double softmax = softmax_seconds(c);
-    const LinearProblem& p = problem(c.H, c.T, c.D);
+    const LinearProblem& p = problem(c.mechanism, c.H, c.T, c.D);
     Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
     LinearState memory = work.start(c.H, c.D);
     work(p.inputs(), p.o(), memory);
@@ -139,7 +145,7 @@ void prefill(benchmark::State& state, const LinearCase& c) {
 }
 
 void decode(benchmark::State& state, const LinearCase& c) {
-    const LinearProblem& p = problem(c.H, c.T, c.D);
+    const LinearProblem& p = problem(c.mechanism, c.H, c.T, c.D);
     Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
     const auto bytes = static_cast<std::size_t>(c.H * c.D * c.D) * sizeof(float);
     const std::size_t layers = c.warm ? 1 : std::max<std::size_t>(32, 4 * last_level_cache() / bytes + 1);
@@ -163,7 +169,7 @@ void decode(benchmark::State& state, const LinearCase& c) {
 /// sequence is, and that the state is all that is left of the past is what makes it possible.
 void growth(benchmark::State& state, const GrowthCase& c) {
     constexpr std::int64_t chunk = 1024;
-    const LinearProblem& p = problem(c.H, chunk, c.D);
+    const LinearProblem& p = problem(c.mechanism, c.H, chunk, c.D);
     Worker work(linear_mechanism(c.mechanism), "attenta", 1);
     LinearState memory = work.start(c.H, c.D);
     work(p.inputs(), p.o(), memory);
@@ -172,7 +178,7 @@ void growth(benchmark::State& state, const GrowthCase& c) {
         s = sample([&](std::size_t) {
             for (std::int64_t t = 0; t < c.T; t += chunk) {
                 const std::int64_t count = std::min(chunk, c.T - t);
-                work(p.inputs().first(count), p.o().slice(0, count), memory);
+                work(p.first(count), p.o().slice(0, count), memory);
             }
         });
     hand_over(s, state);

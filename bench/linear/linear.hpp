@@ -1,4 +1,4 @@
-// The benchmarks of linear attention: the twelve mechanisms on a prompt and token by token, with float32 tensors
+// The benchmarks of linear attention: all mechanisms on a prompt and token by token, with float32 tensors
 // [token, head, dim]. Before it is timed, the baseline is compared with the library. Sampled as in attend.hpp; counters:
 //
 //   gflops         4·T·H·D·Dv per second: what the recurrent form needs to add a token to the state and to read it.

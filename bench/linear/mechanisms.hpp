@@ -1,28 +1,24 @@
-// The mechanisms of the benchmarks of linear attention, by name.
+// The mechanisms of the benchmarks of linear attention: all of the catalog.
 #pragma once
 
-#include "bench/linear/inputs.hpp"
 #include "bench/linear/naive_eigen.hpp"
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
+#include <attenta/catalog.hpp>
 
-#include <span>
 #include <string_view>
+#include <vector>
 
 namespace bench {
 
-struct LinearMechanism {
-    std::string_view name;
-    /// The library's, causal, with the options that the baseline implements.
-    void (*attenta)(const LinearInputs& x, attenta::Heads<float> o, attenta::LinearState& state,
-                    attenta::Context& context);
-    naive::Linear* naive;
-};
-
-std::span<const LinearMechanism> linear_mechanisms();
+std::vector<const attenta::Mechanism*> linear_mechanisms();
 
 /// Throws std::invalid_argument for an unknown name.
-const LinearMechanism& linear_mechanism(std::string_view name);
+const attenta::Mechanism& linear_mechanism(std::string_view name);
+
+/// The library's function, causal, with the options that the baseline implements.
+attenta::LinearCall linear_call(const attenta::Mechanism& mechanism);
+
+/// Null where there is no baseline.
+naive::Linear* naive_of(std::string_view name);
 
 }  // namespace bench

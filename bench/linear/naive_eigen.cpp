@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 namespace bench::naive {
 namespace {
@@ -31,7 +32,7 @@ Out normalizer(LinearState& state, std::int64_t h) { return {state.normalizer.da
 
 void decay_rows(State& S, const Vector& factors) { S.noalias() = factors.asDiagonal() * S; }
 
-float default_scale(const LinearInputs& x) { return 1 / std::sqrt(static_cast<float>(x.q.dim)); }
+float default_scale(const Inputs& x) { return 1 / std::sqrt(static_cast<float>(x.q.dim)); }
 
 /// x + 1 above 0, exp(x) below; a select would not be vectorised.
 Vector elu1(const In& x) { return x.array().max(0) + x.array().min(0).exp(); }
@@ -55,7 +56,30 @@ void correct(State& S, const In& k, const In& v, float beta) {
 
 }  // namespace
 
-void kernel_linear(const LinearInputs& x, Heads<float> o, LinearState& state) {
+Inputs::Inputs(const attenta::NamedInputs& named) {
+    const auto take = [&](const char* name, Heads<const float>& x) {
+        if (const auto found = named.find(name); found != named.end()) x = found->second;
+    };
+    const std::pair<const char*, Heads<const float>*> all[] = {{"q", &q},
+                                                               {"C", &q},
+                                                               {"k", &k},
+                                                               {"B", &k},
+                                                               {"v", &v},
+                                                               {"x", &v},
+                                                               {"g", &g},
+                                                               {"beta", &beta},
+                                                               {"a", &a},
+                                                               {"b", &b},
+                                                               {"u", &u},
+                                                               {"dt", &dt},
+                                                               {"A", &A},
+                                                               {"projection", &projection},
+                                                               {"key_max", &key_max},
+                                                               {"theta", &theta}};
+    for (const auto& [name, x] : all) take(name, *x);
+}
+
+void kernel_linear(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const Vector q = elu1(at(x.q, h, t)), k = elu1(at(x.k, h, t));
         Out z = normalizer(state, h);
@@ -65,15 +89,15 @@ void kernel_linear(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void performer(const LinearInputs& x, Heads<float> o, LinearState& state) {
-    const Eigen::Map<const Matrix> W(x.features.data, x.features.rows, x.features.cols);
+void performer(const Inputs& x, Heads<float> o, LinearState& state) {
+    const Eigen::Map<const Matrix> W(x.projection.data, x.projection.heads, x.projection.dim);
     const float c = std::pow(static_cast<float>(W.cols()), -0.25f);
     const float r = 1 / std::sqrt(static_cast<float>(W.rows()));
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const In q = at(x.q, h, t), k = at(x.k, h, t);
         Vector fq = c * (W * q), fk = c * (W * k);
         const float top = fq.maxCoeff() + c * c * q.squaredNorm() / 2;
-        const float key_top = x.key_max[static_cast<std::size_t>(h)] + c * c * k.squaredNorm() / 2;
+        const float key_top = x.key_max.data[h] + c * c * k.squaredNorm() / 2;
         fq = r * ((fq.array() - top).exp() + 1e-6f);
         fk = r * ((fk.array() - key_top).exp() + 1e-6f);
         Out z = normalizer(state, h);
@@ -83,39 +107,39 @@ void performer(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void lightning(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void lightning(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
-        S *= std::exp(x.g_head.row(h, 0)[0]);
+        S *= std::exp(x.g.row(h, 0)[0]);
         S.noalias() += at(x.k, h, t) * at(x.v, h, t).transpose();
         y.noalias() = S.transpose() * at(x.q, h, t);
     });
 }
 
-void retention(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void retention(const Inputs& x, Heads<float> o, LinearState& state) {
     using Angles = Eigen::Array<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    const auto half = static_cast<Eigen::Index>(x.theta.size());
-    const Eigen::RowVectorXf theta = Eigen::Map<const Eigen::RowVectorXf>(x.theta.data(), half);
+    const auto half = static_cast<Eigen::Index>(x.theta.heads);
+    const Eigen::RowVectorXf theta = Eigen::Map<const Eigen::RowVectorXf>(x.theta.data, half);
     const Angles angles = Vector::LinSpaced(o.tokens, 0, static_cast<float>(o.tokens - 1)) * theta;
     const Angles cos = angles.cos(), sin = angles.sin();
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const Vector q = rotated(at(x.q, h, t), cos.row(t), sin.row(t));
         const Vector k = rotated(at(x.k, h, t), cos.row(t), sin.row(t)) * default_scale(x);
-        S *= std::exp(x.g_head.row(h, 0)[0]);
+        S *= std::exp(x.g.row(h, 0)[0]);
         S.noalias() += k * at(x.v, h, t).transpose();
         y.noalias() = S.transpose() * q;
     });
 }
 
-void mamba2(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void mamba2(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const float dt = std::log1p(std::exp(x.dt.row(h, t)[0]));
-        S *= std::exp(dt * x.A[static_cast<std::size_t>(h)]);
+        S *= std::exp(dt * x.A.data[h]);
         S.noalias() += at(x.k, 0, t) * (dt * at(x.v, h, t)).transpose();
         y.noalias() = S.transpose() * at(x.q, 0, t);
     });
 }
 
-void gla(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void gla(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         decay_rows(S, at(x.g, h, t).array().exp());
         S.noalias() += at(x.k, h, t) * at(x.v, h, t).transpose();
@@ -123,7 +147,7 @@ void gla(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void rwkv6(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void rwkv6(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const In q = at(x.q, h, t), k = at(x.k, h, t), v = at(x.v, h, t);
         y.noalias() = S.transpose() * q;
@@ -133,7 +157,7 @@ void rwkv6(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void hgrn2(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void hgrn2(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const Vector gate = at(x.g, h, t).array().exp(), k = -at(x.g, h, t).array().expm1();
         decay_rows(S, gate);
@@ -142,22 +166,22 @@ void hgrn2(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void delta_rule(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void delta_rule(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         correct(S, at(x.k, h, t), at(x.v, h, t), x.beta.row(h, t)[0]);
         y.noalias() = default_scale(x) * S.transpose() * at(x.q, h, t);
     });
 }
 
-void gated_delta_rule(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void gated_delta_rule(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
-        S *= std::exp(x.g_token.row(h, t)[0]);
+        S *= std::exp(x.g.row(h, t)[0]);
         correct(S, at(x.k, h, t), at(x.v, h, t), x.beta.row(h, t)[0]);
         y.noalias() = default_scale(x) * S.transpose() * at(x.q, h, t);
     });
 }
 
-void kda(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void kda(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         decay_rows(S, at(x.g, h, t).array().exp());
         correct(S, at(x.k, h, t), at(x.v, h, t), x.beta.row(h, t)[0]);
@@ -165,7 +189,7 @@ void kda(const LinearInputs& x, Heads<float> o, LinearState& state) {
     });
 }
 
-void rwkv7(const LinearInputs& x, Heads<float> o, LinearState& state) {
+void rwkv7(const Inputs& x, Heads<float> o, LinearState& state) {
     each_token(o, state, [&](State& S, auto h, auto t, Out y) {
         const Vector old = S.transpose() * at(x.a, h, t);
         decay_rows(S, at(x.g, h, t).array().exp());

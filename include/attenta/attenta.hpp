@@ -1,4 +1,5 @@
-// attenta: CPU attention kernels. This header: core, softmax attention, linear attention, KV cache.
+// attenta: CPU attention kernels. This header: core, softmax attention, KV cache. Further families have headers beside it:
+// attenta/linear.hpp.
 // A call takes one thread, the caller's, unless it is given a Context on a ThreadPool or on an executor of one's own.
 #pragma once
 
@@ -14,18 +15,6 @@
 #include <attenta/engine/mask/masks.hpp>
 #include <attenta/engine/score/edits.hpp>
 #include <attenta/kv/cache.hpp>
-#include <attenta/linear/delta_rule.hpp>
-#include <attenta/linear/gated_delta_rule.hpp>
-#include <attenta/linear/gla.hpp>
-#include <attenta/linear/hgrn2.hpp>
-#include <attenta/linear/kda.hpp>
-#include <attenta/linear/kernel_linear.hpp>
-#include <attenta/linear/lightning.hpp>
-#include <attenta/linear/mamba2.hpp>
-#include <attenta/linear/performer.hpp>
-#include <attenta/linear/retention.hpp>
-#include <attenta/linear/rwkv6.hpp>
-#include <attenta/linear/rwkv7.hpp>
 #include <attenta/softmax/merge_state.hpp>
 #include <attenta/softmax/softmax.hpp>
 #include <attenta/softmax/weights.hpp>

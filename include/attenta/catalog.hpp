@@ -9,10 +9,14 @@
 #include <attenta/core/context.hpp>
 #include <attenta/core/dtype.hpp>
 #include <attenta/core/error.hpp>
+#include <attenta/core/linear_state.hpp>
+#include <attenta/core/view.hpp>
+#include <attenta/engine/common/inputs.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -99,16 +103,24 @@ struct Parameter {
 
 class Arguments;
 
+/// Inputs by name; a vector is [size, 1, 1], a matrix [rows, 1, columns].
+using NamedInputs = std::map<std::string, Heads<const float>, std::less<>>;
+using LinearCall = std::function<void(const NamedInputs& inputs, Heads<float> o, LinearState& state, Context& context)>;
+
 /// A row of the catalog.
 struct Mechanism {
     std::string_view name, family;
-    std::string_view summary;          ///< one line
-    std::string_view source;           ///< paper
-    std::string_view cost;             ///< time and extra memory
-    std::string_view inputs, outputs;  ///< names and shapes, a letter for one size; optional ones in ( )
+    std::string_view summary;     ///< one line
+    std::string_view source;      ///< paper
+    std::string_view cost;        ///< time and extra memory
+    std::string inputs, outputs;  ///< names and shapes, a letter for one size; optional ones in ( )
     std::vector<Parameter> (*parameters)();
     /// Maps named tensors and parameters onto the mechanism's function.
     void (*call)(Arguments& arguments, Context& context);
+    /// Of the family `linear`: what it takes, without data, and its function with parameters as in CaseInputs, for
+    /// programs that go through the mechanisms by name.
+    std::vector<Input> (*list)() = nullptr;
+    LinearCall (*linear)(const std::string& parameters) = nullptr;
 
     /// Named tensors and parameters in, named outputs out. Throws Error on unknown or missing names and on bad values.
     Tensors run(const CaseInputs& given, Context& context = default_context()) const;

@@ -70,6 +70,10 @@ public:
     template <class T>
     Matrices<const T> optional_matrices(std::string_view input);
 
+    /// The inputs that a mechanism lists; optional ones where they are given.
+    template <class Inputs>
+    Inputs inputs();
+
     /// Parameters, by the names that `fields` lists. Those that are not given keep their defaults.
     template <class Options>
     Options options();
@@ -81,9 +85,13 @@ public:
         return hnd(output<float>(name, {heads, tokens, dim}), heads, tokens, dim);
     }
     Tensors take_outputs() { return std::move(outputs_); }
+    /// Throws Error on tensors and parameters that nobody asked for.
+    void refuse_unread() const;
 
 private:
-    void refuse_unread() const;
+    void read_input(std::string_view input, std::string_view shapes, Heads<const float>& x);
+    void read_input(std::string_view input, std::string_view shapes, Matrices<const float>& x);
+    void read_input(std::string_view input, std::string_view shapes, std::span<const float>& x);
 
     const Tensor& tensor(std::string_view input, Shape expected);
     template <class T>
@@ -154,10 +162,21 @@ Matrices<const T> Arguments::optional_matrices(std::string_view input) {
     return has(input) ? matrices<T>(input) : Matrices<const T>();
 }
 
+template <class Inputs>
+Inputs Arguments::inputs() {
+    Inputs inputs;
+    Inputs::list(
+        [this](std::string_view name, auto& x, std::string_view shapes, unsigned flags = 0) {
+            if (!(flags & Input::optional) || has(name)) read_input(name, shapes, x);
+        },
+        inputs);
+    return inputs;
+}
+
 template <class Options>
 Options Arguments::options() {
     Options options;
-    fields(
+    Options::fields(
         [this](std::string_view name, auto& value, std::string_view) {
             if (const auto* json = parameter(name)) read(name, *json, value);
         },

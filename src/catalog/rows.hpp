@@ -54,7 +54,7 @@ template <class Options>
 std::vector<Parameter> parameters_of() {
     std::vector<Parameter> list;
     const Options defaults;
-    fields(
+    Options::fields(
         [&](std::string_view name, const auto& value, std::string_view help) {
             list.push_back({name, detail::type_text(value), detail::default_text(value), help});
         },

@@ -1,2 +1,2 @@
 #include <attenta/engine/scan/feature_kernels.inl>
-#include <attenta/linear/mamba2_kernels.inl>
+#include <attenta/linear/decay/mamba2_kernels.inl>

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <new>
 
-#include "linear/support/naive_linear_compare.hpp"
-#include "linear/support/naive_linear_suite.hpp"
+#include "linear/support/compare.hpp"
+#include "linear/support/suite.hpp"
 #include "support/count_allocations.hpp"
 #include "support/isas.hpp"
 
@@ -31,29 +31,29 @@ void expect_steady_calls_allocate_nothing(const LinearCase& c) {
         LinearOutput out = attend(c, context);
         for (int repeat = 0; repeat < 2; ++repeat) {
             const std::int64_t before = allocations;
-            call(views, c.options, out.o.view(), out.state, context);
+            call(c, views, c.options, out.o.view(), out.state, context);
             EXPECT_EQ(allocations - before, 0) << describe(c);
         }
     });
 }
 
 TEST_P(LinearAllocation, DecodeStepsAllocateNothing) {
-    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
         for (const LinearShape& s : {LinearShape{4, 2, 2, 1, 33, 24}, {8, 4, 8, 1, 128, 128}})
-            expect_steady_calls_allocate_nothing(linear_case(GetParam(), s, Gates::mild, variant, true));
+            expect_steady_calls_allocate_nothing(linear_case(*GetParam(), s, Gates::mild, variant, true));
 }
 
 /// The workspace of a longer call is enough.
 TEST_P(LinearAllocation, ADecodeStepAfterAPrefillAllocatesNothing) {
-    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant) {
-        const LinearCase c = linear_case(GetParam(), {4, 2, 2, 90, 32, 24}, Gates::mild, variant);
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant) {
+        const LinearCase c = linear_case(*GetParam(), {4, 2, 2, 90, 32, 24}, Gates::mild, variant);
         if (c.shape.Tq) continue;
         const LinearViews one = c.views(89, 1);
-        const LinearOptions options = c.options_at(89);
+        const LinearOptions options = options_at(c, 89);
         on_every_isa([&](Context& context) {
             LinearOutput out = attend(c, 0, 89, {}, context), step{Tensor<float>(c.output_heads(), 1, 24), {}};
             const std::int64_t before = allocations;
-            call(one, options, step.o.view(), out.state, context);
+            call(c, one, options, step.o.view(), out.state, context);
             EXPECT_EQ(allocations - before, 0) << describe(c);
         });
     }
@@ -71,7 +71,7 @@ void expect_all_or_nothing(const LinearCase& c) {
         failed = 0;
         failing_allocation = allocations + i;
         try {
-            call(views, c.options, out.o.view(), out.state, context);
+            call(c, views, c.options, out.o.view(), out.state, context);
         } catch (const std::bad_alloc&) {
             failed = 1;
         } catch (const attenta::Error&) {  // of scratch
@@ -84,14 +84,14 @@ void expect_all_or_nothing(const LinearCase& c) {
 }
 
 TEST_P(LinearAllocation, ACallWithoutMemoryChangesNothing) {
-    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
         for (const std::int64_t T : {1, 40, 400})
             for (const bool past : {false, true})
-                expect_all_or_nothing(linear_case(GetParam(), {4, 2, 2, T, 32, 24}, Gates::mild, variant, past));
+                expect_all_or_nothing(linear_case(*GetParam(), {4, 2, 2, T, 32, 24}, Gates::mild, variant, past));
     // Beyond what is held on the stack, in several segments.
-    expect_all_or_nothing(linear_case(GetParam(), {300, 150, 150, 9, 32, 4}, Gates::mild, 0, true));
-    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
-        expect_all_or_nothing(linear_case(GetParam(), {1, 1, 1, 4099, 4, 4}, Gates::mild, variant));
+    expect_all_or_nothing(linear_case(*GetParam(), {300, 150, 150, 9, 32, 4}, Gates::mild, 0, true));
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
+        expect_all_or_nothing(linear_case(*GetParam(), {1, 1, 1, 4099, 4, 4}, Gates::mild, variant));
 }
 
 }  // namespace

@@ -14,11 +14,10 @@
 #include <limits>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "linear/support/naive_linear_compare.hpp"
-#include "linear/support/naive_linear_suite.hpp"
+#include "linear/support/compare.hpp"
+#include "linear/support/suite.hpp"
 #include "support/isas.hpp"
 
 namespace attenta_test {
@@ -31,20 +30,6 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 class LinearProperties : public LinearSuite {};
 ATTENTA_LINEAR_SUITE(LinearProperties);
 
-/// Some queries of another number than keys, some that see all keys: neither can be cut.
-bool causal_and_square(const LinearCase& c) {
-    const auto* kernel = std::get_if<attenta::KernelLinearOptions>(&c.options);
-    const auto* performer = std::get_if<attenta::PerformerOptions>(&c.options);
-    return !c.shape.Tq && !(kernel && !kernel->causal) && !(performer && !performer->causal);
-}
-
-/// The features of Performer's keys are relative to the largest of the call, unless that is given.
-bool looks_ahead(const LinearCase& c) {
-    const auto* performer = std::get_if<attenta::PerformerOptions>(&c.options);
-    return performer && performer->kernel == attenta::PerformerKernel::softmax && !c.views()["key_max"].data &&
-           c.past.empty();
-}
-
 /// fn(case) for every option of the mechanism that cuts nicely, without a past and with one.
 template <class F>
 void for_each_causal_case(const LinearMechanism& m, const LinearShape& shape, F&& fn) {
@@ -52,8 +37,8 @@ void for_each_causal_case(const LinearMechanism& m, const LinearShape& shape, F&
         for (const bool past : {false, true}) {
             const Gates gates = static_cast<Gates>((variant + past) % 4);
             LinearCase c = linear_case(m, shape, gates, variant, past, 3);
-            fix_length(c);
-            if (causal_and_square(c) && !looks_ahead(c)) fn(c);
+            if (m.fix_length) m.fix_length(c);
+            if (!c.shape.Tq && (!m.can_be_cut || m.can_be_cut(c))) fn(c);
         }
 }
 
@@ -80,7 +65,7 @@ void expect_cuts_change_nothing(const LinearCase& c, const LinearOutput& whole, 
 
 TEST_P(LinearProperties, CutAnywhereAShortSequenceGivesTheSame) {
     on_every_isa([&](Context& context) {
-        for_each_causal_case(GetParam(), {4, 2, 2, 19, 16, 9}, [&](const LinearCase& c) {
+        for_each_causal_case(*GetParam(), {4, 2, 2, 19, 16, 9}, [&](const LinearCase& c) {
             const LinearOutput whole = attend(c, context);
             for (std::int64_t cut = 1; cut < c.shape.T; ++cut)
                 expect_cuts_change_nothing(c, whole, {cut, c.shape.T}, context);
@@ -95,7 +80,7 @@ TEST_P(LinearProperties, CutAtRandomALongSequenceGivesTheSame) {
         cuts.push_back(at);
     cuts.push_back(230);
     on_every_isa([&](Context& context) {
-        for_each_causal_case(GetParam(), {2, 1, 2, 230, 24, 33}, [&](const LinearCase& c) {
+        for_each_causal_case(*GetParam(), {2, 1, 2, 230, 24, 33}, [&](const LinearCase& c) {
             expect_cuts_change_nothing(c, attend(c, context), cuts, context);
         });
     });
@@ -105,7 +90,7 @@ TEST_P(LinearProperties, TokenByTokenGivesTheSameAsAtOnce) {
     std::vector<std::int64_t> cuts;
     for (std::int64_t t = 1; t <= 70; ++t) cuts.push_back(t);
     on_every_isa([&](Context& context) {
-        for_each_causal_case(GetParam(), {3, 3, 3, 70, 33, 16}, [&](const LinearCase& c) {
+        for_each_causal_case(*GetParam(), {3, 3, 3, 70, 33, 16}, [&](const LinearCase& c) {
             expect_cuts_change_nothing(c, attend(c, context), cuts, context);
         });
     });
@@ -143,7 +128,7 @@ TEST_P(LinearProperties, LaterTokensChangeNothingToTheBit) {
     };
     on_every_isa([&](Context& context) {
         for (const std::int64_t T : {16, 64, 150})
-            for_each_causal_case(GetParam(), {2, 1, 2, T, 16, 9}, [&](const LinearCase& c) {
+            for_each_causal_case(*GetParam(), {2, 1, 2, T, 16, 9}, [&](const LinearCase& c) {
                 for (const std::int64_t t : {T / 2, T / 2 + 3, T - 1}) expect_no_change(c, t, context);
             });
     });
@@ -169,8 +154,8 @@ TEST_P(LinearProperties, AQueryIsReadByItsOwnRowAlone) {
     };
     on_every_isa([&](Context& context) {
         for (const std::int64_t T : {5, 64, 150})
-            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
-                expect_own_row(linear_case(GetParam(), {4, 2, 2, T, 16, 9}, Gates::mild, variant, true), context);
+            for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
+                expect_own_row(linear_case(*GetParam(), {4, 2, 2, T, 16, 9}, Gates::mild, variant, true), context);
     });
 }
 
@@ -217,8 +202,8 @@ void expect_nan_stays(const LinearCase& c, Context& context) {
 TEST_P(LinearProperties, NanStaysInItsHead) {
     on_every_isa([&](Context& context) {
         for (const LinearShape& s : {LinearShape{4, 2, 2, 1, 16, 9}, {4, 2, 2, 70, 16, 9}, {2, 2, 4, 70, 16, 9}})
-            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
-                expect_nan_stays(linear_case(GetParam(), s, Gates::mild, variant, true), context);
+            for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
+                expect_nan_stays(linear_case(*GetParam(), s, Gates::mild, variant, true), context);
     });
 }
 
@@ -263,8 +248,8 @@ TEST_P(LinearProperties, NanInARowOfAnyInputIsWhereTheDefinitionHasIt) {
     // Steps; chunks; a NaN in the first chunk of two, in the last of two, in the last token.
     on_every_isa([&](Context& context) {
         for (const std::int64_t T : {1, 4, 5, 17, 40, 90})
-            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
-                expect_for_every_input(linear_case(GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true),
+            for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
+                expect_for_every_input(linear_case(*GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true),
                                        context);
     });
 }
@@ -272,8 +257,8 @@ TEST_P(LinearProperties, NanInARowOfAnyInputIsWhereTheDefinitionHasIt) {
 TEST_P(LinearProperties, NanInThePastIsWhereTheDefinitionHasIt) {
     on_every_isa([&](Context& context) {
         for (const std::int64_t T : {1, 5, 40})
-            for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant) {
-                LinearCase c = linear_case(GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true);
+            for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant) {
+                LinearCase c = linear_case(*GetParam(), {4, 2, 2, T, 12, 9}, Gates::mild, variant, true);
                 c.past.of(1)[7 * c.past.dim_v + 4] = nan;
                 expect_nan_of_the_definition(c, context);
                 if (c.past.normalizer.empty()) continue;
@@ -296,7 +281,7 @@ TEST_P(LinearProperties, ClosedGatesForgetWithoutATrace) {
     on_every_isa([&](Context& context) {
         for (const std::int64_t T : {1, 4, 5, 40})
             for (const std::int64_t every : {1, 3})
-                for_each_causal_case(GetParam(), {4, 2, 2, T, 12, 9}, [&](const LinearCase& c) {
+                for_each_causal_case(*GetParam(), {4, 2, 2, T, 12, 9}, [&](const LinearCase& c) {
                     if (!c.views()["g"].data && !c.views()["gv"].data) return;
                     close_gates(c, every);
                     const LinearOutput whole = attend(c, context);
@@ -341,23 +326,23 @@ void expect_serial_bits(const LinearCase& c, std::initializer_list<attenta::Exec
 TEST_P(LinearProperties, AnyNumberOfThreadsGivesTheSameBits) {
     attenta::ThreadPool two(2), three(3);
     auto three_backwards = backwards(3);
-    for_each_option(GetParam(), [&](const LinearCase& c) { expect_serial_bits(c, {&two, &three, &three_backwards}); });
+    for_each_option(*GetParam(), [&](const LinearCase& c) { expect_serial_bits(c, {&two, &three, &three_backwards}); });
 }
 
 TEST_P(LinearProperties, ManyThreadsOnFewHeadsGiveTheSameBits) {
     attenta::ThreadPool sixteen(16);
     auto many_backwards = backwards(32);
     const LinearShape shapes[] = {{1, 1, 1, 1030, 16, 40}, {2, 2, 2, 700, 33, 9}, {4, 2, 2, 517, 24, 16}};
-    for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
         for (const LinearShape& s : shapes)
             expect_serial_bits(
-                linear_case(GetParam(), s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 6),
+                linear_case(*GetParam(), s, static_cast<Gates>(variant % 3), variant, variant % 2 == 0, 6),
                 {&sixteen, &many_backwards});
 }
 
 TEST_P(LinearProperties, AnyLayoutGivesTheSameBits) {
     on_every_isa([&](Context& context) {
-        for_each_option(GetParam(), [&](const LinearCase& c) {
+        for_each_option(*GetParam(), [&](const LinearCase& c) {
             const LinearOutput want = attend(c, context);
             for (const auto& [order, pad] :
                  {std::pair{Order::token_head, 0}, {Order::token_head, 16}, {Order::head_token, 3}}) {
@@ -396,9 +381,7 @@ void widen(LinearCase& c) {
         if (name == "g") change(c, "g", [](float g) { return g < -0.1f ? -FLT_MAX : g; });
         if (name == "gv") change(c, "gv", [](float g) { return g < -0.1f ? -FLT_MAX : g; });
     }
-    const auto* kernel = std::get_if<attenta::KernelLinearOptions>(&c.options);
-    if (kernel && kernel->feature == attenta::KernelFeature::elu1)
-        for (const char* name : {"q", "k"}) change(c, name, [](float x) { return 1e14f * x; });
+    if (c.mechanism->widen) c.mechanism->widen(c);
     c.words += ", wide";
 }
 
@@ -408,11 +391,11 @@ TEST_P(LinearProperties, CallsRaiseNoFloatingPointTraps) {
     auto many = backwards(32);
     for (const attenta::Isa isa : available_isas()) {
         const IsaScope scope(isa);
-        for (std::size_t variant = 0; variant < GetParam().variants.size(); ++variant)
+        for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant)
             for (const Gates gates : {Gates::mild, Gates::strong, Gates::closed, Gates::zero}) {
                 for (const std::int64_t T : {1, 3, 41})
-                    expect_no_trap(linear_case(GetParam(), {4, 2, 2, T, 17, 9}, gates, variant, T != 41), serial);
-                LinearCase wide = linear_case(GetParam(), {1, 1, 1, 290, 17, 9}, gates, variant);
+                    expect_no_trap(linear_case(*GetParam(), {4, 2, 2, T, 17, 9}, gates, variant, T != 41), serial);
+                LinearCase wide = linear_case(*GetParam(), {1, 1, 1, 290, 17, 9}, gates, variant);
                 widen(wide);
                 expect_no_trap(wide, many);
             }
@@ -422,7 +405,7 @@ TEST_P(LinearProperties, CallsRaiseNoFloatingPointTraps) {
 
 TEST_P(LinearProperties, CallsLeaveTheFloatingPointModeAlone) {
     Context context;
-    for_each_option(GetParam(), [&](const LinearCase& c) {
+    for_each_option(*GetParam(), [&](const LinearCase& c) {
         attend(c, context);
         const volatile float smallest = FLT_MIN;
         EXPECT_GT(smallest / 2, 0.0f) << "subnormal numbers are flushed to zero after " << describe(c);

@@ -3,6 +3,7 @@
 // To add a block: name it in the README (```cpp NAME) and write a test here, or in another file of this folder, that
 // defines the words the block uses, has the line #include "blocks/NAME.inc", and checks what came of it.
 #include <attenta/attenta.hpp>
+#include <attenta/linear.hpp>
 
 #include <gtest/gtest.h>
 

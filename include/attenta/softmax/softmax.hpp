@@ -49,27 +49,18 @@ struct SoftmaxOptions {
     std::span<const Documents> segments = {};          ///< [sequences]
     std::span<const Matrices<const bool>> masks = {};  ///< [sequences]
     std::span<const FloatMatrices> biases = {};        ///< [sequences]
-};
 
-/// Lists the scalar options once: names, for parameters, help and tables.
-template <class Visitor, class Options>
-void softmax_fields(Visitor&& visit, Options& o) {
-    visit("scale", o.scale, "factor of q·k, default 1/sqrt(D)");
-    visit("causal", o.causal, "query i sees keys j <= i");
-    visit("prefix", o.prefix, "keys that every causal query sees");
-    visit("window_left", o.window_left, "keys before the query that it sees, -1: all");
-    visit("window_right", o.window_right, "keys after the query that it sees, -1: all");
-    visit("q_offset", o.q_offset, "position of query 0, default Tk - Tq");
-    visit("softcap", o.softcap, "cap · tanh(s / cap), 0: off");
-}
-template <class Visitor>
-void fields(Visitor&& visit, SoftmaxOptions& o) {
-    softmax_fields(visit, o);
-}
-template <class Visitor>
-void fields(Visitor&& visit, const SoftmaxOptions& o) {
-    softmax_fields(visit, o);
-}
+    /// The scalar options: names for parameters, help and tables.
+    static void fields(auto&& visit, auto& o) {
+        visit("scale", o.scale, "factor of q·k, default 1/sqrt(D)");
+        visit("causal", o.causal, "query i sees keys j <= i");
+        visit("prefix", o.prefix, "keys that every causal query sees");
+        visit("window_left", o.window_left, "keys before the query that it sees, -1: all");
+        visit("window_right", o.window_right, "keys after the query that it sees, -1: all");
+        visit("q_offset", o.q_offset, "position of query 0, default Tk - Tq");
+        visit("softcap", o.softcap, "cap · tanh(s / cap), 0: off");
+    }
+};
 
 /// q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv] in float, bfloat16 or float16; o [Hq, Tq, Dv]; lse [Hq, Tq] or null,
 /// natural logarithm. Rows that see no key give o = 0 and lse = -inf (or the sink), an empty cache too. The default

@@ -1,12 +1,16 @@
-// Linear attentions that correct what the state predicts: delta_rule, gated_delta_rule, kda, rwkv7.
+// The delta rules: delta_rule, gated_delta_rule, kda, which differ in their gates.
 #pragma once
 
-#include <attenta/linear/delta_rule.hpp>
-#include <attenta/linear/gated_delta_rule.hpp>
-#include <attenta/linear/kda.hpp>
-#include <attenta/linear/rwkv7.hpp>
+#include <attenta/linear/delta/delta_rule.hpp>
 
-#include "naive_linear.hpp"
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "spoiled.hpp"
 
 namespace attenta_test {
 
@@ -20,8 +24,8 @@ inline Row naive_unit(Row x, double eps) {
 //   S ← diag(exp g_t) S_{t-1};   S_t = S + β_t k_t (v_t − Sᵀ k_t)ᵀ;   o_t = scale · S_tᵀ q_t
 //
 // g is empty for delta_rule, [Hs, T, 1] for gated_delta_rule and [Hs, T, D] for kda.
-template <class Options>
-NaiveLinear naive_delta(View q, View k, View v, View g, View beta, const attenta::LinearState& past, const Options& x) {
+inline NaiveLinear naive_delta(View q, View k, View v, View g, View beta, const attenta::DeltaRuleOptions& x,
+                               const LinearState& past) {
     const std::int64_t hs = std::max(k.heads, v.heads);
     NaiveLinear r = naive_start(std::max(q.heads, hs), q.tokens, hs, q.dim, v.dim, past);
     const auto normed = [&](Row row) { return x.qk_l2norm ? naive_unit(std::move(row), double{x.eps}) : row; };
@@ -41,19 +45,52 @@ NaiveLinear naive_delta(View q, View k, View v, View g, View beta, const attenta
     return r;
 }
 
-//   S_t = diag(exp g_t) S_{t-1} + b_t (a_tᵀ S_{t-1}) + k_t v_tᵀ,   o_t = scale · S_tᵀ q_t
-inline NaiveLinear naive_rwkv7(View q, View k, View v, View a, View b, View g, const attenta::LinearState& past,
-                               const attenta::Rwkv7Options& x) {
-    NaiveLinear r = naive_start(q.heads, q.tokens, q.heads, q.dim, v.dim, past);
-    for (std::int64_t h = 0; h < q.heads; ++h)
-        for (std::int64_t t = 0; t < q.tokens; ++t) {
-            const Row old = naive_read(r, h, naive_row(a, h, q.heads, t));
-            naive_decay(r, h, g, t);
-            naive_add(r, h, naive_row(b, h, q.heads, t), old);
-            naive_add(r, h, naive_row(k, h, q.heads, t), naive_row(v, h, q.heads, t));
-            naive_output(r, h, q, t, double{x.scale});
-        }
-    return r;
+/// beta in (0.05, 0.95) and keys of length 1, so that the state does not grow.
+inline void fill_delta(LinearCase& c) {
+    c.put_units("k", Along::keys, c.shape.Hk, c.shape.D);
+    c.put_uniform("beta", Along::keys, state_heads(c), 1, 0.05, 0.95);
+}
+
+inline std::vector<LinearVariant> delta_variants() {
+    using Options = attenta::DeltaRuleOptions;
+    return {{"plain", [](LinearCase&) {}},
+            {"scale -1.5", [](LinearCase& c) { options_of<Options>(c).scale = -1.5f; }},
+            {"qk_l2norm",
+             [](LinearCase& c) {
+                 options_of<Options>(c).qk_l2norm = true;
+                 c.put_normal("k", Along::keys, c.shape.Hk, c.shape.D, 3);
+             }},
+            {"qk_l2norm, eps 0.5",
+             [](LinearCase& c) {
+                 options_of<Options>(c).qk_l2norm = true, options_of<Options>(c).eps = 0.5f;
+                 c.put_normal("k", Along::keys, c.shape.Hk, c.shape.D);
+             }},
+            {"beta up to 1.9", [](LinearCase& c) { c.put_uniform("beta", Along::keys, state_heads(c), 1, 0.1, 1.9); }},
+            {"beta 0", [](LinearCase& c) { c.put_uniform("beta", Along::keys, state_heads(c), 1, 0, 0); }},
+            {"one key, beta 1", [](LinearCase& c) {
+                 c.put_uniform("beta", Along::keys, state_heads(c), 1, 1, 1);
+                 const View k = c.inputs.find("k")->second.tensor.view();
+                 c.inputs.find("k")->second.tensor.each_row(
+                     [&](float* row, std::int64_t h, std::int64_t) { std::copy_n(k.row(h, 0), k.dim, row); });
+             }}};
+}
+
+inline void expect_delta_errors(const LinearMechanism& m) {
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+    const OwnErrors errors(m);
+    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
+    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
+    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
+    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
+    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
+    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
+    EXPECT_TRUE(errors.refused({"beta", "1", "2"}, [](Call& c) { c.x.at("beta").heads = 1; }));
+    EXPECT_TRUE(errors.refused({"beta", "5", "6"}, [](Call& c) { c.x.at("beta").tokens = 5; }));
+    EXPECT_TRUE(errors.refused({"beta", "2"}, [](Call& c) { c.x.at("beta").dim = 2; }));
+    for (const float eps : {-1e-6f, nan, infinity})
+        EXPECT_TRUE(errors.refused({"eps"}, [eps](Call& c) {
+            c.options<attenta::DeltaRuleOptions>().qk_l2norm = true, c.options<attenta::DeltaRuleOptions>().eps = eps;
+        })) << eps;
 }
 
 }  // namespace attenta_test

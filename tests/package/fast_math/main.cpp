@@ -1,6 +1,7 @@
 // Compiled with -ffast-math, which lets the compiler forget infinities and NaN: attenta must not. Here they are written
 // and read as bits.
 #include <attenta/attenta.hpp>
+#include <attenta/linear.hpp>
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/score/own_edit.hpp>
 #endif
@@ -113,7 +114,7 @@ void check_closed_gate() {
     const std::int64_t t = 41;
     for (std::int64_t d = 0; d < Causal::D; ++d) gate[static_cast<std::size_t>(t * Causal::D + d)] = minus_infinity;
     attenta::LinearState state;
-    attenta::gla(x.view(x.q), x.view(x.k), x.view(x.v), x.view(gate), x.view(x.o), state, {.scale = 1.f});
+    attenta::gla({x.view(x.q), x.view(x.k), x.view(x.v), x.view(gate)}, x.view(x.o), state, {.scale = 1.f});
     float score = 0;
     for (std::int64_t d = 0; d < Causal::D; ++d) score += x.view(x.q).row(0, t)[d] * x.view(x.k).row(0, t)[d];
     for (std::int64_t d = 0; d < Causal::D; ++d)

@@ -19,6 +19,17 @@ namespace checks {
 
 inline std::string text(std::int64_t n) { return std::to_string(n); }
 
+inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
+    std::string s(1, '[');
+    return s.append(text(a)).append(", ").append(text(b)).append(", ").append(text(c)).append(1, ']');
+}
+
+/// More than any memory holds; sums and products of fewer do not overflow.
+inline constexpr std::int64_t most_elements = std::int64_t{1} << 48;
+constexpr std::int64_t elements(std::int64_t a, std::int64_t b, std::int64_t c) {
+    return saturating::multiply(saturating::multiply(a, b), c);
+}
+
 inline bool misaligned(const void* p, std::int64_t size) {
     return reinterpret_cast<std::uintptr_t>(p) % static_cast<std::uintptr_t>(size) != 0;
 }

@@ -23,6 +23,7 @@
 #include <attenta/core/isa.hpp>
 #include <attenta/core/linear_state.hpp>
 #include <attenta/core/view.hpp>
+#include <attenta/engine/common/inputs.hpp>
 
 #include <cstdint>
 #include <span>
@@ -64,12 +65,6 @@ struct Finish {
 
 enum class Update : std::uint8_t { additive, delta, low_rank };
 
-/// A tensor by the name that the caller knows it by.
-struct Named {
-    const char* name;
-    Heads<const float> x;
-};
-
 /// What a mechanism asks of the engine. Everything is borrowed. Views without data are not given.
 struct Request {
     const char* function = "scan";
@@ -85,24 +80,23 @@ struct Request {
     Finish finish = {};
     bool normalizer = false;       ///< the state has one, and `finish` gets the sum of weights
     std::int64_t state_heads = 0;  ///< 0: max(Hk, Hv)
-
-    // For messages: what q, k, v, g are called by the mechanism, and its further inputs. A null name: not the caller's.
-    const char *q_name = "q", *k_name = "k", *v_name = "v", *g_name = "g", *beta_name = "beta";
-    std::span<const Named> others = {};
 };
 
-/// Names, shapes, the state and the output fit; throws Error. `check_data`: no NaN, no gate above 0.
-void check(const Request& request, Heads<float> o, const LinearState& state, bool check_data);
-
-/// Throws Error unless sizes and strides of `x` are those of memory: arithmetic with them does not overflow.
-void check_memory(const char* function, const char* name, const Heads<const float>& x);
-
-/// Throws Error unless `x` is [heads, tokens, dim].
-void check_shape(const char* function, const char* name, const Heads<const float>& x, std::int64_t heads,
-                 std::int64_t tokens, std::int64_t dim);
+/// The inputs, the request that was made of them, the state and the output fit; throws Error. `check_data`: no NaN, no
+/// gate above 0.
+void check(const Request& request, std::span<const Input> inputs, Heads<float> o, const LinearState& state,
+           bool check_data);
 
 /// Runs a checked request. An empty state becomes zeros. Where memory is lacking, nothing has changed.
 void run(const Request& request, Heads<float> o, LinearState& state, Context& context);
+
+/// For mechanisms that have nothing of their own to check or to prepare in between.
+template <class Inputs>
+void check_and_run(const Inputs& inputs, const Request& request, Heads<float> o, LinearState& state, bool check_data,
+                   Context& context) {
+    check(request, InputList(inputs), o, state, check_data);
+    run(request, o, state, context);
+}
 
 /// What `run` takes memory for. A mechanism of several runs, or one that changes the state itself, calls these before:
 /// its runs then need no more. Scratch for all tokens of the request and for any part of them; zeros for an empty state.

@@ -1,0 +1,135 @@
+// How a mechanism lists its inputs, once. From the list come the checks of a call, the catalog's row and its reading of
+// cases, and what tests and benchmarks draw.
+//
+//     struct GlaInputs {
+//         Heads<const float> q, k, v, g = {};
+//         static constexpr const char *output = "[Ho, T, Dv]", *state = "[Hs, D, Dv]";
+//         static void list(auto&& visit, auto& x) {
+//             visit("q", x.q, "[Hq, T, D]");
+//             visit("k", x.k, "[Hk, T, D]");
+//             visit("v", x.v, "[Hv, T, Dv]");
+//             visit("g", x.g, "[Hs], [Hs, T] or [Hs, T, D]", Input::optional | Input::gate);
+//         }
+//     };
+//
+// A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or G, of tokens with T. A view that has
+// fewer sizes in the list is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
+#pragma once
+
+#include <attenta/core/view.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+ATTENTA_BEGIN
+
+/// An input of a call, as its list describes it.
+struct Input {
+    enum Flags : unsigned {
+        required = 0,
+        optional = 1,  ///< without data it is not given
+        gate = 2,      ///< logarithms of what is kept, <= 0
+    };
+
+    const char* name = "";
+    const char* shapes = "";
+    unsigned flags = required;
+    Heads<const float> view = {};  ///< a matrix is [rows, 1, columns], a vector [size, 1, 1]
+    int rank = 3;                  ///< of the caller's tensor: 2 for a matrix, 1 for a vector
+
+    bool given() const { return view.data != nullptr; }
+};
+
+constexpr Heads<const float> as_heads(const Heads<const float>& x) { return x; }
+constexpr Heads<const float> as_heads(const Matrices<const float>& x) {
+    return {x.data, x.rows, 1, x.cols, x.row_stride, 0};
+}
+constexpr Heads<const float> as_heads(std::span<const float> x) {
+    return {x.data(), static_cast<std::int64_t>(x.size()), 1, 1, 1, 0};
+}
+constexpr int rank_of(const Heads<const float>&) { return 3; }
+constexpr int rank_of(const Matrices<const float>&) { return 2; }
+constexpr int rank_of(std::span<const float>) { return 1; }
+
+/// The inputs of one call.
+class InputList {
+public:
+    template <class Inputs>
+    explicit InputList(const Inputs& x) {
+        Inputs::list(
+            [this](const char* name, const auto& tensor, const char* shapes, unsigned flags = 0) {
+                inputs_[count_++] = {name, shapes, flags, as_heads(tensor), rank_of(tensor)};
+            },
+            x);
+    }
+    operator std::span<const Input>() const { return {inputs_.data(), count_}; }
+
+private:
+    std::array<Input, 16> inputs_;
+    std::size_t count_ = 0;
+};
+
+/// The letters of a shape, "Hs, T, D"; empty where it has none.
+struct ShapeLetters {
+    std::string_view heads, tokens, dim;
+
+    constexpr explicit ShapeLetters(std::string_view shape) : heads(cut(shape, ", ")) {
+        dim = cut(shape, ", ");
+        if (!dim.starts_with('T')) return;
+        tokens = dim;
+        dim = cut(shape, ", ");
+    }
+
+    /// Of the last of "[Hs] or [Hs, T, D]", the most detailed one.
+    static constexpr ShapeLetters last_of(std::string_view shapes) {
+        shapes.remove_prefix(shapes.rfind('[') + 1);
+        return ShapeLetters(cut(shapes, "]"));
+    }
+
+    /// Cuts `list` at a separator: what stands before it is returned, what stands behind it stays.
+    static constexpr std::string_view cut(std::string_view& list, std::string_view separator) {
+        const std::size_t at = std::min(list.find(separator), list.size());
+        const std::string_view before = list.substr(0, at);
+        list.remove_prefix(std::min(at + separator.size(), list.size()));
+        return before;
+    }
+};
+
+/// What letters stand for.
+class LetterSizes {
+public:
+    static constexpr std::int64_t unknown = -1;
+
+    std::int64_t operator[](std::string_view letter) const;
+    void set(std::string_view letter, std::int64_t size);
+    /// Takes up one of `shapes`, the first that fits; whether there is one.
+    bool take(const Input& input);
+    /// The sizes [heads, tokens, dim] of a shape.
+    std::array<std::int64_t, 3> of(std::string_view shape) const;
+    /// "[2, 6, 1] or [2, 6, D]", numbers where they are known.
+    std::string needed(const Input& input) const;
+
+private:
+    bool fits(std::string_view shape, const Input& input);
+
+    std::array<std::pair<std::string_view, std::int64_t>, 16> sizes_;
+    std::size_t count_ = 0;
+};
+
+/// Throws Error unless sizes and strides of `x` are those of memory: arithmetic with them does not overflow.
+void check_memory(const char* function, const char* name, const Heads<const float>& x);
+/// Throws Error unless required inputs have data, and all are of a memory and aligned.
+void check_given(const char* function, std::span<const Input> inputs);
+/// Throws Error unless the sizes of the inputs are those of their letters, of which some may be known before.
+void check_shapes(const char* function, std::span<const Input> inputs, LetterSizes known);
+/// Throws Error on NaN, and on gates above 0.
+void check_numbers(const char* function, std::span<const Input> inputs);
+void check_numbers(const char* function, const char* name, const Heads<const float>& x, bool gate);
+
+ATTENTA_END

@@ -1,0 +1,97 @@
+// Elementary functions of every backend, against double.
+#include <attenta/attenta.hpp>
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "math_kernels.hpp"
+
+namespace attenta_test {
+namespace {
+
+using attenta::Isa;
+
+/// Every `step`-th float of [from, to], by bits.
+std::vector<float> floats(float from, float to, std::uint32_t step) {
+    std::vector<float> x;
+    const auto first = std::bit_cast<std::uint32_t>(from), last = std::bit_cast<std::uint32_t>(to);
+    for (std::uint32_t u = first; u < last; u += step) x.push_back(std::bit_cast<float>(u));
+    x.push_back(to);
+    return x;
+}
+
+double ulp(double want) {
+    const float f = static_cast<float>(want);
+    return static_cast<double>(std::nextafter(f, std::numeric_limits<float>::infinity())) - static_cast<double>(f);
+}
+
+template <class F>
+void each_isa(F&& f) {
+    for (int i = 0; i < attenta::isa_count; ++i)
+        if (const auto isa = static_cast<Isa>(i); attenta::is_available(isa)) {
+            SCOPED_TRACE(attenta::name(isa));
+            f(isa);
+        }
+}
+
+TEST(Simd, ExpIsWithinTwoUlp) {
+    each_isa([](Isa isa) {
+        double worst = 0;
+        for (const float sign : {1.f, -1.f}) {
+            std::vector<float> x = floats(1e-30f, 87.f, 97);
+            for (float& v : x) v *= sign;
+            std::vector<float> y(x.size());
+            exp_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+            for (std::size_t i = 0; i < x.size(); ++i) {
+                const double want = std::exp(static_cast<double>(x[i]));
+                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / ulp(want));
+            }
+        }
+        EXPECT_LE(worst, 2.0);
+    });
+}
+
+TEST(Simd, ExpAtItsEdges) {
+    constexpr float inf = std::numeric_limits<float>::infinity();
+    const std::vector<float> x = {0.f,   -0.f,   inf,    -inf,  std::numeric_limits<float>::quiet_NaN(), 88.7f, 88.8f,
+                                  200.f, -87.3f, -104.f, -200.f};
+    each_isa([&](Isa isa) {
+        std::vector<float> y(x.size());
+        exp_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+        EXPECT_EQ(y[0], 1.f);
+        EXPECT_EQ(y[1], 1.f);
+        EXPECT_EQ(y[2], inf);
+        EXPECT_EQ(y[3], 0.f);
+        EXPECT_TRUE(std::isnan(y[4]));
+        EXPECT_NEAR(static_cast<double>(y[5]) / std::exp(static_cast<double>(x[5])), 1.0, 3e-7);
+        EXPECT_EQ(y[6], inf);
+        EXPECT_EQ(y[7], inf);
+        EXPECT_NEAR(static_cast<double>(y[8]) / std::exp(static_cast<double>(x[8])), 1.0, 3e-7);
+        EXPECT_EQ(y[9], 0.f);
+        EXPECT_EQ(y[10], 0.f);
+    });
+}
+
+TEST(Simd, TanhIsAccurate) {
+    each_isa([](Isa isa) {
+        for (const float sign : {1.f, -1.f}) {
+            std::vector<float> x = floats(1e-20f, 50.f, 997);
+            for (float& v : x) v *= sign;
+            std::vector<float> y(x.size());
+            tanh_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+            double worst = 0;
+            for (std::size_t i = 0; i < x.size(); ++i) {
+                const double want = std::tanh(static_cast<double>(x[i]));
+                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / std::abs(want));
+            }
+            EXPECT_LE(worst, 3e-7);
+        }
+    });
+}
+
+}  // namespace
+}  // namespace attenta_test
