@@ -51,6 +51,20 @@ void make_unit(attenta::Heads<float> x) {
     });
 }
 
+struct Sizes {
+    std::int64_t heads, tokens, dim;
+    std::int64_t count() const { return heads * tokens * dim; }
+};
+
+Sizes sizes_of(const attenta::Input& input, std::int64_t H, std::int64_t T, std::int64_t D) {
+    const attenta::ShapeLetters letters = attenta::ShapeLetters::last_of(input.shapes);
+    return {letters.heads == "G"     ? 1
+            : letters.heads == "M"   ? D
+            : letters.heads == "D/2" ? D / 2
+                                     : H,
+            letters.tokens.empty() ? 1 : T, letters.dim.empty() ? 1 : D};
+}
+
 /// Optional inputs that models have.
 bool is_drawn(const attenta::Input& input) {
     const std::string_view name = input.name;
@@ -61,6 +75,10 @@ bool is_drawn(const attenta::Input& input) {
 
 LinearProblem::LinearProblem(const attenta::Mechanism& mechanism, std::int64_t H, std::int64_t T, std::int64_t D)
     : H_(H), T_(T), D_(D) {
+    std::int64_t count = H * T * D;
+    for (const attenta::Input& input : mechanism.list())
+        if (is_drawn(input)) count += sizes_of(input, H, T, D).count();
+    memory_ = HugeBuffer(static_cast<std::size_t>(count) * sizeof(float));
     for (const attenta::Input& input : mechanism.list())
         if (is_drawn(input)) draw(input);
     o_ = take(H, T, D);
@@ -75,21 +93,17 @@ attenta::NamedInputs LinearProblem::first(std::int64_t count) const {
 }
 
 attenta::Heads<float> LinearProblem::take(std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    memory_.emplace_back(static_cast<std::size_t>(heads * tokens * dim) * sizeof(float));
-    return attenta::nhd(reinterpret_cast<float*>(memory_.back().data()), tokens, heads, dim);
+    float* const data = reinterpret_cast<float*>(memory_.data()) + used_;
+    used_ += heads * tokens * dim;
+    return attenta::nhd(data, tokens, heads, dim);
 }
 
 /// As models have them, by name: keys of length 1, gates of GLA and RetNet, transitions of a trained RWKV-7.
 void LinearProblem::draw(const attenta::Input& input) {
     const std::string_view name = input.name;
-    const attenta::ShapeLetters letters = attenta::ShapeLetters::last_of(input.shapes);
-    const std::int64_t heads = letters.heads == "G"     ? 1
-                               : letters.heads == "M"   ? D_
-                               : letters.heads == "D/2" ? D_ / 2
-                                                        : H_,
-                       tokens = letters.tokens.empty() ? 1 : T_, dim = letters.dim.empty() ? 1 : D_;
-    const attenta::Heads<float> x = take(heads, tokens, dim);
-    if (name == "g" && letters.tokens.empty()) {
+    const Sizes sizes = sizes_of(input, H_, T_, D_);
+    const attenta::Heads<float> x = take(sizes.heads, sizes.tokens, sizes.dim);
+    if (name == "g" && attenta::ShapeLetters::last_of(input.shapes).tokens.empty()) {
         const std::vector<float> decay = attenta::retention_decay(H_);
         fill(x, [&](std::int64_t h, auto...) { return decay[static_cast<std::size_t>(h)]; });
     } else if (input.flags & attenta::Input::gate) {

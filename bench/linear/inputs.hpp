@@ -7,7 +7,6 @@
 #include <attenta/core/view.hpp>
 
 #include <cstdint>
-#include <vector>
 
 namespace bench {
 
@@ -26,8 +25,8 @@ private:
     attenta::Heads<float> take(std::int64_t heads, std::int64_t tokens, std::int64_t dim);
     void draw(const attenta::Input& input);
 
-    std::int64_t H_, T_, D_;
-    std::vector<HugeBuffer> memory_;
+    std::int64_t H_, T_, D_, used_ = 0;
+    HugeBuffer memory_;
     attenta::NamedInputs inputs_;
     attenta::Heads<float> o_;
 };
