@@ -1,8 +1,9 @@
-// What the headers of linear mechanisms share.
+// What a linear mechanism needs of the engine, and what such headers share.
 #pragma once
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/engine/scan/request.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -10,6 +11,17 @@
 #include <string>
 
 ATTENTA_BEGIN
+
+/// Options of mechanisms that have no others.
+struct ScaledOptions {
+    float scale = 1;          ///< of the output, any finite value
+    bool check_data = false;  ///< refuse NaN anywhere and gates above 0, for a pass over all inputs
+
+    static void fields(auto&& visit, auto& o) {
+        visit("scale", o.scale, "factor of the output");
+        visit("check_data", o.check_data, "refuse NaN and gates above 0");
+    }
+};
 
 namespace detail {
 
@@ -25,3 +37,7 @@ inline void require_not_negative(const char* function, const char* name, float x
 }  // namespace detail
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/engine/scan.inl>
+#endif

@@ -34,8 +34,7 @@ NaiveLinear naive_gla(const attenta::GlaInputs& in, const attenta::GlaOptions& x
 using Options = attenta::GlaOptions;
 const LinearMechanism& gla = test_linear<&attenta::gla, naive_gla>(
     {"gla",
-     {{"plain", [](LinearCase&) {}},
-      {"a gate per token", [](LinearCase& c) { c.put_gates("g", Along::keys, state_heads(c), 1); }},
+     {{"a gate per token", [](LinearCase& c) { c.put_gates("g", Along::keys, state_heads(c), 1); }},
       {"constant gates", [](LinearCase& c) { c.put_gates("g", Along::nothing, state_heads(c), 1); }},
       {"no gates", [](LinearCase& c) { c.inputs.erase("g"); }},
       {"value gates", [](LinearCase& c) { c.put_gates("gv", Along::keys, state_heads(c), c.shape.Dv); }},

@@ -58,8 +58,7 @@ NaiveLinear naive_lightning(const attenta::LightningInputs& in, const attenta::L
 using Options = attenta::LightningOptions;
 const LinearMechanism& lightning = test_linear<&attenta::lightning, naive_lightning>(
     {"lightning",
-     {{"plain", [](LinearCase&) {}},
-      {"given decay", [](LinearCase& c) { c.put_gates("g", Along::nothing, state_heads(c), 1); }},
+     {{"given decay", [](LinearCase& c) { c.put_gates("g", Along::nothing, state_heads(c), 1); }},
       {"a given decay for each query head", [](LinearCase& c) { c.put_gates("g", Along::nothing, most_heads(c), 1); }},
       {"layer 1 of 4", [](LinearCase& c) { options_of<Options>(c).layer = 1, options_of<Options>(c).num_layers = 4; }},
       {"the last layer",

@@ -72,8 +72,7 @@ void put_everything(LinearCase& c) {
 
 const LinearMechanism& mamba2 = test_linear<&attenta::mamba2, naive_mamba2>(
     {"mamba2",
-     {{"plain", [](LinearCase&) {}},
-      {"a skip per head", [](LinearCase& c) { c.put_normal("D", Along::nothing, c.shape.Hv, 1); }},
+     {{"a skip per head", [](LinearCase& c) { c.put_normal("D", Along::nothing, c.shape.Hv, 1); }},
       {"a skip per channel", put_skip},
       {"gated", put_gate},
       {"dt_bias", put_bias},

@@ -83,8 +83,7 @@ using Options = attenta::RetentionOptions;
 using attenta::RetentionNorm;
 const LinearMechanism& retention = test_linear<&attenta::retention, naive_retention>(
     {.name = "retention",
-     .variants = {{"plain", [](LinearCase&) {}},
-                  {"rotated", [](LinearCase& c) { put_theta(c); }},
+     .variants = {{"rotated", [](LinearCase& c) { put_theta(c); }},
                   {"rotated far from the origin",
                    [](LinearCase& c) { put_theta(c), options_of<Options>(c).offset = 20011; }},
                   {"decay norm", [](LinearCase& c) { options_of<Options>(c).score_norm = RetentionNorm::decay; }},

@@ -40,8 +40,7 @@ void fill(LinearCase& c) {
 
 const LinearMechanism& rwkv7 = test_linear<&attenta::rwkv7, naive_rwkv7>(
     {"rwkv7",
-     {{"plain", [](LinearCase&) {}},
-      {"scale 0.5", [](LinearCase& c) { options_of<Options>(c).scale = 0.5f; }},
+     {{"scale 0.5", [](LinearCase& c) { options_of<Options>(c).scale = 0.5f; }},
       {"free transition",
        [](LinearCase& c) {
            const float gain = 0.3f / std::sqrt(static_cast<float>(c.shape.D));

@@ -3,8 +3,6 @@
 #include "linear/support/mechanism.hpp"
 
 namespace attenta_test {
-namespace {
-
 //   S_t = diag(exp g_t) S_{t-1} + (1 − exp g_t) v_tᵀ,   o_t = scale · S_tᵀ q_t
 NaiveLinear naive_hgrn2(const attenta::Hgrn2Inputs& in, const attenta::Hgrn2Options& x, const LinearState& past) {
     const auto& [q, v, g] = in;
@@ -20,15 +18,12 @@ NaiveLinear naive_hgrn2(const attenta::Hgrn2Inputs& in, const attenta::Hgrn2Opti
     return r;
 }
 
-using Options = attenta::Hgrn2Options;
 const LinearMechanism& hgrn2 = test_linear<&attenta::hgrn2, naive_hgrn2>(
     {"hgrn2",
-     {{"plain", [](LinearCase&) {}},
-      {"scale -0.5", [](LinearCase& c) { options_of<Options>(c).scale = -0.5f; }},
+     {{"scale -0.5", [](LinearCase& c) { options_of<attenta::Hgrn2Options>(c).scale = -0.5f; }},
       {"keys that 1 - exp g would lose, scale 100", [](LinearCase& c) {
-           options_of<Options>(c).scale = 100;
+           options_of<attenta::Hgrn2Options>(c).scale = 100;
            change(c, "g", [](float g) { return std::max(1e-5f * g, -1e-5f); });
        }}}});
 
-}  // namespace
 }  // namespace attenta_test

@@ -28,8 +28,7 @@ NaiveLinear naive_rwkv6(const attenta::Rwkv6Inputs& in, const attenta::Rwkv6Opti
 using Options = attenta::Rwkv6Options;
 const LinearMechanism& rwkv6 = test_linear<&attenta::rwkv6, naive_rwkv6>(
     {"rwkv6",
-     {{"plain", [](LinearCase&) {}},
-      {"scale 0.25", [](LinearCase& c) { options_of<Options>(c).scale = 0.25f; }},
+     {{"scale 0.25", [](LinearCase& c) { options_of<Options>(c).scale = 0.25f; }},
       {"no bonus", [](LinearCase& c) { change(c, "u", [](float) { return 0.0f; }); }}}});
 
 }  // namespace

@@ -106,6 +106,7 @@ const LinearMechanism& test_linear(LinearMechanism m) {
     m.inputs.assign(all.begin(), all.end());
     m.grouping = grouping_of(m.inputs);
     m.options = Options{};
+    m.variants.insert(m.variants.begin(), {"plain", [](LinearCase&) {}});
     m.call = [](const LinearViews& views, const LinearOptions& options, Out o, LinearState& state, Context& context) {
         function(inputs_of(views), o, state, std::any_cast<const Options&>(options), context);
     };

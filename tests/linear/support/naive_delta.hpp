@@ -53,8 +53,7 @@ inline void fill_delta(LinearCase& c) {
 
 inline std::vector<LinearVariant> delta_variants() {
     using Options = attenta::DeltaRuleOptions;
-    return {{"plain", [](LinearCase&) {}},
-            {"scale -1.5", [](LinearCase& c) { options_of<Options>(c).scale = -1.5f; }},
+    return {{"scale -1.5", [](LinearCase& c) { options_of<Options>(c).scale = -1.5f; }},
             {"qk_l2norm",
              [](LinearCase& c) {
                  options_of<Options>(c).qk_l2norm = true;

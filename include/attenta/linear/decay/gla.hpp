@@ -7,7 +7,6 @@
 // products inside, state between), decode is one step; both give the same numbers. Time T·D·Dv per head, state D·Dv.
 #pragma once
 
-#include <attenta/engine/scan/request.hpp>
 #include <attenta/linear/common.hpp>
 
 #include <optional>
@@ -49,7 +48,3 @@ inline void gla(const GlaInputs& x, Heads<float> o, LinearState& state, const Gl
 }
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#endif

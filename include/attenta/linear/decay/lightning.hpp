@@ -3,10 +3,7 @@
 //   S_t = λ S_{t-1} + k_t v_tᵀ,   o_t = scale · S_tᵀ q_t,   λ = exp(g) per head
 #pragma once
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
-#include <attenta/core/view.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/linear/common.hpp>
 
 #include <array>
 #include <cstdint>
@@ -60,6 +57,5 @@ std::vector<float> lightning_decay(std::int64_t heads, const LightningOptions& o
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
 #include <attenta/linear/decay/lightning.inl>
 #endif

@@ -6,10 +6,7 @@
 //   Gated linear attention (gla.hpp) with one gate per token: k = B, q = C, v = dt x.
 #pragma once
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
-#include <attenta/core/view.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/linear/common.hpp>
 
 #include <array>
 #include <cstdint>
@@ -57,7 +54,6 @@ void mamba2(const Mamba2Inputs& x, Heads<float> o, LinearState& state, const Mam
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
 #include <attenta/linear/decay/mamba2.inl>
 #include <attenta/linear/decay/mamba2_kernels.inl>
 #endif

@@ -7,10 +7,7 @@
 //   scale · k_t ("full", the paper's three normalisations).
 #pragma once
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
-#include <attenta/core/view.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/linear/feature_maps.hpp>
 
 #include <array>
 #include <cstdint>
@@ -65,7 +62,5 @@ std::vector<float> retention_decay(std::int64_t heads);
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/decay/retention.inl>
 #endif

@@ -2,7 +2,6 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/common/arena.hpp>
-#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/decay/retention.hpp>
 

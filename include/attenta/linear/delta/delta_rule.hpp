@@ -5,9 +5,7 @@
 //   In chunks: the corrected values of a chunk solve a unit triangular system (WY form). Time T·D·Dv per head, state D·Dv.
 #pragma once
 
-#include <attenta/engine/scan/features.hpp>
-#include <attenta/engine/scan/request.hpp>
-#include <attenta/linear/common.hpp>
+#include <attenta/linear/feature_maps.hpp>
 
 #include <optional>
 
@@ -64,8 +62,3 @@ inline void delta_rule(const DeltaRuleInputs& x, Heads<float> o, LinearState& st
 }
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/scan/feature_kernels.inl>
-#endif

@@ -5,7 +5,7 @@
 //   The model feeds a = −κ and b = κ ⊙ η with κ the unit key. Stability for other a and b is the caller's.
 #pragma once
 
-#include <attenta/engine/scan/request.hpp>
+#include <attenta/linear/common.hpp>
 
 ATTENTA_BEGIN
 
@@ -24,15 +24,7 @@ struct Rwkv7Inputs {
     }
 };
 
-struct Rwkv7Options {
-    float scale = 1;          ///< any finite value
-    bool check_data = false;  ///< refuse NaN anywhere and gates above 0, for a pass over all inputs
-
-    static void fields(auto&& visit, auto& o) {
-        visit("scale", o.scale, "factor of the output");
-        visit("check_data", o.check_data, "refuse NaN and gates above 0");
-    }
-};
+using Rwkv7Options = ScaledOptions;
 
 /// o [H, T, Dv]. Throws Error on shapes that do not fit, and on bad numbers with `check_data`; nothing is written then.
 inline void rwkv7(const Rwkv7Inputs& x, Heads<float> o, LinearState& state, const Rwkv7Options& options = {},
@@ -44,7 +36,3 @@ inline void rwkv7(const Rwkv7Inputs& x, Heads<float> o, LinearState& state, cons
 }
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#endif

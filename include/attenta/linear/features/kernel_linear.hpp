@@ -10,10 +10,7 @@
 //   plain sums (keys beyond e^88 overflow in it and spoil the calls that go on from it), and without `normalize`.
 #pragma once
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
-#include <attenta/core/view.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/linear/feature_maps.hpp>
 
 #include <array>
 #include <cstdint>
@@ -73,7 +70,5 @@ void kernel_linear(const KernelLinearInputs& x, Heads<float> o, LinearState& sta
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/features/kernel_linear.inl>
 #endif

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <attenta/engine/scan/features.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/features/kernel_linear.hpp>
 

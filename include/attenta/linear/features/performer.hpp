@@ -8,10 +8,7 @@
 //   causal call looks at all its keys; for streaming give a fixed key_max. Time T·M·(D + Dv) per head, state M·(Dv + 1).
 #pragma once
 
-#include <attenta/core/context.hpp>
-#include <attenta/core/linear_state.hpp>
-#include <attenta/core/view.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/linear/feature_maps.hpp>
 
 #include <array>
 #include <cstdint>
@@ -76,7 +73,5 @@ std::vector<float> performer_projection(std::int64_t features, std::int64_t dim,
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/features/performer.inl>
 #endif

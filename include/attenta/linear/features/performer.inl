@@ -1,6 +1,5 @@
 #pragma once
 
-#include <attenta/engine/scan/features.hpp>
 #include <attenta/engine/scan/job.hpp>
 #include <attenta/linear/common.inl>
 #include <attenta/linear/features/performer.hpp>

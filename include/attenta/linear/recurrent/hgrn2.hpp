@@ -5,8 +5,7 @@
 //   Gated linear attention (gla.hpp) whose key is what the gate lets go, −expm1(g).
 #pragma once
 
-#include <attenta/engine/scan/features.hpp>
-#include <attenta/engine/scan/request.hpp>
+#include <attenta/linear/feature_maps.hpp>
 
 ATTENTA_BEGIN
 
@@ -22,15 +21,7 @@ struct Hgrn2Inputs {
     }
 };
 
-struct Hgrn2Options {
-    float scale = 1;          ///< any finite value
-    bool check_data = false;  ///< refuse NaN anywhere and gates above 0, for a pass over all inputs
-
-    static void fields(auto&& visit, auto& o) {
-        visit("scale", o.scale, "factor of the output");
-        visit("check_data", o.check_data, "refuse NaN and gates above 0");
-    }
-};
+using Hgrn2Options = ScaledOptions;
 
 /// o [H, T, Dv]. Throws Error on shapes that do not fit, and on bad numbers with `check_data`; nothing is written then.
 inline void hgrn2(const Hgrn2Inputs& x, Heads<float> o, LinearState& state, const Hgrn2Options& options = {},
@@ -42,8 +33,3 @@ inline void hgrn2(const Hgrn2Inputs& x, Heads<float> o, LinearState& state, cons
 }
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#include <attenta/engine/scan/feature_kernels.inl>
-#endif

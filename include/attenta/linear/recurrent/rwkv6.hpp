@@ -5,7 +5,7 @@
 //   The state that is read is the one before the token; the token itself is read through the bonus u.
 #pragma once
 
-#include <attenta/engine/scan/request.hpp>
+#include <attenta/linear/common.hpp>
 
 ATTENTA_BEGIN
 
@@ -23,15 +23,7 @@ struct Rwkv6Inputs {
     }
 };
 
-struct Rwkv6Options {
-    float scale = 1;          ///< any finite value
-    bool check_data = false;  ///< refuse NaN anywhere and gates above 0, for a pass over all inputs
-
-    static void fields(auto&& visit, auto& o) {
-        visit("scale", o.scale, "factor of the output");
-        visit("check_data", o.check_data, "refuse NaN and gates above 0");
-    }
-};
+using Rwkv6Options = ScaledOptions;
 
 /// o [H, T, Dv]. Throws Error on shapes that do not fit, and on bad numbers with `check_data`; nothing is written then.
 inline void rwkv6(const Rwkv6Inputs& x, Heads<float> o, LinearState& state, const Rwkv6Options& options = {},
@@ -43,7 +35,3 @@ inline void rwkv6(const Rwkv6Inputs& x, Heads<float> o, LinearState& state, cons
 }
 
 ATTENTA_END
-
-#if defined(ATTENTA_HEADERS)
-#include <attenta/engine/scan.inl>
-#endif
