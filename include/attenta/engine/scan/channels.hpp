@@ -6,6 +6,8 @@
 #include <attenta/engine/scan/products.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <type_traits>
@@ -25,6 +27,16 @@ struct KeySet {
     Rows rows;
     float* decayed;  ///< receives the rows decayed to the block that is being worked on, at last to the chunk's end
 };
+
+/// Both key sets; additive and delta updates have the first alone.
+template <class Arch>
+std::array<KeySet, 2> key_sets(const Chunk<Arch>& c) {
+    return {KeySet{c.k, c.scratch.decayed_k}, KeySet{c.b, c.scratch.decayed_b}};
+}
+template <class Arch>
+std::size_t number_of_key_sets(const Chunk<Arch>& c) {
+    return c.low_rank() ? 2 : 1;
+}
 
 inline constexpr std::int64_t half = block / 2;
 

@@ -69,7 +69,21 @@ struct Chunk {
     /// Rows whose undecayed products are at hand.
     const float *product_q = nullptr, *product_k = nullptr;
 
-    Chunk(const Job& shared, const Task& own, std::byte* memory) : Chunk(shared, own, Arena(memory)) {}
+    Chunk(const Job& shared, const Task& own, Arena& arena)
+        : job(shared),
+          task(own),
+          r(job.r),
+          first_head(task.head_begin),
+          heads(task.head_end - task.head_begin),
+          column(task.column_begin),
+          columns(task.column_end - task.column_begin),
+          panels(ceil_div(columns, W)),
+          dim(job.dim),
+          stride(round_up(dim, L)),
+          scratch(arena, job, columns, heads),
+          by_channel(decays_by_channel(r)),
+          by_token(!by_channel && r.g.data && r.g.tokens > 1),
+          in_place(r.k.tokens <= few_tokens && r.q.tokens <= few_tokens && columns % L == 0) {}
 
     void select_head(std::int64_t at) {
         head = at;
@@ -89,23 +103,6 @@ struct Chunk {
     std::int64_t query_head(std::int64_t i) const { return spread(head * group() + i, job.out_heads, r.q.heads); }
 
     float* state_panel(std::int64_t p) const { return scratch.state + p * W * round_up(dim, R); }
-
-private:
-    Chunk(const Job& shared, const Task& own, Arena arena)
-        : job(shared),
-          task(own),
-          r(job.r),
-          first_head(task.head_begin),
-          heads(task.head_end - task.head_begin),
-          column(task.column_begin),
-          columns(task.column_end - task.column_begin),
-          panels(ceil_div(columns, W)),
-          dim(job.dim),
-          stride(round_up(dim, L)),
-          scratch(arena, job, columns, heads),
-          by_channel(decays_by_channel(r)),
-          by_token(!by_channel && r.g.data && r.g.tokens > 1),
-          in_place(r.k.tokens <= few_tokens && r.q.tokens <= few_tokens && columns % L == 0) {}
 };
 
 }  // namespace scan

@@ -10,23 +10,12 @@
 #include <attenta/engine/scan/rows.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <span>
 
 ATTENTA_BEGIN
 
 namespace scan {
-
-/// Both key sets; additive and delta updates have the first alone.
-template <class Arch>
-std::array<KeySet, 2> key_sets(const Chunk<Arch>& c) {
-    return {KeySet{c.k, c.scratch.decayed_k}, KeySet{c.b, c.scratch.decayed_b}};
-}
-template <class Arch>
-std::size_t number_of_key_sets(const Chunk<Arch>& c) {
-    return c.low_rank() ? 2 : 1;
-}
 
 /// Products by channel. The first query head comes along: it shares the decays.
 template <class Arch>

@@ -74,7 +74,7 @@ void channel_decays(const Chunk<Arch>& c) {
 
 /// What of a head's decays serves all its chunks.
 template <class Arch>
-void begin_decays(const Chunk<Arch>& c) {
+inline void begin_decays(const Chunk<Arch>& c) {
     const bool chunks = c.r.k.tokens > few_tokens;
     if (!c.by_channel && !c.by_token) {
         const double g = c.r.g.data ? static_cast<double>(c.row(c.r.g, 0)[0]) : 0;
@@ -94,11 +94,11 @@ void chunk_decays(const Chunk<Arch>& c) {
 
 /// From behind token s to the chunk's end, where decays do not differ by channel.
 template <class Arch>
-float decay_to_end(const Chunk<Arch>& c, std::int64_t s) {
+inline float decay_to_end(const Chunk<Arch>& c, std::int64_t s) {
     return c.by_token ? c.scratch.to_end[s] : c.scratch.power[c.n - 1 - s];
 }
 template <class Arch>
-float decay_of_chunk(const Chunk<Arch>& c) {
+inline float decay_of_chunk(const Chunk<Arch>& c) {
     return c.by_token ? c.scratch.from_start[c.n - 1] : c.scratch.power[c.n];
 }
 

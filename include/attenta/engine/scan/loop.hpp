@@ -35,7 +35,7 @@ namespace scan {
 
 /// Tokens of chunk i.
 template <class Arch>
-Span span_of(const Chunk<Arch>& c, std::int64_t i) {
+inline Span span_of(const Chunk<Arch>& c, std::int64_t i) {
     const Request& r = c.r;
     const std::int64_t keys = r.k.tokens, queries = r.q.tokens, first = r.causal ? keys - queries : keys,
                        before = Chunks(r).before, t = (i < before ? i : i - before) * chunk;
@@ -82,7 +82,7 @@ void run_products(Chunk<Arch>& c) {
 }
 
 template <class Arch>
-void run_chunk(Chunk<Arch>& c, std::int64_t i) {
+inline void run_chunk(Chunk<Arch>& c, std::int64_t i) {
     c.span = span_of(c, i);
     c.n = c.span.count;
     if (c.task.pass != Pass::whole) select_chunk_state(c, i);
@@ -94,7 +94,7 @@ void run_chunk(Chunk<Arch>& c, std::int64_t i) {
 }
 
 template <class Arch, class F>
-void for_heads(Chunk<Arch>& c, F&& f) {
+ATTENTA_ALWAYS_INLINE void for_heads(Chunk<Arch>& c, F&& f) {
     for (std::int64_t i = 0; i < c.heads; ++i) {
         c.select_head(c.first_head + i);
         f();
@@ -104,7 +104,8 @@ void for_heads(Chunk<Arch>& c, F&& f) {
 /// A task. Its heads are interleaved chunk by chunk.
 template <class Arch>
 void run_chunks(const Job& job, const Task& task, std::byte* memory) {
-    Chunk<Arch> c(job, task, memory);
+    Arena arena(memory);
+    Chunk<Arch> c(job, task, arena);
     if (task.pass == Pass::prefix_states) return prefix_states(c);
     const bool whole = task.pass == Pass::whole;
     if (c.by_channel && job.r.k.tokens > few_tokens) clear_pairs(c);

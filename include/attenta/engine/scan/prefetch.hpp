@@ -24,34 +24,40 @@ std::int64_t steps_of_products(const Chunk<Arch>& c) {
     return c.panels * (passes + products) * c.n * c.dim / c.R / Chunk<Arch>::Tile::together;
 }
 
+/// Appends this head's share of the next chunk's rows, `count` from `token` on of all heads of the task. They are heads of a
+/// tensor that is read by `of` heads.
+template <class Arch>
+const std::byte** append_rows(const Chunk<Arch>& c, const Heads<const float>& x, std::int64_t of, std::int64_t token,
+                              std::int64_t count, const std::byte** to) {
+    if (!x.data) return to;
+    const std::int64_t share = c.head - c.first_head, each = of / c.job.state_heads,
+                       begin = spread(c.first_head * each, of, x.heads),
+                       end = spread((c.first_head + c.heads) * each - 1, of, x.heads) + 1;
+    for (std::int64_t t = share * count / c.heads; t < (share + 1) * count / c.heads; ++t)
+        for (std::int64_t h = begin; h < end; ++h) *to++ = reinterpret_cast<const std::byte*>(x.row(h, token + t));
+    return to;
+}
+
 template <class Arch>
 void plan_prefetch(Chunk<Arch>& c) {
     const Request& r = c.r;
-    const Span& span = c.span;
+    const Job& job = c.job;
     c.next.queue = {};
     c.next.lines_per_step = 0;
-    const std::int64_t keys = span.begin + chunk, queries = span.query_begin + chunk,
-                       left = span.keys ? r.k.tokens - keys : r.q.tokens - queries, count = std::min(chunk, left);
+    const std::int64_t keys = c.span.begin + chunk, queries = c.span.query_begin + chunk,
+                       left = c.span.keys ? r.k.tokens - keys : r.q.tokens - queries, count = std::min(chunk, left);
     if (count <= 0) return;
-    const std::int64_t at = c.head - c.first_head, from = at * count / c.heads, to = (at + 1) * count / c.heads;
-    const std::byte** next = c.scratch.rows_to_prefetch;
-    const auto rows = [&](const auto& x, std::int64_t of, std::int64_t token) {
-        if (!x.data) return;
-        const std::int64_t each = of / c.job.state_heads, begin = spread(c.first_head * each, of, x.heads),
-                           end = spread((c.first_head + c.heads) * each - 1, of, x.heads) + 1;
-        for (std::int64_t t = token + from; t < token + to; ++t)
-            for (std::int64_t h = begin; h < end; ++h) *next++ = reinterpret_cast<const std::byte*>(x.row(h, t));
-    };
+    const std::byte** values = c.scratch.rows_to_prefetch;
+    if (c.span.keys)
+        for (const auto* x : {&r.k, &r.a, &r.b}) values = append_rows(c, *x, job.state_heads, keys, count, values);
+    if (c.span.keys && c.by_channel) values = append_rows(c, r.g, job.state_heads, keys, count, values);
+    if (c.span.queries) values = append_rows(c, r.q, job.out_heads, queries, count, values);
+    const std::byte** end = values;
+    if (c.span.keys) end = append_rows(c, r.v, job.state_heads, keys, count, end);
+    if (c.span.queries) end = append_rows(c, job.o, job.out_heads, queries, count, end);
     constexpr auto size = static_cast<std::int64_t>(sizeof(float));
-    if (span.keys)
-        for (const auto* x : {&r.k, &r.a, &r.b}) rows(*x, c.job.state_heads, keys);
-    if (span.keys && c.by_channel) rows(r.g, c.job.state_heads, keys);
-    if (span.queries) rows(r.q, c.job.out_heads, queries);
-    const std::byte** const values = next;
-    if (span.keys) rows(r.v, c.job.state_heads, keys);
-    if (span.queries) rows(c.job.o, c.job.out_heads, queries);
-    c.next.queue = {{c.scratch.rows_to_prefetch, values, 0, r.k.dim * size, c.job.prefetch_to_l1},
-                    {values, next, c.column * size, c.columns * size, c.job.prefetch_to_l1}};
+    c.next.queue = {{c.scratch.rows_to_prefetch, values, 0, r.k.dim * size, job.prefetch_to_l1},
+                    {values, end, c.column * size, c.columns * size, job.prefetch_to_l1}};
     c.next.lines_per_step = c.next.queue.lines() * one_line / std::max<std::int64_t>(1, steps_of_products(c)) + 1;
     // A product early, so that none is left behind the last one.
     c.next.due = c.dim / Chunk<Arch>::Tile::together * one_line;

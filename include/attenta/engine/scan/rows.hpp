@@ -14,7 +14,7 @@ namespace scan {
 
 /// One row. Returns the logarithm that the map returns.
 template <class Arch>
-float load_row(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const float>& x, std::int64_t head,
+inline float load_row(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const float>& x, std::int64_t head,
                std::int64_t token, float* to) {
     const float* const from = x.row(head, token);
     float log = 0;
