@@ -13,7 +13,7 @@ namespace scan {
 template <class Arch>
 void run_scan(const Job& job, const Task& task, std::byte* scratch) {
     const FlushToZero flush;
-    ScanLoop<Arch>(job, task, scratch).run();
+    run_chunks<Arch>(job, task, scratch);
 }
 
 ATTENTA_DEFINE_KERNEL(TaskFunction, scan_task, &run_scan<simd::NativeArch>)

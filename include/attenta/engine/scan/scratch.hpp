@@ -4,6 +4,10 @@
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/scan/job.hpp>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
 ATTENTA_BEGIN
 
 namespace scan {
@@ -21,26 +25,62 @@ struct Chunks {
           all(before + ceil_div(r.q.tokens, chunk)) {}
 };
 
-/// Sized for the widest instruction set: rows of `stride` floats, panels of 32 columns.
+/// Memory of a task, sized for the widest instruction set. Rows of keys have `stride` floats, rows of values `width`.
+/// Operands of the register tile lie in micro-panels: a-panels are rows of its left operand, as many side by side as a
+/// vector has lanes, [panel][channel][row]; b-panels are columns of its right operand, as many as the tile is wide:
+/// keys [panel][channel][key], values and states [panel][token or channel][column].
 struct Scratch {
     static constexpr std::int64_t most_lanes = 16, most_width = 32, most_rows = 8;
-    std::int64_t stride, width;  ///< floats of a row of keys, of outputs
+    std::int64_t stride, width;
 
-    // What a head keeps from chunk to chunk; see select_head.
-    float *state, *z, *step, *from_start, *to_end, *power, *between;  // the last five: decays of all channels
-    // Of the chunk at hand.
+    // Of a head, from chunk to chunk (see select_head). Decays by channel are not among these.
+    float* state;        ///< b-panels
+    float* normalizer;   ///< [channel]
+    float* token_decay;  ///< [token] exp(g); of one decay for all tokens the first alone
+    float* from_start;   ///< [token] decay from the chunk's start to behind the token
+    float* to_end;       ///< [token] decay from behind the token to the chunk's end, where decays differ by token
+    float* power;        ///< [chunk + 1] exp(g j) of one decay for all tokens
+    float* between;      ///< [token t][token s] decay from behind s to behind t, 0 for s > t
 
-    float *k, *q, *a, *b;                  // rows of a chunk
-    float *decayed_k, *decayed_b;          // to the chunk's end
-    float *e, *chunk_decay, *since_start;  // decays by channel
-    double* sums;
-    float *block_rows, *block_strips, *block_decay;
-    float *strips, *query_strips, *panels, *columns;
-    const std::byte **rows, **prefetch;
-    float *products, *p, *p2, *solve, *inner, *pairs;
-    float *v, *n, *added = nullptr;  // value panels; `added` is what the state takes up
-    float *o, *log, *factor;
-    float *step_q, *step_o;
+    // Rows of the chunk, [token][channel], where the caller's cannot be used: they are mapped, or end within a vector.
+    // Steps use row 0: a is what predicts the value, b what takes the prediction up.
+    float *k, *q, *a, *b;
+    float *decayed_k, *decayed_b;  ///< [token][channel] decayed by channel, at last to the chunk's end
+
+    // Decays by channel; steps have every kind of decay in row 0 of `decay`.
+    float* decay;        ///< [token][channel] exp(g)
+    float* chunk_decay;  ///< [channel] of the whole chunk, for other decays too
+    float* to_block;     ///< [channel] from the chunk's start to that of the block at hand
+    double* gate_sums;   ///< [channel] sums of g over the chunk
+    // Of a block of the chunk, see channels.hpp.
+    float* block_rows;      ///< [token][channel] decayed rows, of up to two halves of a block
+    float* block_a_panels;  ///< these rows
+    float* block_decay;     ///< [channel] of the whole block
+
+    // Micro-panels of the chunk.
+    float* correction_a_panels;  ///< rows of a, or the delta rule's keys; decayed from the chunk's start if by channel
+    float* query_a_panels;       ///< queries of the head, decayed likewise
+    float* key_b_panels;         ///< keys, and keys of both sets where there are two
+    float*
+        update_a_panels;  ///< [vector of channels][token][channel] keys decayed to the chunk's end, if not by channel
+    const std::byte** rows_to_pack;
+    const std::byte** rows_to_prefetch;
+
+    // Products within the chunk, [token t][token s], decays included. They have the names that fla gives them.
+    float* undecayed_qk;  ///< without decays: heads that share queries and keys share it
+    float* qk;            ///< queries and keys
+    float* qb;            ///< queries and rows of b
+    float* ab;            ///< rows of a and of b, s < t; of the delta rule −beta keys and keys
+    float* ak;            ///< rows of a and keys, s < t
+    float* pair_sums;     ///< [product][token s][token t][lane] of half a block, see channels.hpp
+
+    // Values and outputs.
+    float* v;                ///< b-panels
+    float* v_new;            ///< b-panels, what the correction makes of the values
+    float* output_tile;      ///< [row][column] where a register tile is not wholly written
+    float* output_scale;     ///< [token]
+    float* query_log;        ///< [token], in steps [head of the group]: the logarithm that the query's map returned
+    float *step_q, *step_o;  ///< [head of the group][channel], [head of the group][column]
 
     Scratch(Arena& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
         : stride(round_up(job.dim, most_lanes)), width(round_up(columns_here, most_width)) {
@@ -57,30 +97,30 @@ struct Scratch {
         b = c.take<float>(low_rank ? rows_here : stride);
         decayed_k = c.take<float>(by_channel ? rows_here : 0);
         decayed_b = c.take<float>(low_rank ? rows_here : 0);
-        e = c.take<float>(by_channel ? rows_here : stride);
+        decay = c.take<float>(by_channel ? rows_here : stride);
         chunk_decay = c.take<float>(stride);
-        since_start = c.take<float>(stride);
-        sums = c.take<double>(stride);
+        to_block = c.take<float>(stride);
+        gate_sums = c.take<double>(stride);
         block_rows = c.take<float>(block * stride);
-        block_strips = c.take<float>(block * stride + most_lanes);
+        block_a_panels = c.take<float>(block * stride + most_lanes);
         block_decay = c.take<float>(stride);
-        strips = c.take<float>(delta ? rows_here + most_lanes : 0);
-        query_strips = c.take<float>(rows_here + most_lanes);
-        panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
-        columns = c.take<float>(by_channel ? 0 : rows_here);
-        rows = c.take<const std::byte*>(2 * chunk);
-        prefetch = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
-        products = c.take<float>(by_channel ? 0 : chunk * chunk);
-        p = c.take<float>(chunk * chunk);
-        p2 = c.take<float>(low_rank ? chunk * chunk : 0);
-        solve = c.take<float>(delta ? chunk * chunk : 0);
-        inner = c.take<float>(low_rank ? chunk * chunk : 0);
-        pairs = c.take<float>(by_channel ? 4 * (block / 2) * (block / 2) * most_lanes : 0);
+        correction_a_panels = c.take<float>(delta ? rows_here + most_lanes : 0);
+        query_a_panels = c.take<float>(rows_here + most_lanes);
+        key_b_panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
+        update_a_panels = c.take<float>(by_channel ? 0 : rows_here);
+        rows_to_pack = c.take<const std::byte*>(2 * chunk);
+        rows_to_prefetch = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
+        undecayed_qk = c.take<float>(by_channel ? 0 : chunk * chunk);
+        qk = c.take<float>(chunk * chunk);
+        qb = c.take<float>(low_rank ? chunk * chunk : 0);
+        ab = c.take<float>(delta ? chunk * chunk : 0);
+        ak = c.take<float>(low_rank ? chunk * chunk : 0);
+        pair_sums = c.take<float>(by_channel ? 4 * (block / 2) * (block / 2) * most_lanes : 0);
         v = c.take<float>(chunk * width);
-        n = c.take<float>(delta ? chunk * width : 0);
-        o = c.take<float>(most_rows * most_width);
-        factor = c.take<float>(chunk);
-        log = c.take<float>(std::max(chunk, group));
+        v_new = c.take<float>(delta ? chunk * width : 0);
+        output_tile = c.take<float>(most_rows * most_width);
+        output_scale = c.take<float>(chunk);
+        query_log = c.take<float>(std::max(chunk, group));
         step_q = c.take<float>(group * stride);
         step_o = c.take<float>(group * width);
     }
@@ -93,8 +133,8 @@ struct Scratch {
 private:
     void take_head(Arena& c) {
         state = c.take<float>(stride * width);
-        z = c.take<float>(stride);
-        step = c.take<float>(chunk);
+        normalizer = c.take<float>(stride);
+        token_decay = c.take<float>(chunk);
         from_start = c.take<float>(chunk);
         to_end = c.take<float>(chunk);
         power = c.take<float>(chunk + 1);
@@ -107,9 +147,10 @@ private:
 
 /// A head's state between chunks of a round, or what a chunk adds to it.
 struct ChunkState {
-    float *state, *z, *decay;  ///< panels of columns; normalizer; what the chunk makes of each channel of the old state
+    float *state, *normalizer, *decay;  ///< b-panels; [channel]; [channel] what the chunk makes of the old state
 
-    ChunkState(float* memory, const Job& job) : state(memory), z(state + panels(job)), decay(z + lanes(job)) {}
+    ChunkState(float* memory, const Job& job)
+        : state(memory), normalizer(state + panels(job)), decay(normalizer + lanes(job)) {}
     static std::int64_t floats(const Job& job) { return panels(job) + 2 * lanes(job); }
 
 private:

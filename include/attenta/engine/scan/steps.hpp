@@ -1,8 +1,16 @@
-// Chunks of few tokens, token by token. See loop.hpp.
+// Chunks of few tokens, token by token:
+//     additive    S = e S + beta k vᵀ
+//     delta       S = e S + beta k (v − (e S)ᵀ k)ᵀ
+//     low_rank    S = e S + k vᵀ + b (Sᵀ a)ᵀ
+// e is the token's decay; with gates of value channels S is S diag(exp gv) first. What takes arrays of batches is inlined:
+// they live in registers. See loop.hpp.
 #pragma once
 
-#include <attenta/engine/scan/chunk.hpp>
+#include <attenta/engine/scan/decays.hpp>
+#include <attenta/engine/scan/products.hpp>
+#include <attenta/engine/scan/rows.hpp>
 #include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -12,202 +20,240 @@ ATTENTA_BEGIN
 
 namespace scan {
 
-template <class Base>
-class TokenSteps : public Base {
-protected:
-    using Base::Base;
-    using Base::L, Base::vectors, Base::W, Base::spread, Base::row, Base::beta, Base::group, Base::map_exp,
-        Base::load_row, Base::load_up_to, Base::state_panel, Base::bonus_weight, Base::dot, Base::job_, Base::r_,
-        Base::head_, Base::column_, Base::columns_, Base::panels_, Base::dim_, Base::d_stride_, Base::x_,
-        Base::by_channel_, Base::by_token_, Base::in_place_, Base::span_, Base::n_;
-    using typename Base::Arch, typename Base::Batch;
-
-    void steps() {
-        for (std::int64_t t = 0; t < n_; ++t) {
-            if (span_.keys) load_token(t);
-            if (!span_.queries) std::fill_n(x_.step_q, d_stride_, 0.f);
-            for (std::int64_t i = 0; i < (span_.queries ? group() : 0); ++i) {
-                const std::int64_t head = spread(head_ * group() + i, job_.out_heads, r_.q.heads);
-                x_.log[i] = load_row(r_.q_map, r_.q.row(head, span_.query_begin + t), r_.q.dim, head,
-                                     span_.query_begin + t, x_.step_q + i * d_stride_);
-            }
-            if (r_.normalizer && span_.keys)
-                for (std::int64_t d = 0; d < dim_; ++d) x_.z[d] = x_.z[d] * x_.e[d] + x_.k[d];
-            if (in_place_)
-                step_columns(t, job_.state->of(head_) + column_, job_.dim_v);
-            else
-                for (std::int64_t p = 0; p < panels_; ++p) step_panel(t, p);
-            if (span_.queries)
-                for (std::int64_t i = 0; i < group(); ++i) finish_step(t, i);
-        }
-    }
-
-    /// Row 0 of e, k, a, b: decays, key, and what predicts and takes part in low-rank updates.
-    void load_token(std::int64_t t) {
-        const std::int64_t at = span_.begin + t, head = spread(head_, job_.state_heads, r_.k.heads);
-        if (by_channel_)
-            map_exp(row(r_.g, at), x_.e, dim_);
-        else
-            std::fill_n(x_.e, dim_, by_token_ ? std::exp(row(r_.g, at)[0]) : x_.step[0]);
-        load_row(r_.k_map, r_.k.row(head, at), r_.k.dim, head, at, x_.k);
-        if (r_.update == Update::delta)
-            for (std::int64_t d = 0; d < dim_; ++d) x_.a[d] = x_.k[d] * x_.e[d];
-        if (r_.update == Update::low_rank) {
-            load_row({}, row(r_.a, at), dim_, 0, 0, x_.a);
-            load_row({}, row(r_.b, at), dim_, 0, 0, x_.b);
-        }
-    }
-
-    void step_columns(std::int64_t t, float* state, std::int64_t stride) {
-        constexpr int wide = L >= 16 ? 8 : 4;
-        std::int64_t c = 0;
-        for (; c + wide * L <= columns_; c += wide * L) step_block<wide>(t, state + c, stride, c, wide * L);
-        for (; c + 2 * L <= columns_; c += 2 * L) step_block<2>(t, state + c, stride, c, 2 * L);
-        if (c < columns_) step_block<1>(t, state + c, stride, c, L);
-    }
-
-    void step_panel(std::int64_t t, std::int64_t p) {
-        step_block<vectors>(t, state_panel(p), W, p * W, std::min(W, columns_ - p * W));
-    }
-
-    /// `valid` columns from column c on; the others hold zeros.
-    template <int N>
-    void step_block(std::int64_t t, float* state, std::int64_t stride, std::int64_t c, std::int64_t valid) {
-        const auto columns = [&](const float* from, Batch(&to)[N]) ATTENTA_FLATTEN {
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = load_up_to(from + c + n * L, valid - n * L); });
-        };
-        const std::int64_t heads = span_.queries ? group() : 0;
-        if (!span_.keys) return read_heads<N>(0, heads, state, stride, c, nullptr);
-        Batch v[N], y[N];
-        columns(row(r_.v, span_.begin + t) + column_, v);
-        const Batch b(beta(span_.begin + t));
-        if (r_.gv.data) {
-            columns(row(r_.gv, span_.begin + t) + column_, y);
-            gate_values<N>(y, state, stride);
-        }
-        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { y[n] = Batch(0.f); });
-        if (r_.update != Update::additive)
-            state_dot<N>(x_.a, state, stride, y,
-                         [this, state, stride, plan = plan_state_prefetch()](auto d)
-                             ATTENTA_FLATTEN { this->template prefetch<N, 2>(plan, state, stride, 0, d); });
-        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-            if (r_.update == Update::additive) v[n] = v[n] * b;
-            if (r_.update == Update::delta) v[n] = (v[n] - y[n]) * b;
-        });
-        // The first query head reads while the state is written.
-        Batch o[N];
-        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { o[n] = Batch(0.f); });
-        if (r_.read_before) {
-            read_heads<N>(1, heads, state, stride, c, v);
-            advance<N, false, true>(state, stride, v, y, o);
-        } else if (r_.update == Update::low_rank) {
-            advance<N, true, false>(state, stride, v, y, o);
-        } else {
-            advance<N, false, false>(state, stride, v, y, o);
-        }
-        if (heads > 0) write_head<N>(0, c, o, r_.read_before ? v : nullptr);
-        if (!r_.read_before) read_heads<N>(1, heads, state, stride, c, nullptr);
-    }
-
-    /// S = S diag(exp g)
-    template <int N>
-    void gate_values(Batch (&g)[N], float* state, std::int64_t stride) const {
-        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { g[n] = simd::exp_nonpositive<Arch>(g[n]); });
-        for (std::int64_t d = 0; d < dim_; ++d, state += stride)
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                (simd::load<Arch>(state + n * L) * g[n]).store_unaligned(state + n * L);
-            });
-    }
-
-    /// y += Sᵀ a; prefetch(d) comes before row d.
-    template <int N, class Prefetch>
-    void state_dot(const float* a, const float* state, std::int64_t stride, Batch (&y)[N], Prefetch&& prefetch) const {
-        for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            prefetch(d);
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                y[n] = simd::fma<Arch>(Batch(a[d]), simd::load<Arch>(state + n * L), y[n]);
-            });
-        }
-    }
-
-    /// What is prefetched of states that are worked on where they lie.
-    struct StatePrefetch {
-        bool next;              ///< the next head's state: memory would idle meanwhile
-        std::int64_t own_rows;  ///< or rows of this one and on, up to that one, shortly before their use
+/// Row 0 of decay, k, a, b.
+template <class Arch>
+inline void load_token(const Chunk<Arch>& c, std::int64_t t) {
+    const Request& r = c.r;
+    const Scratch& x = c.scratch;
+    const std::int64_t at = c.span.begin + t;
+    const auto row = [&](const FeatureMap& map, const Heads<const float>& from, float* to) {
+        load_row(c, map, from, spread(c.head, c.job.state_heads, from.heads), at, to);
     };
-    StatePrefetch plan_state_prefetch() const {
-        const bool next = in_place_ && head_ + 1 < job_.state_heads;
-        if (!job_.prefetch_to_l1) return {next, 0};
-        return {false, !in_place_ ? 0 : next ? dim_ : dim_ - rows_ahead};
+    if (c.by_channel)
+        map_exp<Arch>(c.row(r.g, at), x.decay, c.dim);
+    else
+        std::fill_n(x.decay, c.dim, c.by_token ? std::exp(c.row(r.g, at)[0]) : x.token_decay[0]);
+    row(r.k_map, r.k, x.k);
+    if (r.update == Update::delta)
+        for (std::int64_t d = 0; d < c.dim; ++d) x.a[d] = x.k[d] * x.decay[d];
+    if (c.low_rank()) {
+        row({}, r.a, x.a);
+        row({}, r.b, x.b);
     }
-    static constexpr std::int64_t rows_ahead = 8;
+}
 
-    /// N vectors per row, shared by `Passes` passes over the rows.
-    template <int N, int Passes>
-    ATTENTA_ALWAYS_INLINE void prefetch(StatePrefetch plan, const float* state, std::int64_t stride, int pass,
-                                        std::int64_t d) const {
-        if (plan.next) {
-            constexpr std::int64_t part = N * L / Passes;
-            const std::int64_t i = pass * dim_ + d;
-            simd::prefetch<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
-        }
-        if (pass == 0 && d < plan.own_rows) simd::prefetch<N * L, simd::Level::l1>(state + (d + rows_ahead) * stride);
+/// Queries of the group; zeros without any, because the state is read while it is written.
+template <class Arch>
+inline void load_token_queries(const Chunk<Arch>& c, std::int64_t t) {
+    const Scratch& x = c.scratch;
+    if (!c.span.queries) std::fill_n(x.step_q, c.stride, 0.f);
+    for (std::int64_t i = 0; i < (c.span.queries ? c.group() : 0); ++i)
+        x.query_log[i] =
+            load_row(c, c.r.q_map, c.r.q, c.query_head(i), c.span.query_begin + t, x.step_q + i * c.stride);
+}
+
+/// Columns of a head's state, rows `stride` apart: `valid` of the task's columns from `first` on, zeros behind them.
+struct StateColumns {
+    float* state;
+    std::int64_t stride, first, valid;
+};
+
+/// What is prefetched of states that are worked on where they lie.
+struct StatePrefetch {
+    bool next;              ///< the next head's state: memory would idle meanwhile
+    std::int64_t own_rows;  ///< or rows of this one and on, up to that one, shortly before their use
+};
+inline constexpr std::int64_t rows_ahead = 8;
+
+template <class Arch>
+inline StatePrefetch plan_state_prefetch(const Chunk<Arch>& c) {
+    const bool next = c.in_place && c.head + 1 < c.job.state_heads;
+    if (!c.job.prefetch_to_l1) return {next, 0};
+    return {false, !c.in_place ? 0 : next ? c.dim : c.dim - rows_ahead};
+}
+
+/// N vectors per row, shared by `Passes` passes over the rows.
+template <int N, int Passes, class Arch>
+ATTENTA_ALWAYS_INLINE void prefetch_state(const Chunk<Arch>& c, StatePrefetch plan, const float* state,
+                                          std::int64_t stride, int pass, std::int64_t d) {
+    if (plan.next) {
+        constexpr std::int64_t part = N * Chunk<Arch>::L / Passes;
+        const std::int64_t i = pass * c.dim + d;
+        simd::prefetch<part>(state + (c.dim + simd::in_streams(i / Passes, c.dim, 4)) * stride + i % Passes * part);
     }
+    if (pass == 0 && d < plan.own_rows)
+        simd::prefetch<N * Chunk<Arch>::L, simd::Level::l1>(state + (d + rows_ahead) * stride);
+}
 
-    /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
-    template <int N, bool LowRank, bool Before>
-    ATTENTA_ALWAYS_INLINE void advance(float* state, std::int64_t stride, const Batch (&v)[N], const Batch (&y)[N],
-                                       Batch (&o)[N]) const {
-        const bool halves = r_.update != Update::additive;
-        const StatePrefetch plan = plan_state_prefetch();
-        const float* const first = state;
-        for (std::int64_t d = 0; d < dim_; ++d, state += stride) {
-            const Batch k(x_.k[d]), e(x_.e[d]), q(x_.step_q[d]), b(LowRank ? x_.b[d] : 0.f);
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-                const Batch old = simd::load<Arch>(state + n * L);
-                Batch now = simd::fma<Arch>(e, old, k * v[n]);
-                if constexpr (LowRank) now = simd::fma<Arch>(b, y[n], now);
-                now.store_unaligned(state + n * L);
-                o[n] = simd::fma<Arch>(q, Before ? old : now, o[n]);
-            });
-            // Behind the row's work: in front of it, g++ 12 spills the outputs of low-rank updates.
-            if (halves)
-                prefetch<N, 2>(plan, first, stride, 1, d);
-            else
-                prefetch<N, 1>(plan, first, stride, 0, d);
-        }
-    }
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void zero(simd::Batch<Arch> (&x)[N]) {
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { x[n] = simd::Batch<Arch>(0.f); });
+}
 
-    /// Outputs of heads begin .. end - 1 of the group; with `bonus`, its share of the token's values.
-    template <int N>
-    void read_heads(std::int64_t begin, std::int64_t end, const float* state, std::int64_t stride, std::int64_t c,
-                    const Batch* bonus) const {
-        for (std::int64_t i = begin; i < end; ++i) {
-            Batch o[N];
-            simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { o[n] = Batch(0.f); });
-            state_dot<N>(x_.step_q + i * d_stride_, state, stride, o, [](auto) {});
-            write_head<N>(i, c, o, bonus);
-        }
-    }
+/// These columns of token t.
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void load_token_columns(const Chunk<Arch>& c, const Heads<const float>& x, std::int64_t t,
+                                              StateColumns s, simd::Batch<Arch> (&to)[N]) {
+    const float* const from = c.row(x, c.span.begin + t) + c.column + s.first;
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = load_up_to<Arch>(from + n * c.L, s.valid - n * c.L); });
+}
 
-    template <int N>
-    void write_head(std::int64_t i, std::int64_t c, Batch (&o)[N], const Batch* bonus) const {
-        const Batch weight(bonus ? bonus_weight(x_.step_q + i * d_stride_, row(r_.u, 0), x_.k) : 0.f);
+/// S = S diag(exp g)
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void gate_columns(const Chunk<Arch>& c, StateColumns s, simd::Batch<Arch> (&g)[N]) {
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { g[n] = simd::exp_nonpositive<Arch>(g[n]); });
+    for (std::int64_t d = 0; d < c.dim; ++d, s.state += s.stride)
         simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
-            if (bonus) o[n] = simd::fma<Arch>(weight, bonus[n], o[n]);
-            o[n].store_unaligned(x_.step_o + i * x_.width + c + n * L);
+            (simd::load<Arch>(s.state + n * c.L) * g[n]).store_unaligned(s.state + n * c.L);
+        });
+}
+
+/// y += Sᵀ a; prefetch(d) comes before row d.
+template <int N, class Arch, class Prefetch>
+ATTENTA_ALWAYS_INLINE void state_dot(const Chunk<Arch>& c, StateColumns s, const float* a, simd::Batch<Arch> (&y)[N],
+                                     Prefetch&& prefetch) {
+    for (std::int64_t d = 0; d < c.dim; ++d, s.state += s.stride) {
+        prefetch(d);
+        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+            y[n] = simd::fma<Arch>(simd::Batch<Arch>(a[d]), simd::load<Arch>(s.state + n * c.L), y[n]);
         });
     }
+}
 
-    void finish_step(std::int64_t t, std::int64_t i) const {
-        const std::int64_t head = head_ * group() + i, token = span_.query_begin + t;
-        float factor = r_.scale;
-        if (r_.finish.factor)
-            factor *= r_.finish.factor(r_.finish.parameters, head, token,
-                                       r_.normalizer ? dot(x_.step_q + i * d_stride_, x_.z) : 0.f, x_.log[i]);
-        simd::finish_row<Arch>(job_.o.row(head, token) + column_, x_.step_o + i * x_.width, columns_, factor);
+/// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.
+template <int N, bool LowRank, bool Before, class Arch>
+ATTENTA_ALWAYS_INLINE void advance(const Chunk<Arch>& c, StateColumns s, const simd::Batch<Arch> (&v)[N],
+                                   const simd::Batch<Arch> (&y)[N], simd::Batch<Arch> (&o)[N]) {
+    using Batch = simd::Batch<Arch>;
+    const Scratch& x = c.scratch;
+    const bool halves = c.corrects();
+    const StatePrefetch plan = plan_state_prefetch(c);
+    const float* const first = s.state;
+    for (std::int64_t d = 0; d < c.dim; ++d, s.state += s.stride) {
+        const Batch k(x.k[d]), e(x.decay[d]), q(x.step_q[d]), b(LowRank ? x.b[d] : 0.f);
+        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+            const Batch old = simd::load<Arch>(s.state + n * c.L);
+            Batch now = simd::fma<Arch>(e, old, k * v[n]);
+            if constexpr (LowRank) now = simd::fma<Arch>(b, y[n], now);
+            now.store_unaligned(s.state + n * c.L);
+            o[n] = simd::fma<Arch>(q, Before ? old : now, o[n]);
+        });
+        // Behind the row's work: in front of it, g++ 12 spills the outputs of low-rank updates.
+        if (halves)
+            prefetch_state<N, 2>(c, plan, first, s.stride, 1, d);
+        else
+            prefetch_state<N, 1>(c, plan, first, s.stride, 0, d);
     }
-};
+}
+
+/// Columns from `first` on of head i of the group; with `bonus`, its share of the token's values.
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void write_head(const Chunk<Arch>& c, std::int64_t i, std::int64_t first,
+                                      simd::Batch<Arch> (&o)[N], const simd::Batch<Arch>* bonus) {
+    const Scratch& x = c.scratch;
+    const simd::Batch<Arch> weight(bonus ? bonus_weight(c, x.step_q + i * c.stride, c.row(c.r.u, 0), x.k) : 0.f);
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+        if (bonus) o[n] = simd::fma<Arch>(weight, bonus[n], o[n]);
+        o[n].store_unaligned(x.step_o + i * x.width + first + n * c.L);
+    });
+}
+
+/// Outputs of heads begin .. end - 1 of the group.
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void read_heads(const Chunk<Arch>& c, StateColumns s, std::int64_t begin, std::int64_t end,
+                                      const simd::Batch<Arch>* bonus = nullptr) {
+    for (std::int64_t i = begin; i < end; ++i) {
+        simd::Batch<Arch> o[N];
+        zero(o);
+        state_dot<N>(c, s, c.scratch.step_q + i * c.stride, o, [](auto) {});
+        write_head<N>(c, i, s.first, o, bonus);
+    }
+}
+
+/// The state takes token t up. The first query head reads while it is written.
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void update_columns(const Chunk<Arch>& c, StateColumns s, std::int64_t t, std::int64_t heads) {
+    using Batch = simd::Batch<Arch>;
+    const Request& r = c.r;
+    Batch v[N], y[N], o[N];
+    load_token_columns<N>(c, r.v, t, s, v);
+    const Batch b(c.beta(c.span.begin + t));
+    if (r.gv.data) {
+        load_token_columns<N>(c, r.gv, t, s, y);
+        gate_columns<N>(c, s, y);
+    }
+    zero(y);
+    if (c.corrects())
+        state_dot<N>(c, s, c.scratch.a, y, [&c, s, plan = plan_state_prefetch(c)](auto d) ATTENTA_FLATTEN {
+            prefetch_state<N, 2>(c, plan, s.state, s.stride, 0, d);
+        });
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN {
+        if (r.update == Update::additive) v[n] = v[n] * b;
+        if (r.update == Update::delta) v[n] = (v[n] - y[n]) * b;
+    });
+    zero(o);
+    if (r.read_before) {
+        read_heads<N>(c, s, 1, heads, v);
+        advance<N, false, true>(c, s, v, y, o);
+    } else if (c.low_rank()) {
+        advance<N, true, false>(c, s, v, y, o);
+    } else {
+        advance<N, false, false>(c, s, v, y, o);
+    }
+    if (heads > 0) write_head<N>(c, 0, s.first, o, r.read_before ? v : nullptr);
+}
+
+template <int N, class Arch>
+void step_columns(const Chunk<Arch>& c, const StateColumns& s, std::int64_t t) {
+    const std::int64_t heads = c.span.queries ? c.group() : 0;
+    if (c.span.keys) update_columns<N>(c, s, t, heads);
+    if (!c.span.keys || !c.r.read_before) read_heads<N>(c, s, c.span.keys ? 1 : 0, heads);
+}
+
+/// All columns, in the caller's state or in panels.
+template <class Arch>
+inline void step_state(const Chunk<Arch>& c, std::int64_t t) {
+    constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
+    if (!c.in_place) {
+        for (std::int64_t p = 0; p < c.panels; ++p)
+            step_columns<Chunk<Arch>::vectors>(c, {c.state_panel(p), W, p * W, std::min(W, c.columns - p * W)}, t);
+        return;
+    }
+    constexpr int wide = L >= 16 ? 8 : 4;
+    float* const state = c.job.state->of(c.head) + c.column;
+    const std::int64_t stride = c.job.dim_v;
+    std::int64_t i = 0;
+    for (; i + wide * L <= c.columns; i += wide * L) step_columns<wide>(c, {state + i, stride, i, wide * L}, t);
+    for (; i + 2 * L <= c.columns; i += 2 * L) step_columns<2>(c, {state + i, stride, i, 2 * L}, t);
+    if (i < c.columns) step_columns<1>(c, {state + i, stride, i, L}, t);
+}
+
+/// Output of head i of the group.
+template <class Arch>
+inline void finish_step(const Chunk<Arch>& c, std::int64_t t, std::int64_t i) {
+    const Scratch& x = c.scratch;
+    const Finish& finish = c.r.finish;
+    const std::int64_t head = c.head * c.group() + i, token = c.span.query_begin + t;
+    float factor = c.r.scale;
+    if (finish.factor)
+        factor *= finish.factor(finish.parameters, head, token,
+                                c.r.normalizer ? dot(c, x.step_q + i * c.stride, x.normalizer) : 0.f, x.query_log[i]);
+    simd::finish_row<Arch>(c.job.o.row(head, token) + c.column, x.step_o + i * x.width, c.columns, factor);
+}
+
+template <class Arch>
+inline void run_steps(const Chunk<Arch>& c) {
+    const Scratch& x = c.scratch;
+    for (std::int64_t t = 0; t < c.n; ++t) {
+        if (c.span.keys) load_token(c, t);
+        load_token_queries(c, t);
+        if (c.r.normalizer && c.span.keys)
+            for (std::int64_t d = 0; d < c.dim; ++d) x.normalizer[d] = x.normalizer[d] * x.decay[d] + x.k[d];
+        step_state(c, t);
+        if (c.span.queries)
+            for (std::int64_t i = 0; i < c.group(); ++i) finish_step(c, t, i);
+    }
+}
 
 }  // namespace scan
 

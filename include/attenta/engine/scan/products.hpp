@@ -1,0 +1,132 @@
+// Products of a chunk's rows: micro-panels and what register tiles make of them, and products with one decay for all
+// channels. Where decays differ by channel: channels.hpp. See loop.hpp.
+#pragma once
+
+#include <attenta/engine/scan/chunk.hpp>
+#include <attenta/simd/pack.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+ATTENTA_BEGIN
+
+namespace scan {
+
+/// Rows behind the last repeat it.
+template <class Arch>
+void pack_a_panels(const Chunk<Arch>& c, Rows rows, std::int64_t count, float* panels) {
+    constexpr std::int64_t L = Chunk<Arch>::L;
+    for (std::int64_t i = 0; i < count; i += L) {
+        const float* of[static_cast<std::size_t>(L)];
+        for (std::int64_t u = 0; u < L; ++u) of[u] = rows[std::min(i + u, count - 1)];
+        simd::pack_queries<Arch, Chunk<Arch>::lanes>(of, c.dim, 1.f, panels + i * c.dim);
+    }
+}
+
+/// Where row i of a-panels begins; its channels lie L apart.
+template <class Arch>
+const float* a_panel_row(const Chunk<Arch>& c, const float* panels, std::int64_t i) {
+    return panels + i / c.L * c.L * c.dim + i % c.L;
+}
+
+/// Keys of all sets in common b-panels: `group` of the first set, as many of the next, and so on.
+template <class Arch>
+void pack_b_panels(const Chunk<Arch>& c, std::span<const Rows> sets, std::int64_t count, std::int64_t group) {
+    const std::byte** row = c.scratch.rows_to_pack;
+    for (std::int64_t s = 0; s < count; s += group)
+        for (const Rows& set : sets)
+            for (std::int64_t u = 0; u < group; ++u) *row++ = reinterpret_cast<const std::byte*>(set[s + u]);
+    simd::pack_keys<Arch, Chunk<Arch>::vectors, float>(c.scratch.rows_to_pack, 0, row - c.scratch.rows_to_pack, c.dim,
+                                                       c.scratch.key_b_panels);
+}
+template <class Arch>
+void pack_keys(const Chunk<Arch>& c) {
+    pack_b_panels<Arch>(c, {&c.k, 1}, c.n, c.n);
+}
+
+/// P[row][key] of the R rows at `a` with the packed keys below `keys`.
+template <class Arch>
+void panel_products(const Chunk<Arch>& c, const float* a, std::int64_t keys, float* p, std::int64_t p_stride) {
+    constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
+    for (std::int64_t key = 0; key < keys; key += W) {
+        const auto multiply = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
+            simd::RegisterTile<Arch, Chunk<Arch>::R, N> tile;
+            tile.zero();
+            tile.template add<1>(a, L, c.scratch.key_b_panels + key * c.dim, W, c.dim);
+            tile.store(p + key, p_stride);
+        };
+        if (keys - key > L)
+            multiply(std::integral_constant<int, Chunk<Arch>::vectors>{});
+        else
+            multiply(std::integral_constant<int, 1>{});
+    }
+}
+
+/// P of packed rows and keys as far as the diagonal, without decays.
+template <class Arch>
+void undecayed_products(const Chunk<Arch>& c, const float* a_panels, float* p) {
+    constexpr std::int64_t R = Chunk<Arch>::R;
+    for (std::int64_t i = 0; i < c.n; i += R)
+        panel_products(c, a_panel_row(c, a_panels, i), std::min(i + R, c.n), p + i * chunk, chunk);
+}
+
+/// P = products ⊙ decays, zero above the diagonal, with `strict` on it too.
+template <class Arch>
+void decay_products(const Chunk<Arch>& c, const float* products, bool strict, float* p) {
+    constexpr std::int64_t L = Chunk<Arch>::L, R = Chunk<Arch>::R;
+    using Batch = simd::Batch<Arch>;
+    for (std::int64_t t = 0; t < c.n; ++t) {
+        const std::int64_t seen = t + (strict ? 0 : 1);
+        for (std::int64_t s = 0; s < round_up(t / R * R + R, L); s += L) {
+            const Batch x =
+                simd::load<Arch>(products + t * chunk + s) * simd::load<Arch>(c.scratch.between + t * chunk + s);
+            const std::int64_t left = seen - s;
+            const auto bits = left >= L ? ~0u : left <= 0 ? 0u : (1u << left) - 1u;
+            simd::select<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);
+        }
+    }
+}
+
+/// a·b in lanes, in several chains; channels behind the last whole vector in `rest`.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE simd::Batch<Arch> partial_dot(const Chunk<Arch>& c, const float* a, const float* b, float& rest) {
+    constexpr std::int64_t L = Chunk<Arch>::L;
+    constexpr int chains = 4;
+    using Batch = simd::Batch<Arch>;
+    Batch sum[chains] = {Batch(0.f), Batch(0.f), Batch(0.f), Batch(0.f)};
+    std::int64_t d = 0;
+    for (; d + chains * L <= c.dim; d += chains * L)
+        simd::unrolled<chains>([&](auto i) ATTENTA_FLATTEN {
+            sum[i] = simd::fma<Arch>(simd::load<Arch>(a + d + i * L), simd::load<Arch>(b + d + i * L), sum[i]);
+        });
+    for (; d + L <= c.dim; d += L) sum[0] = simd::fma<Arch>(simd::load<Arch>(a + d), simd::load<Arch>(b + d), sum[0]);
+    for (; d < c.dim; ++d) rest += a[d] * b[d];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+template <class Arch>
+float dot(const Chunk<Arch>& c, const float* a, const float* b) {
+    float rest = 0;
+    const simd::Batch<Arch> sum = partial_dot(c, a, b, rest);
+    return simd::reduce_add<Arch>(sum) + rest;
+}
+
+/// The weight of a token that a query reads before the state takes it up: Σ_d q_d u_d k_d.
+template <class Arch>
+float bonus_weight(const Chunk<Arch>& c, const float* q, const float* u, const float* k) {
+    constexpr std::int64_t L = Chunk<Arch>::L;
+    simd::Batch<Arch> sum(0.f);
+    std::int64_t d = 0;
+    for (; d + L <= c.dim; d += L)
+        sum = simd::fma<Arch>(simd::load<Arch>(q + d) * simd::load<Arch>(u + d), simd::load<Arch>(k + d), sum);
+    float rest = simd::reduce_add<Arch>(sum);
+    for (; d < c.dim; ++d) rest += q[d] * u[d] * k[d];
+    return rest;
+}
+
+}  // namespace scan
+
+ATTENTA_END
