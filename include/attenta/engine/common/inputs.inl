@@ -18,9 +18,11 @@ namespace checks {
 /// "[2, 6, 16]": as many sizes as the caller's tensor has.
 inline std::string shape_of(const Input& input) {
     const Heads<const float>& x = input.view;
-    if (input.rank == 1) return "[" + text(x.heads) + "]";
-    if (input.rank == 2) return "[" + text(x.heads) + ", " + text(x.dim) + "]";
-    return shape(x.heads, x.tokens, x.dim);
+    if (input.rank == 3) return shape(x.heads, x.tokens, x.dim);
+    std::string sizes(1, '[');
+    sizes += text(x.heads);
+    if (input.rank == 2) sizes.append(", ").append(text(x.dim));
+    return sizes.append("]");
 }
 
 /// Calls f with "Hs, T, D" of each of "[Hs] or [Hs, T, D]", until it returns true.
@@ -84,10 +86,10 @@ ATTENTA_INLINE std::string LetterSizes::needed(const Input& input) const {
     checks::any_shape(input.shapes, [&](std::string_view shape) {
         const ShapeLetters letters(shape);
         if (!all.empty()) all += " or ";
-        all += "[" + number(letters.heads);
-        if (input.rank == 3) all += ", " + number(letters.tokens);
-        if (input.rank >= 2) all += ", " + number(letters.dim);
-        all += "]";
+        all.append("[").append(number(letters.heads));
+        if (input.rank == 3) all.append(", ").append(number(letters.tokens));
+        if (input.rank >= 2) all.append(", ").append(number(letters.dim));
+        all.append("]");
         return false;
     });
     return all;
