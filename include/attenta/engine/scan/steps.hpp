@@ -14,7 +14,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 ATTENTA_BEGIN
 
@@ -94,8 +96,13 @@ ATTENTA_ALWAYS_INLINE void zero(simd::Batch<Arch> (&x)[N]) {
 template <int N, class Arch>
 ATTENTA_ALWAYS_INLINE void load_token_columns(const Chunk<Arch>& c, const Heads<const float>& x, std::int64_t t,
                                               StateColumns s, simd::Batch<Arch> (&to)[N]) {
-    const float* const from = c.row(x, c.span.begin + t) + c.column + s.first;
-    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = load_up_to<Arch>(from + n * c.L, s.valid - n * c.L); });
+    const float* from = c.row(x, c.span.begin + t) + c.column + s.first;
+    float padded[static_cast<std::size_t>(N * Chunk<Arch>::L)];
+    if (s.valid < N * c.L) {
+        std::fill(std::copy_n(from, s.valid, padded), std::end(padded), 0.f);
+        from = padded;
+    }
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = simd::load<Arch>(from + n * c.L); });
 }
 
 /// S = S diag(exp g)
@@ -210,22 +217,24 @@ void step_columns(const Chunk<Arch>& c, const StateColumns& s, std::int64_t t) {
     if (!c.span.keys || !c.r.read_before) read_heads<N>(c, s, c.span.keys ? 1 : 0, heads);
 }
 
-/// All columns, in the caller's state or in panels.
+/// `width` columns from `first` on, in the caller's state or in a panel.
+template <class Arch>
+StateColumns state_columns(const Chunk<Arch>& c, std::int64_t first, std::int64_t width) {
+    if (c.in_place) return {c.job.state->of(c.head) + c.column + first, c.job.dim_v, first, width};
+    return {c.state_panel(first / c.W), c.W, first, std::min(width, c.columns - first)};
+}
+
+/// All columns: of panels one by one, of the caller's state as many together as registers hold.
 template <class Arch>
 inline void step_state(const Chunk<Arch>& c, std::int64_t t) {
     constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
-    if (!c.in_place) {
-        for (std::int64_t p = 0; p < c.panels; ++p)
-            step_columns<Chunk<Arch>::vectors>(c, {c.state_panel(p), W, p * W, std::min(W, c.columns - p * W)}, t);
-        return;
-    }
     constexpr int wide = L >= 16 ? 8 : 4;
-    float* const state = c.job.state->of(c.head) + c.column;
-    const std::int64_t stride = c.job.dim_v;
     std::int64_t i = 0;
-    for (; i + wide * L <= c.columns; i += wide * L) step_columns<wide>(c, {state + i, stride, i, wide * L}, t);
-    for (; i + 2 * L <= c.columns; i += 2 * L) step_columns<2>(c, {state + i, stride, i, 2 * L}, t);
-    if (i < c.columns) step_columns<1>(c, {state + i, stride, i, L}, t);
+    for (; c.in_place && i + wide * L <= c.columns; i += wide * L)
+        step_columns<wide>(c, state_columns(c, i, wide * L), t);
+    for (; i + W <= (c.in_place ? c.columns : c.panels * W); i += W)
+        step_columns<Chunk<Arch>::vectors>(c, state_columns(c, i, W), t);
+    for (; i < c.columns; i += L) step_columns<1>(c, state_columns(c, i, L), t);
 }
 
 /// Output of head i of the group.
