@@ -1,5 +1,6 @@
 // Checked integers, element types, views of tensors and caches, executors, workspaces, instruction sets.
 #include <attenta/attenta.hpp>
+#include <attenta/engine/common/tuning.hpp>
 
 #include <gtest/gtest.h>
 
@@ -49,6 +50,17 @@ TEST(CheckedInts, KnowWhetherTheyAreTheTrueResult) {
     EXPECT_FALSE((CheckedInt(lowest) * -1).valid());
     EXPECT_FALSE(((CheckedInt(most) + 1) * 0).valid()) << "what is made of a wrong number is wrong";
     EXPECT_FALSE((1 - (CheckedInt(most) + 1)).valid());
+}
+
+TEST(Tuning, IsChosenByTheProcessor) {
+    using attenta::tuning_of, attenta::Vendor;
+    EXPECT_STREQ(tuning_of({}).name, "generic");
+    EXPECT_STREQ(tuning_of({Vendor::intel, 6}).name, "intel");
+    EXPECT_STREQ(tuning_of({Vendor::amd, 0x17}).name, "generic");
+    EXPECT_STREQ(tuning_of({Vendor::amd, 0x19}).name, "zen4");
+    EXPECT_STREQ(tuning_of({Vendor::amd, 0x1a}).name, "zen5");
+    EXPECT_STREQ(tuning_of({Vendor::amd, 0x1b}).name, "zen5") << "what comes next is most like the last";
+    EXPECT_STREQ(tuning_of({Vendor::other, 0x1a}).name, "generic");
 }
 
 /// The nearest number with `digits` binary digits after the first and exponents from `least`; ties go to even.

@@ -32,7 +32,7 @@ class FewLoop : FewTask<Arch, Rows> {
         Base::queries, Base::outputs, Base::scores_of_head, Base::alphas, Base::for_heads, Base::load_queries,
         Base::edit, Base::finish;
     using typename Base::Weights;
-    static constexpr int tile_keys = simd::TileShape<Arch>::rows >= 8 ? 8 : 4;
+    static constexpr int tile_keys = score_tile_keys(simd::TileShape<Arch>::rows);
     static_assert(tile_keys <= FewScratch::most_keys);
     static constexpr std::int64_t score_tokens = dots ? L / dot_part : tile_keys;  ///< at a time
     static_assert(!Whole::possible || Whole::score_tokens == score_tokens);
@@ -40,36 +40,31 @@ class FewLoop : FewTask<Arch, Rows> {
     static constexpr std::int64_t score_step = dots ? std::max<std::int64_t>(score_tokens, Rows) : score_tokens;
 
     static constexpr std::int64_t most_heads = FewScratch::most_heads;  ///< that are interleaved
-    /// Bytes of a head's values that are added at a time: many keep outputs in registers for longer, few keep memory
-    /// busier where K and V are more than a cache holds. Halves and many rows are bound by arithmetic there, too.
-    static constexpr std::int64_t cached_step = dots ? 4096 : 32768;
     template <class T>
-    std::int64_t streamed_step() const {
-        if (Rows >= 32) return 16384;
-        if (!dots || sizeof(T) < sizeof(float)) return 8192;
-        if (adjacent_) return std::max<std::int64_t>(2048, Rows * job_.kv.v.row_bytes());
-        return job_.order.prefetch_to_l1 ? 8192 : 2048;
+    std::int64_t value_bytes() const {
+        const ValueStep& step = tuning_.value_step;
+        if (!from_memory_) return dots ? step.cached : step.cached_many;
+        if (Rows >= 32) return step.many;
+        if (!dots || sizeof(T) < sizeof(float)) return step.halves;
+        return adjacent_ ? std::max(step.interleaved, Rows * job_.kv.v.row_bytes()) : step.streamed;
     }
     /// Values that are added at a time.
-    static constexpr std::int64_t most_values = 64;
     template <class T>
     std::int64_t value_step() const {
-        const std::int64_t bytes = from_memory_ ? streamed_step<T>() : cached_step;
-        return std::clamp<std::int64_t>(bytes / job_.kv.v.row_bytes(), 4, most_values);
+        return std::clamp(value_bytes<T>() / job_.kv.v.row_bytes(), tuning_.least_values, tuning_.most_values);
     }
-    /// Shorter rows come fast enough from a cache by themselves; a prefetch costs more than it gives.
-    static constexpr std::int64_t long_row = 256;
 
 public:
     FewLoop(const Job& job, const Task& task, std::byte* memory)
         : Base(job, task, memory),
+          tuning_(job.tuning->few),
           adjacent_(job.kv.k.head_stride < job.kv.k.token_stride && heads_ > 1),
           heads_in_flight_(adjacent_ ? most_heads : 1),
-          from_memory_(come_from_memory(job.kv, task.sequence)),
-          whole_(Whole::possible && job.order.whole_rows && from_memory_ && job.kv.k.dtype == Dtype::f32 &&
+          from_memory_(come_from_memory(tuning_, job.kv, task.sequence)),
+          whole_(Whole::possible && tuning_.whole_rows && from_memory_ && job.kv.k.dtype == Dtype::f32 &&
                  job.kv.v.dtype == Dtype::f32),
           most_streams_(streams()),
-          whole_rows_(job.kv, adjacent_, score_step, value_step<float>(), x_.visits),
+          whole_rows_(tuning_, job.kv, adjacent_, score_step, value_step<float>(), x_.visits),
           watch_(job.phases) {}
 
     void run() {
@@ -102,7 +97,7 @@ private:
 
     std::int64_t streams() const {
         if (!from_memory_) return 1;
-        return dots ? job_.order.few_rows : job_.order.many_rows;
+        return dots ? tuning_.streams : tuning_.streams_of_many;
     }
 
     /// Heads that are not interleaved read their keys in long runs; values in blocks, where their order counts.
@@ -144,7 +139,7 @@ private:
 
     RowStream stream(const KvView::Rows& side, const std::byte* const* rows, std::int64_t head) const {
         if (head >= heads_) return {};
-        return {rows, block_.count, side.head_bytes(task_.head_begin + head), job_.order.prefetch_to_l1};
+        return {rows, block_.count, side.head_bytes(task_.head_begin + head), job_.tuning->prefetch_to_l1};
     }
     RowStream keys_of(std::int64_t head) const { return stream(job_.kv.k, x_.k_rows, head); }
     RowStream values_of(std::int64_t head) const { return stream(job_.kv.v, x_.v_rows, head); }
@@ -232,8 +227,8 @@ private:
     }
 
     std::int64_t turns(const KvView::Rows& side, std::int64_t step) const {
-        if (!from_memory_ && side.row_bytes() < long_row) return 0;
-        return std::max<std::int64_t>(1, prefetch_distance / (side.row_bytes() * step));
+        if (!from_memory_ && side.row_bytes() < tuning_.long_row) return 0;
+        return std::max<std::int64_t>(1, tuning_.prefetch_distance / (side.row_bytes() * step));
     }
 
     /// S[token][row] for the block.
@@ -294,21 +289,20 @@ private:
         }
     }
 
-    /// Keys from memory are read in longer pieces where they come to L2 and registers hold them; halves have conversions
-    /// to do, too.
+    /// Keys from memory are read in longer pieces where registers hold them; halves have conversions to do, too.
     template <class T>
     ATTENTA_ALWAYS_INLINE Batch dots_of_part(const RowStream& now, std::int64_t t, simd::PrefetchQueue& queue,
                                              int first) const {
         const float* const q = queries() + first * q_stride_;
         if constexpr (L == 16 && dot_part == 4 && std::is_same_v<T, float>)
-            if (from_memory_ && !job_.order.prefetch_to_l1)
+            if (from_memory_ && tuning_.long_dots)
                 return simd::dot_long_rows<Arch, dot_part, 2, 4, T>(now.rows + t, now.offset, queue, q, dim_);
         return simd::dot_rows<Arch, dot_part, T>(now.rows + t, now.offset, queue, q, dim_);
     }
 
     simd::PrefetchQueue first_values_of_head() const {
         const std::int64_t bytes = job_.kv.v.row_bytes();
-        return values_of(head_).prefetch_queue(prefetch_distance / bytes, most_values, bytes);
+        return values_of(head_).prefetch_queue(tuning_.prefetch_distance / bytes, tuning_.most_values, bytes);
     }
 
     /// Memory would idle meanwhile: prefetches values behind those that the keys' pass has prefetched.
@@ -356,8 +350,7 @@ private:
         std::int64_t r = 0;
         if constexpr (!dots) {
             constexpr int many = simd::TileShape<Arch>::rows;
-            // Two times 8 rows hide latencies better than 12 and 4; halves are converted as often, but are bound by it.
-            constexpr std::int64_t by_eight = std::is_same_v<T, float> ? 16 : 0;
+            constexpr std::int64_t by_eight = std::is_same_v<T, float> ? two_eights : 0;
             for (; r + many <= rows_ && r + by_eight != rows_; r += many) add(std::integral_constant<int, many>{}, r);
             if constexpr (many > 8)
                 for (; r + 8 <= rows_; r += 8) add(std::integral_constant<int, 8>{}, r);
@@ -376,6 +369,7 @@ private:
                                         scores_of_head()[i * Rows + r]);
     }
 
+    const FewTuning& tuning_;
     const bool adjacent_;                 ///< rows of neighbouring heads lie side by side in memory
     const std::int64_t heads_in_flight_;  ///< heads that are interleaved
     const bool from_memory_;              ///< K and V do not fit in a cache

@@ -12,9 +12,6 @@ ATTENTA_BEGIN
 
 namespace attention {
 
-/// Bytes between the prefetch of a row and its use: less comes late, more is evicted before its use.
-inline constexpr std::int64_t prefetch_distance = 8192;
-
 /// Rows of K or V of a head. Kernels get the table of rows and the offset: addresses that were stored a moment ago would
 /// have to wait for everything before them, and the next loads with them.
 struct RowStream {

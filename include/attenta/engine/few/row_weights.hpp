@@ -19,7 +19,6 @@ template <class Arch, int Rows>
 class RowWeights {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr int prefetched_lines = 2;  ///< with each vector of weights
 
 public:
     static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
@@ -32,7 +31,7 @@ public:
         const OnlineStep<Arch> step(before, column_max(s, steps, before));
         Batch sum[2] = {Batch(0.f), Batch(0.f)};
         for (std::int64_t i = 0; i < steps; ++i) {
-            queue.template prefetch<prefetched_lines>();
+            queue.template prefetch<lines_per_weights>();
             const Batch p = step.weight(simd::load<Arch>(s + i * width));
             p.store_unaligned(s + i * width);
             sum[i % 2] = sum[i % 2] + p;

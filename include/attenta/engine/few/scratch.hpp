@@ -20,9 +20,8 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 }
 
 /// K and V of the sequence are more than a cache holds.
-inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
-    constexpr std::int64_t cache_bytes = 16 << 20;
-    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > cache_bytes;
+inline bool come_from_memory(const FewTuning& tuning, const KvView& kv, std::int64_t sequence) {
+    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > tuning.cache_bytes;
 }
 
 struct FewScratch {

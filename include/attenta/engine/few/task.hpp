@@ -23,8 +23,7 @@ protected:
     using Weights = RowWeights<Arch, Rows>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr std::int64_t width = Weights::width;
-    /// More rows than that fill vectors themselves: no horizontal step.
-    static constexpr bool dots = Rows <= 8;
+    static constexpr bool dots = Rows <= most_dot_rows;
     /// Rows and tokens of one vector of dot products: at least two tokens, so that a query is loaded for more than one.
     static constexpr int dot_part = std::min<int>(Rows, static_cast<int>(L) / 2);
     static constexpr std::int64_t s_stride = rows_block * Rows + FewScratch::most_lanes;

@@ -24,12 +24,19 @@ class WholeRows {
 
 public:
     /// More rows or fewer registers make it a matter of arithmetic.
-    static constexpr bool possible = Rows <= 8 && L == 16;
+    static constexpr bool possible = Rows <= most_dot_rows && L == 16;
     static constexpr std::int64_t score_tokens = std::max<std::int64_t>(1, L / Rows);  ///< whose scores fill a vector
 
     /// Turns are numbers of tokens.
-    WholeRows(const KvView& kv, bool adjacent, std::int64_t key_step, std::int64_t value_step, const std::byte** table)
-        : kv_(kv), adjacent_(adjacent), key_step_(key_step), value_step_(value_step), table_(table), end_(table) {}
+    WholeRows(const FewTuning& tuning, const KvView& kv, bool adjacent, std::int64_t key_step, std::int64_t value_step,
+              const std::byte** table)
+        : tuning_(tuning),
+          kv_(kv),
+          adjacent_(adjacent),
+          key_step_(key_step),
+          value_step_(value_step),
+          table_(table),
+          end_(table) {}
 
     /// `count` tokens of the heads [begin, end): keys, values unless v_rows is null, and what is prefetched of the keys of
     /// the next heads, which end before next_end. Rows are those of head 0, keys up to a multiple of score_tokens.
@@ -74,8 +81,8 @@ public:
     /// o[head][row][·] += Σ s[head][token][row] v[token][·] for `count` tokens of all heads; of one head from `first` on.
     [[gnu::noinline]] void add_values(const float* s, std::int64_t s_stride, float* o, std::int64_t o_stride,
                                       std::int64_t row_stride, std::int64_t first, std::int64_t count) const {
-        // Of interleaved heads more rows are on their way.
-        const std::int64_t places = rows_ahead(kv_.v) * (adjacent_ ? 4 : 1), bytes = kv_.v.row_bytes();
+        const std::int64_t places = rows_ahead(kv_.v) * (adjacent_ ? tuning_.interleaved_prefetch : 1),
+                           bytes = kv_.v.row_bytes();
         const std::byte* const* v = values_ + first;
         for (std::int64_t turn = 0; turn < count; turn += value_step_)
             for (std::int64_t h = 0; h < heads_; ++h) {
@@ -95,7 +102,7 @@ public:
 
 private:
     std::int64_t rows_ahead(const KvView::Rows& side) const {
-        return std::max<std::int64_t>(1, prefetch_distance / side.row_bytes());
+        return std::max<std::int64_t>(1, tuning_.prefetch_distance / side.row_bytes());
     }
     /// n rows of each of the heads.
     void add(const KvView::Rows& side, const std::byte* const* rows, std::int64_t n, std::int64_t turn,
@@ -126,6 +133,7 @@ private:
             return simd::dot_rows<Arch, Rows, float>(k, 0, queue, q, kv_.k.dim);
     }
 
+    const FewTuning& tuning_;
     const KvView& kv_;
     const bool adjacent_;  ///< rows of neighbouring heads lie side by side in memory
     const std::int64_t key_step_, value_step_;

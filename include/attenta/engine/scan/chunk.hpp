@@ -152,9 +152,9 @@ protected:
             if (logs) std::fill_n(logs, n_, 0.f);
             return {to, d_stride_};
         }
-        constexpr std::int64_t near = 2;  // a map is long enough for the processor to lose sight of the rows behind
         for (std::int64_t t = 0; t < n_; ++t) {
-            if (t + near < n_) simd::prefetch_row<simd::Level::l1>(x.row(head, begin + t + near), x.dim);
+            if (const std::int64_t next = t + mapped_rows_ahead; next < n_)
+                simd::prefetch_row<simd::Level::l1>(x.row(head, begin + next), x.dim);
             const float log = load_row(map, x.row(head, begin + t), x.dim, head, begin + t, to + t * d_stride_);
             if (logs) logs[t] = log;
         }

@@ -59,7 +59,7 @@ protected:
     }
 
     void step_columns(std::int64_t t, float* state, std::int64_t stride) {
-        constexpr int wide = L >= 16 ? 8 : 4;
+        constexpr int wide = step_vectors(L);
         std::int64_t c = 0;
         for (; c + wide * L <= columns_; c += wide * L) step_block<wide>(t, state + c, stride, c, wide * L);
         for (; c + 2 * L <= columns_; c += 2 * L) step_block<2>(t, state + c, stride, c, 2 * L);
@@ -138,9 +138,8 @@ protected:
     StatePrefetch plan_state_prefetch() const {
         const bool next = in_place_ && head_ + 1 < job_.state_heads;
         if (!job_.prefetch_to_l1) return {next, 0};
-        return {false, !in_place_ ? 0 : next ? dim_ : dim_ - rows_ahead};
+        return {false, !in_place_ ? 0 : next ? dim_ : dim_ - state_rows_ahead};
     }
-    static constexpr std::int64_t rows_ahead = 8;
 
     /// N vectors per row, shared by `Passes` passes over the rows.
     template <int N, int Passes>
@@ -149,9 +148,11 @@ protected:
         if (plan.next) {
             constexpr std::int64_t part = N * L / Passes;
             const std::int64_t i = pass * dim_ + d;
-            simd::prefetch<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, 4)) * stride + i % Passes * part);
+            simd::prefetch<part>(state + (dim_ + simd::in_streams(i / Passes, dim_, state_streams)) * stride +
+                                 i % Passes * part);
         }
-        if (pass == 0 && d < plan.own_rows) simd::prefetch<N * L, simd::Level::l1>(state + (d + rows_ahead) * stride);
+        if (pass == 0 && d < plan.own_rows)
+            simd::prefetch<N * L, simd::Level::l1>(state + (d + state_rows_ahead) * stride);
     }
 
     /// S = e S + k vᵀ (+ b yᵀ), and o += Sᵀ q of the first query head, of the old state with `Before`.

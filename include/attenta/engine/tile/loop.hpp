@@ -40,9 +40,8 @@ class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
-    static constexpr std::int64_t strips_per_tile = 8;
     static_assert(key_block % width == 0 && TileScratch::most_rows % most_rows == 0 &&
-                  strips_per_tile * most_rows <= TileScratch::rows_per_tile);
+                  panels_per_tile * most_rows <= rows_per_tile);
 
     /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
     struct Strip {
@@ -62,14 +61,14 @@ public:
           task_(task),
           arena_(memory),
           x_(arena_, job.kv.k.dim, job.kv.v.dim,
-             std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
+             std::min(task.row_end - task.row_begin, rows_per_task(job.tuning->tile, job.kv.k.dim, job.kv.v.dim))),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
           o_stride_(round_up(dim_v_, L)),
           watch_(job.phases) {}
 
     void run() {
-        const std::int64_t step = rows_per_task(dim_, dim_v_);
+        const std::int64_t step = rows_per_task(job_.tuning->tile, dim_, dim_v_);
         for (std::int64_t head = task_.head_begin; head < task_.head_end; ++head)
             for (std::int64_t r = task_.row_begin; r < task_.row_end; r += step) {
                 head_ = head;
@@ -172,14 +171,14 @@ private:
                                                     x_.v);
             });
         watch_.lap(Phase::pack);
-        constexpr std::int64_t step = strips_per_tile * most_rows;
+        constexpr std::int64_t step = panels_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {
         const Cover covered = cover(begin, end);
         if (covered == Cover::none) return;
-        Strip strips[strips_per_tile];
+        Strip strips[panels_per_tile];
         std::int64_t n = 0;
         for (std::int64_t b = begin; b < end; b += most_rows) {
             Strip s = strip_at(b);
@@ -319,7 +318,7 @@ private:
     bool finish() {
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            if (job_.values) prefetch_output(std::min(r + 8, rows_ - 1));
+            if (job_.values) prefetch_output(std::min(r + output_rows_ahead, rows_ - 1));
             const RowStatistics row{x_.m[r], x_.l[r]};
             if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
                 finite = false;
