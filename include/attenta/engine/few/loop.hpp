@@ -91,7 +91,7 @@ private:
         for (std::int64_t b = 0; b < run_.count; b += rows_block)
             for (std::int64_t h = begin; h < end; ++h, ++n) {
                 const KeyBlock keys = run_.slice(b, std::min(rows_block, run_.count - b));
-                in_flight[n] = x_.head_block(h, keys, static_cast<std::int64_t>(n), h - begin);
+                in_flight[n] = x_.head_block(h, h - begin, keys, static_cast<std::int64_t>(n));
                 any = any || in_flight[n].cover != Cover::none;
             }
         if (!any) return;

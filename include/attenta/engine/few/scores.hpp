@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <type_traits>
 
@@ -30,11 +31,11 @@ RowStream values_of(const FewTask<Arch, Rows>& x, std::int64_t head, std::int64_
 /// Of tile_keys tokens from t on, for many query rows: these fill vectors and meet the keys' channels one by one.
 template <class Arch, int Rows, class T>
 [[gnu::noinline]] void score_tile(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass,
-                                  std::int64_t place, std::int64_t t) {
+                                  std::int64_t t) {
     constexpr std::int64_t L = simd::lanes<Arch>;
     constexpr int keys = FewShape<Arch, Rows>::tile_keys;
-    const RowStream& now = pass.now[place];
-    auto queue = pass.prefetch_queue(place, t, keys);
+    const RowStream& now = pass.now[h.place];
+    auto queue = pass.prefetch_queue(h.place, t, keys);
     float *const out = h.s + t * Rows, *const widened = x.scratch.widened;
     constexpr bool widens = !std::is_same_v<T, float>;
     for (int u = 0; widens && u < keys; ++u)
@@ -62,11 +63,11 @@ ATTENTA_ALWAYS_INLINE simd::Batch<Arch> dots_of_part(const FewTask<Arch, Rows>& 
 /// Of tokens [t, end), for few query rows: dot products, a vector of them at a time.
 template <class Arch, int Rows, class T>
 [[gnu::noinline]] void dot_products(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass,
-                                    std::int64_t place, std::int64_t t, std::int64_t end) {
+                                    std::int64_t t, std::int64_t end) {
     using Shape = FewShape<Arch, Rows>;
     constexpr int part = Shape::dot_part;
-    const RowStream& now = pass.now[place];
-    auto queue = pass.prefetch_queue(place, t, Shape::score_step);
+    const RowStream& now = pass.now[h.place];
+    auto queue = pass.prefetch_queue(h.place, t, Shape::score_step);
     float* out = h.s + t * Rows;
     for (; t < end; t += Shape::score_tokens, out += Shape::score_tokens * Rows) {
         for (int first = 0; first < Rows; first += part) {
@@ -87,19 +88,18 @@ template <class Arch, int Rows, class T>
 template <class Arch, int Rows, class T>
 void stream_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {
     constexpr std::int64_t step = FewShape<Arch, Rows>::score_step;
-    const auto in_flight = static_cast<std::int64_t>(heads.size());
     const std::int64_t count = heads[0].keys.count;
-    RowPass pass{{}, {}, in_flight, step, x.reading.key_steps_ahead, x.job.kv.k.row_bytes()};
-    for (std::int64_t i = 0; i < in_flight; ++i) {
-        pass.now[i] = keys_of(x, heads[i].head, count);
-        if (x.job.values) pass.after[i] = values_of(x, heads[i].head, count);
+    RowPass pass{{}, {}, std::ssize(heads), step, x.reading.key_steps_ahead, x.job.kv.k.row_bytes()};
+    for (const HeadBlock& h : heads) {
+        pass.now[h.place] = keys_of(x, h.head, count);
+        if (x.job.values) pass.after[h.place] = values_of(x, h.head, count);
     }
     for (std::int64_t t = 0; t < count; t += step)
-        for (std::int64_t i = 0; i < in_flight; ++i)
+        for (const HeadBlock& h : heads)
             if constexpr (FewShape<Arch, Rows>::dots)
-                dot_products<Arch, Rows, T>(x, heads[i], pass, i, t, std::min(t + step, count));
+                dot_products<Arch, Rows, T>(x, h, pass, t, std::min(t + step, count));
             else
-                score_tile<Arch, Rows, T>(x, heads[i], pass, i, t);
+                score_tile<Arch, Rows, T>(x, h, pass, t);
 }
 
 }  // namespace attention

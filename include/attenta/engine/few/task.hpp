@@ -18,7 +18,7 @@ namespace attention {
 /// A head and a block of keys. Queries are [part][vector][row][lane] for dot products, else [channel][row]; scores, which
 /// become weights, are [token][row]; statistics and alpha have an element for each lane.
 struct HeadBlock {
-    std::int64_t head = 0;  ///< of K and V
+    std::int64_t head = 0, place = 0;  ///< of K and V, and its place among the heads in flight
     KeyBlock keys;
     Cover cover = Cover::all;
     const QueryRow* row = nullptr;
@@ -44,19 +44,20 @@ struct FewTask {
           arena(memory),
           scratch(arena, dim, dim_v, heads, Rows) {}
 
-    /// `place`, `head_place`: of the head's block and of the head among those in flight.
-    HeadBlock head_block(std::int64_t head, const KeyBlock& keys, std::int64_t place, std::int64_t head_place) const {
+    /// `n`: its scores are the n-th of those in flight.
+    HeadBlock head_block(std::int64_t head, std::int64_t place, const KeyBlock& keys, std::int64_t n) const {
         const FewScratch& x = scratch;
         const std::int64_t h = head - task.head_begin;
         HeadBlock b{head,
+                    place,
                     keys,
                     Cover::all,
                     x.row + h * Rows,
                     x.q + h * Rows * q_stride,
-                    x.s + place * Shape::s_stride,
+                    x.s + n * Shape::s_stride,
                     x.m + h * Shape::width,
                     x.l + h * Shape::width,
-                    x.alpha + head_place * Shape::width,
+                    x.alpha + place * Shape::width,
                     x.o + h * Rows * o_stride};
         if (job.mask) b.cover = job.mask.classify(b.row[0], b.row[rows - 1], keys);
         return b;

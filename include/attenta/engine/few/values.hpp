@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <type_traits>
 
@@ -35,11 +36,11 @@ simd::PrefetchQueue first_stream_values(const FewTask<Arch, Rows>& x, const Head
 
 /// o[row][·] += Σ s[token][row] v[token][·] for tokens [t, t + n). Not inlined, as the kernels of scores.
 template <class Arch, int Rows, class T>
-[[gnu::noinline]] void add_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass,
-                                  std::int64_t place, std::int64_t t, std::int64_t n) {
-    const RowStream& now = pass.now[place];
+[[gnu::noinline]] void add_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass, std::int64_t t,
+                                  std::int64_t n) {
+    const RowStream& now = pass.now[h.place];
     const std::byte* const* const v = now.rows + t;
-    auto queue = pass.prefetch_queue(place, t, n);
+    auto queue = pass.prefetch_queue(h.place, t, n);
     const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
         simd::add_values<Arch, R, Rows, T>(v, now.offset, queue, n, h.s + t * Rows + r, Rows, x.dim_v,
                                            h.o + r * x.o_stride, x.o_stride);
@@ -72,21 +73,20 @@ void add_nan_safe_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const
 /// O += P V of a block, for the interleaved heads in flight.
 template <class Arch, int Rows, class T>
 void add_stream_values(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads, bool nan_safe) {
-    const auto in_flight = static_cast<std::int64_t>(heads.size());
-    const std::int64_t count = heads[0].keys.count, step = x.reading.value_step;
+    const std::int64_t in_flight = std::ssize(heads), count = heads[0].keys.count, step = x.reading.value_step;
     RowPass pass{{}, {}, in_flight, step, x.reading.value_steps_ahead, x.job.kv.v.row_bytes()};
-    for (std::int64_t i = 0; i < in_flight; ++i) {
-        const std::int64_t head = heads[i].head, next = head + in_flight;
-        pass.now[i] = values_of(x, head, count);
-        if (next < x.task.head_end) pass.after[i] = keys_of(x, next, count);
+    for (const HeadBlock& h : heads) {
+        const std::int64_t next = h.head + in_flight;
+        pass.now[h.place] = values_of(x, h.head, count);
+        if (next < x.task.head_end) pass.after[h.place] = keys_of(x, next, count);
     }
     for (std::int64_t t = 0; t < count; t += step) {
         const std::int64_t n = std::min(step, count - t);
-        for (std::int64_t i = 0; i < in_flight; ++i)
+        for (const HeadBlock& h : heads)
             if (nan_safe)
-                add_nan_safe_values<Arch, Rows, T>(x, heads[i], pass.now[i], t, n);
+                add_nan_safe_values<Arch, Rows, T>(x, h, pass.now[h.place], t, n);
             else
-                add_values<Arch, Rows, T>(x, heads[i], pass, i, t, n);
+                add_values<Arch, Rows, T>(x, h, pass, t, n);
     }
 }
 
