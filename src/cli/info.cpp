@@ -1,5 +1,6 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/isa.hpp>
+#include <attenta/engine/common/tuning.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// The measured numbers that this processor runs with.
+Json describe(const attenta::Tuning& tuning) {
+    Json list = Json::array();
+    fields(
+        [&list](const char* name, auto value, const char* unit) {
+            list.push_back({{"name", name}, {"value", value}, {"unit", unit}});
+        },
+        tuning);
+    return {{"name", tuning.name}, {"fields", list}};
+}
+
 Json describe() {
     Json isas = Json::array();
     for (int i = 0; i < attenta::isa_count; ++i) {
@@ -23,8 +35,10 @@ Json describe() {
             {{"name", name(isa)}, {"compiled", attenta::is_compiled(isa)}, {"available", attenta::is_available(isa)}});
     }
     const std::string processor(attenta::processor_name());
-    Json info = {
-        {"version", ATTENTA_VERSION}, {"processor", processor.empty() ? "unknown" : processor}, {"isas", isas}};
+    Json info = {{"version", ATTENTA_VERSION},
+                 {"processor", processor.empty() ? "unknown" : processor},
+                 {"isas", isas},
+                 {"tuning", describe(attenta::tuning())}};
     try {
         const char* wish = std::getenv("ATTENTA_ISA");
         info["chosen"] = name(attenta::active_isa());
@@ -46,6 +60,13 @@ void print(const Json& info) {
                   << (chosen ? ", chosen (" + text(info["why"]) + ")" : "") << '\n';
     }
     if (info["chosen"].is_null()) std::cout << "none chosen: " << text(info["why"]) << '\n';
+    const Json& tuning = info["tuning"];
+    std::cout << "tuning     " << text(tuning["name"]) << '\n';
+    for (const auto& field : tuning["fields"]) {
+        const std::string unit = text(field["unit"]);
+        std::cout << "  " << padded(text(field["name"]), 28) << field["value"] << (unit.empty() ? "" : " " + unit)
+                  << '\n';
+    }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The program `attenta`, run as its users run it.
 #include <attenta/catalog.hpp>
+#include <attenta/engine/common/tuning.hpp>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -179,7 +180,24 @@ TEST_F(CliTest, ListShowAndInfo) {
     const Json json = Json::parse(info.text);
     EXPECT_EQ(json.at("version"), ATTENTA_VERSION);
     EXPECT_NE(attenta_program("info").text.find(json.at("chosen").get<std::string>() + " "), std::string::npos);
-    EXPECT_NE(attenta_program("info").text.find("chosen ("), std::string::npos);
+    const std::string text = attenta_program("info").text;
+    EXPECT_NE(text.find("chosen ("), std::string::npos);
+
+    const attenta::Tuning& tuning = attenta::tuning();
+    EXPECT_EQ(json.at("tuning").at("name"), tuning.name);
+    EXPECT_NE(text.find("tuning     " + std::string(tuning.name) + "\n"), std::string::npos) << text;
+    std::size_t i = 0;
+    fields(
+        [&](const char* name, auto value, const char* unit) {
+            const Json& field = json.at("tuning").at("fields").at(i++);
+            EXPECT_EQ(field, Json({{"name", name}, {"value", value}, {"unit", unit}}));
+            EXPECT_NE(text.find("  " + std::string(name) + " "), std::string::npos) << text;
+        },
+        tuning);
+    EXPECT_EQ(json.at("tuning").at("fields").size(), i);
+    EXPECT_NE(text.find("few.prefetch_distance       " + std::to_string(tuning.few.prefetch_distance) + " bytes\n"),
+              std::string::npos)
+        << text;
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What the machine tells about itself.
+// What the machine tells about itself. What follows from it stands in engine/common/tuning.hpp.
 #pragma once
 
 #include <attenta/core/config.hpp>
@@ -23,31 +23,24 @@ inline std::int64_t l2_bytes() {
     return 1 << 20;
 }
 
-inline bool is_intel() {
+enum class Vendor : std::uint8_t { other, intel, amd };
+
+/// A processor's maker, and the maker's number of its family: AMD's 0x19 is Zen 3 and 4, 0x1a is Zen 5.
+struct Processor {
+    Vendor vendor = Vendor::other;
+    unsigned family = 0;
+};
+
+inline Processor this_processor() {
+    Processor p;
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
     __builtin_cpu_init();
-    return __builtin_cpu_is("intel");
-#else
-    return false;
+    if (__builtin_cpu_is("intel")) p.vendor = Vendor::intel;
+    if (__builtin_cpu_is("amd")) p.vendor = Vendor::amd;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) != 0) p.family = (a >> 8 & 0xf) + (a >> 20 & 0xff);
 #endif
+    return p;
 }
-
-/// AMD's number of a processor's generation: 0x19 is Zen 3 and 4, 0x1a is Zen 5; 0 for others' processors.
-inline unsigned amd_family() {
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-    static const unsigned family = [] {
-        __builtin_cpu_init();
-        unsigned a = 0, b = 0, c = 0, d = 0;
-        if (!__builtin_cpu_is("amd") || __get_cpuid(1, &a, &b, &c, &d) == 0) return 0u;
-        return (a >> 8 & 0xf) + (a >> 20 & 0xff);
-    }();
-    return family;
-#else
-    return 0;
-#endif
-}
-
-/// Prefetches into L1 serve their own prefetchers better than those into L2.
-inline bool prefers_prefetch_to_l1() { return amd_family() >= 0x1a; }
 
 ATTENTA_END

@@ -18,9 +18,8 @@ inline constexpr int per_line = cache_line / static_cast<int>(sizeof(T));  ///< 
 /// The cache that a prefetched line comes to; the numbers are those of __builtin_prefetch.
 enum class Level { l2 = 2, l1 = 3 };
 
-/// Prefetches a line. From memory into L2: a prefetch into L1 holds one of its miss buffers until memory answers, and 24 of
-/// them, as on Zen 4, reach half of what memory delivers. Into L1 what is in L2 and needed at once, and everything on Zen 5
-/// (core/machine.hpp).
+/// Prefetches a line. What is in L2 and needed at once comes to L1, what is in memory to L2 or L1 as
+/// Tuning::prefetch_to_l1 says (engine/common/tuning.hpp).
 template <Level To = Level::l2>
 ATTENTA_ALWAYS_INLINE void prefetch_line(const void* p) {
 #if defined(__GNUC__)

@@ -5,6 +5,7 @@
 #include <attenta/core/phases.hpp>
 #include <attenta/core/view.hpp>
 #include <attenta/engine/common/row_statistics.hpp>
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/mask/mask.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
@@ -16,24 +17,12 @@ ATTENTA_BEGIN
 
 namespace attention {
 
-inline constexpr std::int64_t key_block = 128;  ///< keys of a tile; a multiple of every panel width
-inline constexpr std::int64_t rows_block =
-    256;  ///< keys of a block of the few-query loop: long streams, few changes of head
-inline constexpr std::int64_t few_rows = 64;
 static_assert(std::max(key_block, rows_block) <= ScoreTile::most_keys);
 
 /// An edit whose function is resolved.
 struct EditCall {
     TileFunction function = nullptr;
     const void* parameters = nullptr;
-};
-
-/// What suits the processor's own prefetching where K and V come from memory: the places of a block that the few-query loop
-/// takes rows from in turn, for up to 8 rows of queries and for more, whether it reads one row after the other, and
-/// whether it prefetches rows into L1, not L2.
-struct MemoryOrder {
-    std::int64_t few_rows = 2, many_rows = 1;
-    bool whole_rows = false, prefetch_to_l1 = false;
 };
 
 /// What all tasks of a run share.
@@ -54,7 +43,7 @@ struct Job {
     float* part_o = nullptr;  ///< results of parts, and their
     RowStatistics* part_statistics = nullptr;
     PhaseTimes* phases = nullptr;
-    MemoryOrder order;
+    const Tuning* tuning = nullptr;  ///< the processor's row
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).

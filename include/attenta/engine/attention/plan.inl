@@ -1,10 +1,10 @@
 #pragma once
 
-#include <attenta/core/machine.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/checks.inl>
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/merge.hpp>
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/few/kernels.hpp>
 #include <attenta/engine/few/scratch.hpp>
 #include <attenta/engine/tile/kernels.hpp>
@@ -20,13 +20,6 @@
 ATTENTA_BEGIN
 
 namespace attention {
-
-/// Measured. Intel's processors foresee many short streams of whole rows best. Zen 5 foresees what a page of memory is
-/// read for in one place: neighbouring tokens of halves would share a page in a step.
-inline MemoryOrder memory_order() {
-    if (is_intel()) return {8, 8, true, false};
-    return prefers_prefetch_to_l1() ? MemoryOrder{8, 8, false, true} : MemoryOrder{};
-}
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     : isa_(active_isa()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
@@ -44,7 +37,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     job_.weight_edit_count = static_cast<std::int64_t>(weight_edits_.size());
     job_.sink = r.sink.empty() ? nullptr : r.sink.data();
     job_.values = r.values;
-    job_.order = memory_order();
+    job_.tuning = &tuning();
 
     std::int64_t q_begin = 0;
     for (std::int64_t s = 0; s < r.kv.sequences; ++s) {
@@ -87,7 +80,7 @@ ATTENTA_INLINE void Plan::schedule(Task t, bool two_passes) {
     if (t.row_end == 0) return;
     const std::int64_t rows = t.row_end, heads = t.head_end, dim = job_.kv.k.dim + job_.kv.v.dim;
     if (two_passes || rows > few_rows) {
-        const std::int64_t step = two_passes ? rows : rows_per_task(job_.kv.k.dim, job_.kv.v.dim);
+        const std::int64_t step = two_passes ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
         for (t.head_begin = 0; t.head_begin < heads; ++t.head_begin)
             for (t.row_begin = 0; t.row_begin < rows; t.row_begin += step) {
                 t.head_end = t.head_begin + 1;
@@ -95,19 +88,20 @@ ATTENTA_INLINE void Plan::schedule(Task t, bool two_passes) {
                 tasks_.push_back(t);
             }
     } else {
-        // As many heads as keep queries and outputs in or near L1, or in L2 where memory wants neighbouring heads to be
-        // read together; parts of at least a quarter of a megabyte.
-        const std::int64_t bytes = come_from_memory(job_.kv, t.sequence) ? 512 << 10 : 64 << 10;
+        const FewTuning& few = job_.tuning->few;
+        const std::int64_t bytes =
+            come_from_memory(few, job_.kv, t.sequence) ? few.streamed_task_bytes : few.cached_task_bytes;
         const std::int64_t per_task = std::clamp<std::int64_t>(bytes / (4 * padded_rows(rows) * dim), 1, heads);
-        split(t, per_task, std::max<std::int64_t>(256, round_up((256 << 10) / (4 * heads * dim), key_block)));
+        split(t, per_task, std::max(few.part_keys, round_up(few.part_bytes / (4 * heads * dim), key_block)));
     }
 }
 
-/// Cuts the keys of a sequence with few rows into at most 32 parts of whole blocks.
+/// Cuts the keys of a sequence with few rows into parts of whole blocks.
 ATTENTA_INLINE void Plan::split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys) {
     const Interval seen = visible_keys(sequence);
     const std::int64_t begin = seen.begin / key_block * key_block, rows = sequence.row_end;
-    const std::int64_t length = std::max(least_keys, round_up((seen.end - begin + 31) / 32, key_block));
+    const std::int64_t length =
+        std::max(least_keys, round_up(ceil_div(seen.end - begin, job_.tuning->few.most_parts), key_block));
     const std::int64_t parts = std::max<std::int64_t>(1, ceil_div(seen.end - begin, length));
     for (std::int64_t p = 0; p < parts; ++p)
         for (std::int64_t h = 0; h < sequence.head_end; h += heads_per_task) {
@@ -140,7 +134,7 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
         if (t.few)
             FewScratch(c, dim, dim_v, t.head_end - t.head_begin, padded_rows(rows));
         else
-            TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(dim, dim_v)));
+            TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(job_.tuning->tile, dim, dim_v)));
         slot = std::max(slot, c.used());
     }
     slot_bytes_ = static_cast<std::size_t>(round_up(slot, 64));
@@ -171,11 +165,10 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
         (t.few ? few_task(t, isa_) : tile_task(isa_))(job, t, scratch + static_cast<std::size_t>(slot) * slot_bytes_);
     });
     const MergeFunction merge = merge_row(isa_);
-    constexpr std::int64_t chunk = 16;
     const auto merges = static_cast<std::int64_t>(merges_.size());
-    run_tasks(executor, ceil_div(merges, chunk), [&](std::int64_t i, int) {
+    run_tasks(executor, ceil_div(merges, rows_per_merge), [&](std::int64_t i, int) {
         Stopwatch watch(job.phases);
-        for (std::int64_t n = i * chunk; n < std::min(merges, (i + 1) * chunk); ++n) {
+        for (std::int64_t n = i * rows_per_merge; n < std::min(merges, (i + 1) * rows_per_merge); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
             const RowStatistics* first = job.part_statistics + m.first;
             merge(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum, 2 * m.step, m.parts,

@@ -12,9 +12,6 @@ ATTENTA_BEGIN
 
 namespace attention {
 
-/// Bytes between the prefetch of a row and its use: less comes late, more is evicted before its use.
-inline constexpr std::int64_t prefetch_distance = 8192;
-
 /// Rows of K or V of a head. Kernels get the table of rows and the offset: addresses that were stored a moment ago would
 /// have to wait for everything before them, and the next loads with them.
 struct RowStream {
@@ -28,21 +25,21 @@ struct RowStream {
     }
 };
 
-/// A pass over the rows of interleaved heads, `step` tokens of each in turn. A row is prefetched some of these steps
-/// before its own: behind the end of the pass for rows of the next one (the values after the keys, the next heads' keys
-/// after the values).
+/// A pass over the rows of interleaved heads, an interleave step of `step` tokens of each after the other. A row is
+/// prefetched `steps_ahead` of these steps before its own: behind the end of the pass for rows of the next one (the values
+/// after the keys, the next heads' keys after the values).
 struct RowPass {
     RowStream now[FewScratch::most_heads], after[FewScratch::most_heads];
-    std::int64_t heads, step, turns;
+    std::int64_t heads, step, steps_ahead, row_bytes;
 
     /// What to prefetch while n tokens of `head` from t on are at hand.
-    ATTENTA_ALWAYS_INLINE simd::PrefetchQueue prefetch_queue(std::int64_t head, std::int64_t t, std::int64_t n,
-                                                             std::int64_t bytes) const {
-        if (turns == 0) return {};
-        head += turns;
+    ATTENTA_ALWAYS_INLINE simd::PrefetchQueue prefetch_queue(std::int64_t head, std::int64_t t, std::int64_t n) const {
+        if (steps_ahead == 0) return {};
+        head += steps_ahead;
         for (; head >= heads; head -= heads) t += step;
         const std::int64_t count = now[0].tokens;
-        return t < count ? now[head].prefetch_queue(t, n, bytes) : after[head].prefetch_queue(t - count, n, bytes);
+        return t < count ? now[head].prefetch_queue(t, n, row_bytes)
+                         : after[head].prefetch_queue(t - count, n, row_bytes);
     }
 };
 

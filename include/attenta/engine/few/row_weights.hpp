@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/engine/common/normalizer.hpp>
-#include <attenta/engine/few/scratch.hpp>
+#include <attenta/engine/few/task.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -19,20 +19,19 @@ template <class Arch, int Rows>
 class RowWeights {
     using Batch = simd::Batch<Arch>;
     static constexpr std::int64_t L = simd::lanes<Arch>;
-    static constexpr int prefetched_lines = 2;  ///< with each vector of weights
 
 public:
-    static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;         ///< of one vector
-    static constexpr std::int64_t width = std::max<std::int64_t>(L, Rows);  ///< lanes of a head's statistics
+    static constexpr std::int64_t tokens = Rows < L ? L / Rows : 1;  ///< of one vector
+    static constexpr std::int64_t width = FewShape<Arch, Rows>::width;
 
-    /// s[step][lane] <- exp(s - m), in `steps` vectors that lie `width` apart; m, l and alpha, what the rows' sums so far
-    /// are worth now, are a vector each. Prefetches on the way.
+    /// s[step][lane] <- exp(s - m), in `steps` vectors that lie `width` apart; m, l and alpha, the correction that the
+    /// rows' sums so far take, are a vector each. Prefetches on the way.
     static void update(float* s, std::int64_t steps, float* m, float* l, float* alpha, simd::PrefetchQueue& queue) {
         const Batch before = simd::load<Arch>(m);
         const OnlineStep<Arch> step(before, column_max(s, steps, before));
         Batch sum[2] = {Batch(0.f), Batch(0.f)};
         for (std::int64_t i = 0; i < steps; ++i) {
-            queue.template prefetch<prefetched_lines>();
+            queue.template prefetch<lines_per_weights>();
             const Batch p = step.weight(simd::load<Arch>(s + i * width));
             p.store_unaligned(s + i * width);
             sum[i % 2] = sum[i % 2] + p;
@@ -64,6 +63,16 @@ private:
         return simd::load<Arch>(lane);
     }
 };
+
+/// A head's scores of a block become weights, and its rows' statistics move on. Prefetches on the way.
+template <class Arch, int Rows>
+void update_softmax(const FewTask<Arch, Rows>& x, const HeadBlock& h, simd::PrefetchQueue& queue) {
+    using Weights = RowWeights<Arch, Rows>;
+    const std::int64_t count = h.keys.count, steps = ceil_div(count, Weights::tokens);
+    std::fill(h.s + count * Rows, h.s + steps * Weights::width, minus_infinity);
+    for (std::int64_t r = 0; r < x.rows; r += simd::lanes<Arch>)
+        Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
+}
 
 }  // namespace attention
 

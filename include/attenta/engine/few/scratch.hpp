@@ -20,14 +20,13 @@ constexpr std::int64_t padded_rows(std::int64_t rows) {
 }
 
 /// K and V of the sequence are more than a cache holds.
-inline bool come_from_memory(const KvView& kv, std::int64_t sequence) {
-    constexpr std::int64_t cache_bytes = 16 << 20;
-    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > cache_bytes;
+inline bool come_from_memory(const FewTuning& tuning, const KvView& kv, std::int64_t sequence) {
+    return kv.length(sequence) * kv.heads * (kv.k.row_bytes() + kv.v.row_bytes()) > tuning.cache_bytes;
 }
 
 struct FewScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8, run_blocks = 4;
-    const std::byte **k_located, **v_located, **k_rows, **v_rows, **visits;
+    const std::byte **k_located, **v_located, **k_rows, **v_rows, **reading_order;
     std::int32_t* places;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     QueryRow* row;
@@ -40,7 +39,7 @@ struct FewScratch {
         v_located = c.take<const std::byte*>(run);
         k_rows = c.take<const std::byte*>(run + most_lanes);
         v_rows = c.take<const std::byte*>(run);
-        visits = c.take<const std::byte*>(blocks * (3 * rows_block + most_lanes));
+        reading_order = c.take<const std::byte*>(blocks * (3 * rows_block + most_lanes));
         places = c.take<std::int32_t>(run);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));

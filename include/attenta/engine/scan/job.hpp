@@ -1,6 +1,7 @@
 // What a run of the scan hands to its loop: a job that all tasks share, and tasks.
 #pragma once
 
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/scan/request.hpp>
 
 #include <cstddef>
@@ -9,12 +10,6 @@
 ATTENTA_BEGIN
 
 namespace scan {
-
-/// Tokens of a chunk, for heads of 64 to 256 channels alike: half as many load and store the state twice as often, of
-/// twice as many a quarter of the work would stay within the chunk.
-inline constexpr std::int64_t chunk = 32;
-inline constexpr std::int64_t block = 16;      ///< tokens of a sub-block, where decays differ by channel
-inline constexpr std::int64_t few_tokens = 4;  ///< no more than these go step by step
 
 /// What tasks share.
 struct Job {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/machine.hpp>
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/scan/checks.inl>
 #include <attenta/engine/scan/kernels.hpp>
 #include <attenta/engine/scan/request.hpp>
@@ -20,7 +21,7 @@ namespace scan {
 /// A map that takes rows together gets the heads of a token: tasks, which have a head each, would give it single rows.
 inline void map_heads(Heads<const float>& x, FeatureMap& map, std::int64_t features, float* to,
                       std::span<const float> prefetch, Executor& executor) {
-    constexpr std::int64_t together = 16;
+    constexpr std::int64_t together = heads_mapped_together;
     const std::int64_t stride = x.tokens * features, groups = ceil_div(x.heads, together);
     const std::size_t lines = prefetch.size() / static_cast<std::size_t>(x.tokens * groups);
     executor.parallel_for(x.tokens * groups, [&](std::int64_t i, int) {
@@ -44,7 +45,8 @@ inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
     if (job.r.k.tokens <= few_tokens || !token_major(job.r.k) || !token_major(job.r.v)) return 1;
     constexpr std::int64_t tensors = 4;
     const std::int64_t bytes = (job.dim_v + 2 * tensors * chunk) * job.dim * static_cast<std::int64_t>(sizeof(float)),
-                       most = std::max<std::int64_t>(1, l2_bytes() * 3 / 4 / bytes),
+                       l2 = static_cast<std::int64_t>(tuning().scan.l2_share * static_cast<double>(l2_bytes())),
+                       most = std::max<std::int64_t>(1, l2 / bytes),
                        groups = std::max(threads, ceil_div(job.state_heads, most));
     return ceil_div(job.state_heads, groups);
 }
@@ -59,7 +61,7 @@ public:
         const checks::Sizes sizes(r);
         job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
         job_.chunk_state_floats = ChunkState::floats(job_);
-        job_.prefetch_to_l1 = prefers_prefetch_to_l1();
+        job_.prefetch_to_l1 = tuning().prefetch_to_l1;
         columns_ = job_.dim_v;
         if (!few_) share();
         together_ = columns_ < job_.dim_v || by_chunks_ ? 1 : heads_together(job_, threads_);
@@ -97,13 +99,13 @@ public:
     }
 
 private:
-    static constexpr std::int64_t panel = Scratch::most_width, task_channels = Scratch::most_lanes, task_chunks = 4,
+    static constexpr std::int64_t panel = Scratch::most_width, task_channels = Scratch::most_lanes,
                                   shared_tokens = 2 * task_chunks * chunk;
 
     /// For the shortest time, in those of a head alone: every cut of columns repeats a third of a head's work, and by
     /// chunks it takes twice the work, most of that to bring states from one core to the other.
     void share() {
-        constexpr double repeated = 0.35, by_chunks = 2;
+        const double repeated = tuning().scan.repeated_share, by_chunks = tuning().scan.by_chunks_work;
         const Request& r = job_.r;
         const std::int64_t panels = ceil_div(job_.dim_v, panel);
         double least = std::numeric_limits<double>::infinity();
@@ -145,7 +147,8 @@ private:
     /// A map that takes rows together gets the heads of a token. Memory would be idle meanwhile: the first states may come.
     void map_rows() {
         const std::vector<float>& matrix = job_.state->matrix;
-        const std::span<const float> states(matrix.data(), std::min<std::size_t>(matrix.size(), 128 << 10));
+        const std::span<const float> states(
+            matrix.data(), std::min(matrix.size(), static_cast<std::size_t>(tuning().scan.mapped_state_floats)));
         Request& r = job_.r;
         if (r.k_map.together) map_heads(r.k, r.k_map, job_.dim, keys_, states.first(states.size() / 2), executor_);
         if (r.q_map.together) map_heads(r.q, r.q_map, job_.dim, queries_, states.subspan(states.size() / 2), executor_);

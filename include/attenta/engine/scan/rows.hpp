@@ -15,7 +15,7 @@ namespace scan {
 /// One row. Returns the logarithm that the map returns.
 template <class Arch>
 inline float load_row(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const float>& x, std::int64_t head,
-               std::int64_t token, float* to) {
+                      std::int64_t token, float* to) {
     const float* const from = x.row(head, token);
     float log = 0;
     if (map.together)
@@ -41,9 +41,9 @@ Rows load_rows(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const fl
         if (logs) std::fill_n(logs, c.n, 0.f);
         return {to, c.stride};
     }
-    constexpr std::int64_t near = 2;  // a map is long enough for the processor to lose sight of the rows behind
     for (std::int64_t t = 0; t < c.n; ++t) {
-        if (t + near < c.n) simd::prefetch_row<simd::Level::l1>(x.row(head, begin + t + near), x.dim);
+        if (const std::int64_t next = t + mapped_rows_ahead; next < c.n)
+            simd::prefetch_row<simd::Level::l1>(x.row(head, begin + next), x.dim);
         const float log = load_row(c, map, x, head, begin + t, to + t * c.stride);
         if (logs) logs[t] = log;
     }

@@ -65,13 +65,12 @@ struct StatePrefetch {
     bool next;              ///< the next head's state: memory would idle meanwhile
     std::int64_t own_rows;  ///< or rows of this one and on, up to that one, shortly before their use
 };
-inline constexpr std::int64_t rows_ahead = 8;
 
 template <class Arch>
 inline StatePrefetch plan_state_prefetch(const Chunk<Arch>& c) {
     const bool next = c.in_place && c.head + 1 < c.job.state_heads;
     if (!c.job.prefetch_to_l1) return {next, 0};
-    return {false, !c.in_place ? 0 : next ? c.dim : c.dim - rows_ahead};
+    return {false, !c.in_place ? 0 : next ? c.dim : c.dim - state_rows_ahead};
 }
 
 /// N vectors per row, shared by `Passes` passes over the rows.
@@ -81,10 +80,11 @@ ATTENTA_ALWAYS_INLINE void prefetch_state(const Chunk<Arch>& c, StatePrefetch pl
     if (plan.next) {
         constexpr std::int64_t part = N * Chunk<Arch>::L / Passes;
         const std::int64_t i = pass * c.dim + d;
-        simd::prefetch<part>(state + (c.dim + simd::in_streams(i / Passes, c.dim, 4)) * stride + i % Passes * part);
+        simd::prefetch<part>(state + (c.dim + simd::in_streams(i / Passes, c.dim, state_streams)) * stride +
+                             i % Passes * part);
     }
     if (pass == 0 && d < plan.own_rows)
-        simd::prefetch<N * Chunk<Arch>::L, simd::Level::l1>(state + (d + rows_ahead) * stride);
+        simd::prefetch<N * Chunk<Arch>::L, simd::Level::l1>(state + (d + state_rows_ahead) * stride);
 }
 
 template <int N, class Arch>
@@ -228,7 +228,7 @@ StateColumns state_columns(const Chunk<Arch>& c, std::int64_t first, std::int64_
 template <class Arch>
 inline void step_state(const Chunk<Arch>& c, std::int64_t t) {
     constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
-    constexpr int wide = L >= 16 ? 8 : 4;
+    constexpr int wide = step_vectors(L);
     std::int64_t i = 0;
     for (; c.in_place && i + wide * L <= c.columns; i += wide * L)
         step_columns<wide>(c, state_columns(c, i, wide * L), t);

@@ -40,12 +40,12 @@ class TileLoop {
     static constexpr std::int64_t L = simd::lanes<Arch>;
     static constexpr int most_rows = simd::TileShape<Arch>::rows, vectors = simd::TileShape<Arch>::vectors;
     static constexpr std::int64_t width = vectors * L;
-    static constexpr std::int64_t strips_per_tile = 8;
     static_assert(key_block % width == 0 && TileScratch::most_rows % most_rows == 0 &&
-                  strips_per_tile * most_rows <= TileScratch::rows_per_tile);
+                  panels_per_tile * most_rows <= rows_per_tile);
 
-    /// Rows that go through the register tile together, and the keys of the current block that any of them sees.
-    struct Strip {
+    /// A micro-panel of query rows, which go through the register tile together, and the keys of the current block that any
+    /// of them sees.
+    struct QueryPanel {
         std::int64_t begin = 0, rows = 0;  // within the task's rows
         int kind = 0;                      // its register tile has most_rows · (3 - kind) / 3 rows
         std::int64_t key_begin = 0, key_end = 0;
@@ -62,14 +62,14 @@ public:
           task_(task),
           arena_(memory),
           x_(arena_, job.kv.k.dim, job.kv.v.dim,
-             std::min(task.row_end - task.row_begin, rows_per_task(job.kv.k.dim, job.kv.v.dim))),
+             std::min(task.row_end - task.row_begin, rows_per_task(job.tuning->tile, job.kv.k.dim, job.kv.v.dim))),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
           o_stride_(round_up(dim_v_, L)),
           watch_(job.phases) {}
 
     void run() {
-        const std::int64_t step = rows_per_task(dim_, dim_v_);
+        const std::int64_t step = rows_per_task(job_.tuning->tile, dim_, dim_v_);
         for (std::int64_t head = task_.head_begin; head < task_.head_end; ++head)
             for (std::int64_t r = task_.row_begin; r < task_.row_end; r += step) {
                 head_ = head;
@@ -88,13 +88,13 @@ private:
     bool pass() {
         load_queries();
         const Interval seen = visible_keys();
+        const KeyBlock all{0, seen.end, job_.kv.positions_of(task_.sequence)};
         std::int64_t j = seen.begin / key_block * key_block;
         locate_next(j, seen);
         for (; j < seen.end; j += key_block) {
             std::swap(x_.k_rows, x_.k_next);
             std::swap(x_.v_rows, x_.v_next);
-            block_ = {j, std::min(key_block, seen.end - j), job_.kv.positions_of(task_.sequence)};
-            if (block_.positions) block_.positions += j;
+            block_ = all.slice(j, std::min(key_block, seen.end - j));
             prefetch_ = prefetch_next_block(seen);
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
@@ -103,12 +103,12 @@ private:
         return finite;
     }
 
-    Strip strip_at(std::int64_t begin) const {
-        Strip s;
-        s.begin = begin;
-        s.rows = std::min<std::int64_t>(most_rows, rows_ - begin);
-        s.kind = s.rows <= most_rows / 3 ? 2 : s.rows <= most_rows * 2 / 3 ? 1 : 0;
-        return s;
+    QueryPanel panel_at(std::int64_t begin) const {
+        QueryPanel q;
+        q.begin = begin;
+        q.rows = std::min<std::int64_t>(most_rows, rows_ - begin);
+        q.kind = q.rows <= most_rows / 3 ? 2 : q.rows <= most_rows * 2 / 3 ? 1 : 0;
+        return q;
     }
 
     void load_queries() {
@@ -122,14 +122,14 @@ private:
         std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
         for (std::int64_t b = 0; b < rows_; b += most_rows) {
             // Rows behind the last repeat it; nobody looks at their results.
-            const Strip s = strip_at(b);
-            const float* q[most_rows];
+            const QueryPanel q = panel_at(b);
+            const float* rows[most_rows];
             for (std::int64_t r = 0; r < most_rows; ++r) {
-                const QueryRow& row = x_.row[b + std::min(r, s.rows - 1)];
-                q[r] = job_.q.row(row.head, task_.q_begin + row.index);
+                const QueryRow& row = x_.row[b + std::min(r, q.rows - 1)];
+                rows[r] = job_.q.row(row.head, task_.q_begin + row.index);
             }
-            with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
-                simd::pack_queries<Arch, R>(q, dim_, job_.scale, x_.q + b * dim_);
+            with_rows(q.kind, [&]<int R>(std::integral_constant<int, R>) {
+                simd::pack_queries<Arch, R>(rows, dim_, job_.scale, x_.q + b * dim_);
             });
         }
     }
@@ -172,63 +172,63 @@ private:
                                                     x_.v);
             });
         watch_.lap(Phase::pack);
-        constexpr std::int64_t step = strips_per_tile * most_rows;
+        constexpr std::int64_t step = panels_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {
         const Cover covered = cover(begin, end);
         if (covered == Cover::none) return;
-        Strip strips[strips_per_tile];
+        QueryPanel panels[panels_per_tile];
         std::int64_t n = 0;
         for (std::int64_t b = begin; b < end; b += most_rows) {
-            Strip s = strip_at(b);
-            if (see(s, covered, begin)) strips[n++] = s;
+            QueryPanel q = panel_at(b);
+            if (see(q, covered, begin)) panels[n++] = q;
         }
-        for (std::int64_t p = 0; p < block_.count; p += width)
+        for (std::int64_t key = 0; key < block_.count; key += width)
             for (std::int64_t i = 0; i < n; ++i)
-                if (p < strips[i].key_end && p + width > strips[i].key_begin) {
+                if (key < panels[i].key_end && key + width > panels[i].key_begin) {
                     prefetch_.prefetch();
-                    scores(strips[i], p, begin);
+                    scores(panels[i], key, begin);
                 }
         watch_.lap(Phase::scores);
-        for (std::int64_t i = 0; i < n; ++i) weights(strips[i], begin);
+        for (std::int64_t i = 0; i < n; ++i) weights(panels[i], begin);
         watch_.lap(Phase::softmax);
         if (!job_.values) return;
         for (std::int64_t c = 0; c < dim_v_; c += width)
             for (std::int64_t i = 0; i < n; ++i) {
                 prefetch_.prefetch();
-                values(strips[i], c, begin);
+                values(panels[i], c, begin);
             }
         watch_.lap(Phase::values);
     }
 
-    float* scores_of(const Strip& s, std::int64_t tile_begin) const {
-        return x_.s + (s.begin - tile_begin) * key_block;
+    float* scores_of(const QueryPanel& q, std::int64_t tile_begin) const {
+        return x_.s + (q.begin - tile_begin) * key_block;
     }
     std::uint64_t* bits_of(std::int64_t row_in_tile) const { return x_.bits + row_in_tile * words_per_block; }
 
-    /// Finds the keys that the strip sees; false if there are none.
-    bool see(Strip& s, Cover covered, std::int64_t tile_begin) {
-        s.key_end = block_.count;
-        if (covered == Cover::some) covered = cover(s.begin, s.begin + s.rows);
-        s.masked = covered != Cover::all || block_.count % L != 0;
+    /// Finds the keys that the panel sees; false if there are none.
+    bool see(QueryPanel& q, Cover covered, std::int64_t tile_begin) {
+        q.key_end = block_.count;
+        if (covered == Cover::some) covered = cover(q.begin, q.begin + q.rows);
+        q.masked = covered != Cover::all || block_.count % L != 0;
         if (covered == Cover::none) return false;
-        if (!s.masked) return true;
+        if (!q.masked) return true;
         std::uint64_t any[words_per_block] = {};
-        for (std::int64_t r = 0; r < s.rows; ++r) {
-            std::uint64_t* words = bits_of(s.begin - tile_begin + r);
+        for (std::int64_t r = 0; r < q.rows; ++r) {
+            std::uint64_t* words = bits_of(q.begin - tile_begin + r);
             std::fill_n(words, words_per_block, ~std::uint64_t{0});
             detail::keep_bits(words, key_block, 0, block_.count);
-            if (covered != Cover::all) job_.mask.bits(x_.row[s.begin + r], block_, words);
+            if (covered != Cover::all) job_.mask.bits(x_.row[q.begin + r], block_, words);
             for (std::int64_t w = 0; w < words_per_block; ++w) any[w] |= words[w];
         }
         std::int64_t low = 0, high = words_per_block - 1;
         while (low < words_per_block && any[low] == 0) ++low;
         if (low == words_per_block) return false;
         while (any[high] == 0) --high;
-        s.key_begin = low * 64 + std::countr_zero(any[low]);
-        s.key_end = high * 64 + 64 - std::countl_zero(any[high]);
+        q.key_begin = low * 64 + std::countr_zero(any[low]);
+        q.key_end = high * 64 + 64 - std::countl_zero(any[high]);
         return true;
     }
 
@@ -244,50 +244,52 @@ private:
         }
     }
 
-    void scores(const Strip& s, std::int64_t panel, std::int64_t tile_begin) {
-        with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
+    /// With the micro-panel of keys that begins at `key`.
+    void scores(const QueryPanel& q, std::int64_t key, std::int64_t tile_begin) {
+        with_rows(q.kind, [&]<int R>(std::integral_constant<int, R>) {
             simd::RegisterTile<Arch, R, vectors> tile;
             tile.zero();
-            tile.template add<1>(x_.q + s.begin * dim_, R, x_.k + panel * dim_, width, dim_);
-            tile.store(scores_of(s, tile_begin) + panel, key_block);
+            tile.template add<1>(x_.q + q.begin * dim_, R, x_.k + key * dim_, width, dim_);
+            tile.store(scores_of(q, tile_begin) + key, key_block);
         });
     }
 
-    /// Scores of a strip become weights; its rows' statistics move on.
-    void weights(const Strip& s, std::int64_t tile_begin) {
-        float* const scores = scores_of(s, tile_begin);
-        const std::int64_t begin = s.first_vector(), n = s.last_vector() - begin;
+    /// Scores of a panel become weights; its rows' statistics move on.
+    void weights(const QueryPanel& q, std::int64_t tile_begin) {
+        float* const scores = scores_of(q, tile_begin);
+        const std::int64_t begin = q.first_vector(), n = q.last_vector() - begin;
         // Elsewhere no scores were computed.
-        call(job_.edits, job_.edit_count, s, scores + begin, block_.slice(begin, std::min(n, block_.count - begin)));
-        for (std::int64_t r = 0; s.masked && r < s.rows; ++r)
-            simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(s.begin - tile_begin + r));
-        N::update(scores + begin, key_block, s.rows, n, x_.m + s.begin, x_.l + s.begin,
-                  x_.alpha + (s.begin - tile_begin));
-        std::fill(x_.alpha + (s.begin - tile_begin) + s.rows, x_.alpha + (s.begin - tile_begin) + s.tile_rows(), 0.f);
+        call(job_.edits, job_.edit_count, q, scores + begin, block_.slice(begin, std::min(n, block_.count - begin)));
+        for (std::int64_t r = 0; q.masked && r < q.rows; ++r)
+            simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(q.begin - tile_begin + r));
+        N::update(scores + begin, key_block, q.rows, n, x_.m + q.begin, x_.l + q.begin,
+                  x_.alpha + (q.begin - tile_begin));
+        std::fill(x_.alpha + (q.begin - tile_begin) + q.rows, x_.alpha + (q.begin - tile_begin) + q.tile_rows(), 0.f);
         if (job_.weight_edit_count > 0) {
-            for (std::int64_t r = 0; r < s.rows; ++r) {
+            for (std::int64_t r = 0; r < q.rows; ++r) {
                 std::fill_n(scores + r * key_block, begin, 0.f);
                 std::fill(scores + r * key_block + begin + n, scores + (r + 1) * key_block, 0.f);
             }
-            call(job_.weight_edits, job_.weight_edit_count, s, scores, block_);
+            call(job_.weight_edits, job_.weight_edit_count, q, scores, block_);
         }
     }
 
-    void call(const EditCall* edits, std::int64_t count, const Strip& s, float* scores, const KeyBlock& keys) const {
+    void call(const EditCall* edits, std::int64_t count, const QueryPanel& q, float* scores,
+              const KeyBlock& keys) const {
         for (std::int64_t e = 0; e < count; ++e) {
-            ScoreTile t{scores, key_block, s.rows, x_.row + s.begin, keys};
+            ScoreTile t{scores, key_block, q.rows, x_.row + q.begin, keys};
             edits[e].function(edits[e].parameters, t);
         }
     }
 
-    void values(const Strip& s, std::int64_t column, std::int64_t tile_begin) {
-        const float* p = scores_of(s, tile_begin) + s.key_begin;
-        const float* alpha = x_.alpha + (s.begin - tile_begin);
-        float* o = x_.o + s.begin * o_stride_ + column;
-        const std::int64_t here = std::min(width, o_stride_ - column), keys = s.key_end - s.key_begin;
-        const float* v = x_.v + column * key_block + s.key_begin * here;
-        if (nan_safe_) return nan_safe_values(s, p, alpha, v, here, keys, o);
-        with_rows(s.kind, [&]<int R>(std::integral_constant<int, R>) {
+    void values(const QueryPanel& q, std::int64_t column, std::int64_t tile_begin) {
+        const float* p = scores_of(q, tile_begin) + q.key_begin;
+        const float* alpha = x_.alpha + (q.begin - tile_begin);
+        float* o = x_.o + q.begin * o_stride_ + column;
+        const std::int64_t here = std::min(width, o_stride_ - column), keys = q.key_end - q.key_begin;
+        const float* v = x_.v + column * key_block + q.key_begin * here;
+        if (nan_safe_) return nan_safe_values(q, p, alpha, v, here, keys, o);
+        with_rows(q.kind, [&]<int R>(std::integral_constant<int, R>) {
             const auto add = [&]<int V>(std::integral_constant<int, V>) ATTENTA_FLATTEN {
                 // A block's sum starts anew: over millions of keys one running sum would lose most of what it is given.
                 simd::RegisterTile<Arch, R, V> tile;
@@ -303,9 +305,9 @@ private:
         });
     }
 
-    void nan_safe_values(const Strip& s, const float* p, const float* alpha, const float* v, std::int64_t columns,
+    void nan_safe_values(const QueryPanel& q, const float* p, const float* alpha, const float* v, std::int64_t columns,
                          std::int64_t keys, float* o) const {
-        for (std::int64_t r = 0; r < s.rows; ++r) {
+        for (std::int64_t r = 0; r < q.rows; ++r) {
             float sum[static_cast<std::size_t>(width)] = {};
             for (std::int64_t j = 0; j < keys; ++j)
                 if (p[r * key_block + j] != 0.f)
@@ -319,7 +321,7 @@ private:
     bool finish() {
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            if (job_.values) prefetch_output(std::min(r + 8, rows_ - 1));
+            if (job_.values) prefetch_output(std::min(r + output_rows_ahead, rows_ - 1));
             const RowStatistics row{x_.m[r], x_.l[r]};
             if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
                 finite = false;

@@ -14,15 +14,15 @@ namespace attention {
 
 inline constexpr std::int64_t words_per_block = key_block / 64;
 
-/// Query rows that share one packing of K and V: so many that packing costs little and their state still sits in L2.
-constexpr std::int64_t rows_per_task(std::int64_t dim, std::int64_t dim_v) {
-    constexpr std::int64_t bytes = 768 << 10;
-    return std::clamp<std::int64_t>(bytes / (4 * (dim + dim_v)) / 96 * 96, 96, 1536);
+/// Query rows that share one packing of K and V, in whole tiles.
+constexpr std::int64_t rows_per_task(const TileTuning& tuning, std::int64_t dim, std::int64_t dim_v) {
+    const std::int64_t rows = tuning.task_bytes / (4 * (dim + dim_v));
+    return std::clamp(rows / rows_per_tile * rows_per_tile, rows_per_tile, tuning.most_task_rows);
 }
 
 /// Scratch of a task, sized for the widest instruction set.
 struct TileScratch {
-    static constexpr std::int64_t most_lanes = 16, most_rows = 12, rows_per_tile = 96;
+    static constexpr std::int64_t most_lanes = 16, most_rows = 12;
     const std::byte **k_rows, **v_rows, **k_next, **v_next;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
     QueryRow* row;

@@ -1,0 +1,107 @@
+// Scores of the few-query loop from rows of keys in streams. Those from whole rows are in whole_rows.hpp.
+#pragma once
+
+#include <attenta/engine/few/row_streams.hpp>
+#include <attenta/engine/few/task.hpp>
+#include <attenta/simd/kv_rows.hpp>
+#include <attenta/simd/score_rows.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <span>
+#include <type_traits>
+
+ATTENTA_BEGIN
+
+namespace attention {
+
+template <class Arch, int Rows>
+RowStream keys_of(const FewTask<Arch, Rows>& x, std::int64_t head, std::int64_t tokens) {
+    return {x.scratch.k_rows, tokens, x.job.kv.k.head_bytes(head), x.job.tuning->prefetch_to_l1};
+}
+template <class Arch, int Rows>
+RowStream values_of(const FewTask<Arch, Rows>& x, std::int64_t head, std::int64_t tokens) {
+    return {x.scratch.v_rows, tokens, x.job.kv.v.head_bytes(head), x.job.tuning->prefetch_to_l1};
+}
+
+// The kernels' callers are not inlined: on their own they keep everything in registers.
+
+/// Of tile_keys tokens from t on, for many query rows: these fill vectors and meet the keys' channels one by one.
+template <class Arch, int Rows, class T>
+[[gnu::noinline]] void score_tile(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass,
+                                  std::int64_t t) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    constexpr int keys = FewShape<Arch, Rows>::tile_keys;
+    const RowStream& now = pass.now[h.place];
+    auto queue = pass.prefetch_queue(h.place, t, keys);
+    float *const out = h.s + t * Rows, *const widened = x.scratch.widened;
+    constexpr bool widens = !std::is_same_v<T, float>;
+    for (int u = 0; widens && u < keys; ++u)
+        simd::widen_row<Arch>(reinterpret_cast<const T*>(now.row(t + u)), widened + u * x.q_stride, x.dim);
+    const auto key = [&](auto u) ATTENTA_FLATTEN {
+        return widens ? widened + u * x.q_stride : reinterpret_cast<const float*>(now.row(t + u));
+    };
+    std::int64_t r = 0;
+    for (; r + L < x.rows; r += 2 * L) simd::score_keys<Arch, keys, 2>(key, h.q + r, Rows, x.dim, out + r, Rows, queue);
+    if (r < x.rows) simd::score_keys<Arch, keys, 1>(key, h.q + r, Rows, x.dim, out + r, Rows, queue);
+}
+
+/// One vector of dot products with dot_part rows of queries. Keys from memory are read in longer pieces where registers
+/// hold them; halves have conversions to do, too.
+template <class Arch, int Rows, class T>
+ATTENTA_ALWAYS_INLINE simd::Batch<Arch> dots_of_part(const FewTask<Arch, Rows>& x, const RowStream& now, std::int64_t t,
+                                                     simd::PrefetchQueue& queue, const float* q) {
+    constexpr int part = FewShape<Arch, Rows>::dot_part;
+    if constexpr (simd::lanes<Arch> == 16 && part == 4 && std::is_same_v<T, float>)
+        if (x.reading.long_dots)
+            return simd::dot_long_rows<Arch, part, 2, 4, T>(now.rows + t, now.offset, queue, q, x.dim);
+    return simd::dot_rows<Arch, part, T>(now.rows + t, now.offset, queue, q, x.dim);
+}
+
+/// Of tokens [t, end), for few query rows: dot products, a vector of them at a time.
+template <class Arch, int Rows, class T>
+[[gnu::noinline]] void dot_products(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass,
+                                    std::int64_t t, std::int64_t end) {
+    using Shape = FewShape<Arch, Rows>;
+    constexpr int part = Shape::dot_part;
+    const RowStream& now = pass.now[h.place];
+    auto queue = pass.prefetch_queue(h.place, t, Shape::score_step);
+    float* out = h.s + t * Rows;
+    for (; t < end; t += Shape::score_tokens, out += Shape::score_tokens * Rows) {
+        for (int first = 0; first < Rows; first += part) {
+            const simd::Batch<Arch> products = dots_of_part<Arch, Rows, T>(x, now, t, queue, h.q + first * x.q_stride);
+            if constexpr (Rows == part) {
+                products.store_unaligned(out);
+            } else {
+                float lane[static_cast<std::size_t>(Shape::L)];
+                products.store_unaligned(lane);
+                for (std::int64_t u = 0; u < Shape::score_tokens; ++u)
+                    std::copy_n(lane + u * part, part, out + u * Rows + first);
+            }
+        }
+    }
+}
+
+/// S = Q K^T of a block, for the interleaved heads in flight.
+template <class Arch, int Rows, class T>
+void stream_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {
+    constexpr std::int64_t step = FewShape<Arch, Rows>::score_step;
+    const std::int64_t count = heads[0].keys.count;
+    RowPass pass{{}, {}, std::ssize(heads), step, x.reading.key_steps_ahead, x.job.kv.k.row_bytes()};
+    for (const HeadBlock& h : heads) {
+        pass.now[h.place] = keys_of(x, h.head, count);
+        if (x.job.values) pass.after[h.place] = values_of(x, h.head, count);
+    }
+    for (std::int64_t t = 0; t < count; t += step)
+        for (const HeadBlock& h : heads)
+            if constexpr (FewShape<Arch, Rows>::dots)
+                dot_products<Arch, Rows, T>(x, h, pass, t, std::min(t + step, count));
+            else
+                score_tile<Arch, Rows, T>(x, h, pass, t);
+}
+
+}  // namespace attention
+
+ATTENTA_END
