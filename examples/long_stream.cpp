@@ -38,7 +38,7 @@ public:
     Chunk(const attenta::Mechanism& mechanism, const Options& o) : heads_(o.heads), dim_(o.dim) {
         for (const attenta::Input& input : mechanism.list()) {
             if (input.flags & attenta::Input::optional && std::string_view(input.name) != "g") continue;
-            const auto letters = attenta::ShapeLetters::last_of(input.shapes);
+            const auto letters = input.letters();
             if (letters.tokens.empty() && input.flags & attenta::Input::optional) continue;
             inputs_.push_back({input, letters,
                                std::vector<float>(static_cast<std::size_t>(

@@ -57,7 +57,7 @@ struct Sizes {
 };
 
 Sizes sizes_of(const attenta::Input& input, std::int64_t H, std::int64_t T, std::int64_t D) {
-    const attenta::ShapeLetters letters = attenta::ShapeLetters::last_of(input.shapes);
+    const attenta::ShapeLetters letters = input.letters();
     return {letters.heads == "G"     ? 1
             : letters.heads == "M"   ? D
             : letters.heads == "D/2" ? D / 2
@@ -103,7 +103,7 @@ void LinearProblem::draw(const attenta::Input& input) {
     const std::string_view name = input.name;
     const Sizes sizes = sizes_of(input, H_, T_, D_);
     const attenta::Heads<float> x = take(sizes.heads, sizes.tokens, sizes.dim);
-    if (name == "g" && attenta::ShapeLetters::last_of(input.shapes).tokens.empty()) {
+    if (name == "g" && input.letters().tokens.empty()) {
         const std::vector<float> decay = attenta::retention_decay(H_);
         fill(x, [&](std::int64_t h, auto...) { return decay[static_cast<std::size_t>(h)]; });
     } else if (input.flags & attenta::Input::gate) {

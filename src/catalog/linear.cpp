@@ -31,10 +31,10 @@ Heads<float> output_of(Arguments& args, const char* shape, std::span<const Input
     for (const Input& in : inputs) {
         if (!in.given()) continue;
         sizes.take(in);
-        if (in.shapes[1] == 'H') most_heads = std::max(most_heads, in.view.heads);
+        if (in.shapes.text[1] == 'H') most_heads = std::max(most_heads, in.view.heads);
     }
     sizes.set("Ho", most_heads);
-    const std::array<std::int64_t, 3> o = sizes.of(shape);
+    const std::array<std::int64_t, 3> o = sizes.of(ShapeLetters::last_of(shape));
     return args.output("o", o[0], o[1], o[2]);
 }
 
@@ -42,7 +42,7 @@ std::string text_of(std::span<const Input> inputs, const std::string& state) {
     std::string text, optional;
     for (const Input& in : inputs) {
         std::string& to = in.flags & Input::optional ? optional : text;
-        to.append(to.empty() ? "" : ", ").append(in.name).append(" ").append(in.shapes);
+        to.append(to.empty() ? "" : ", ").append(in.name).append(" ").append(in.shapes.text);
     }
     return text + ", (" + optional + (optional.empty() ? "" : ", ") + state + ")";
 }

@@ -84,7 +84,7 @@ struct LinearFunction<function> {
 inline Grouping grouping_of(const std::vector<attenta::Input>& inputs) {
     const auto has = [&](std::string_view letter) {
         return std::any_of(inputs.begin(), inputs.end(), [&](const attenta::Input& in) {
-            return std::string_view(in.shapes).substr(1).starts_with(letter);
+            return std::string_view(in.shapes.text).substr(1).starts_with(letter);
         });
     };
     return has("Hkv") ? Grouping::queries : has("Hk") ? Grouping::any : has("G") ? Grouping::state : Grouping::none;
@@ -193,7 +193,7 @@ inline void draw_inputs(LinearCase& c) {
                                                    dims = {{"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}};
     for (const attenta::Input& in : c.mechanism->inputs) {
         if ((in.flags & attenta::Input::optional) || in.rank < 3) continue;
-        const attenta::ShapeLetters letters = attenta::ShapeLetters::last_of(in.shapes);
+        const attenta::ShapeLetters letters = in.letters();
         const bool queries = letters.tokens == "Tq" || std::string_view(in.name) == "q";
         const Along along = letters.tokens.empty() ? Along::nothing : queries ? Along::queries : Along::keys;
         const std::int64_t width = letters.dim.empty() ? 1 : dims.at(letters.dim), count = heads.at(letters.heads);

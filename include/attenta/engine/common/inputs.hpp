@@ -22,58 +22,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 ATTENTA_BEGIN
-
-/// An input of a call, as its list describes it.
-struct Input {
-    enum Flags : unsigned {
-        required = 0,
-        optional = 1,  ///< without data it is not given
-        gate = 2,      ///< logarithms of what is kept, <= 0
-    };
-
-    const char* name = "";
-    const char* shapes = "";
-    unsigned flags = required;
-    Heads<const float> view = {};  ///< a matrix is [rows, 1, columns], a vector [size, 1, 1]
-    int rank = 3;                  ///< of the caller's tensor: 2 for a matrix, 1 for a vector
-
-    bool given() const { return view.data != nullptr; }
-};
-
-constexpr Heads<const float> as_heads(const Heads<const float>& x) { return x; }
-constexpr Heads<const float> as_heads(const Matrices<const float>& x) {
-    return {x.data, x.rows, 1, x.cols, x.row_stride, 0};
-}
-constexpr Heads<const float> as_heads(std::span<const float> x) {
-    return {x.data(), static_cast<std::int64_t>(x.size()), 1, 1, 1, 0};
-}
-constexpr int rank_of(const Heads<const float>&) { return 3; }
-constexpr int rank_of(const Matrices<const float>&) { return 2; }
-constexpr int rank_of(std::span<const float>) { return 1; }
-
-/// The inputs of one call.
-class InputList {
-public:
-    template <class Inputs>
-    explicit InputList(const Inputs& x) {
-        Inputs::list(
-            [this](const char* name, const auto& tensor, const char* shapes, unsigned flags = 0) {
-                inputs_[count_++] = {name, shapes, flags, as_heads(tensor), rank_of(tensor)};
-            },
-            x);
-    }
-    operator std::span<const Input>() const { return {inputs_.data(), count_}; }
-
-private:
-    std::array<Input, 16> inputs_;
-    std::size_t count_ = 0;
-};
 
 /// The letters of a shape, "Hs, T, D"; empty where it has none.
 struct ShapeLetters {
@@ -101,24 +56,102 @@ struct ShapeLetters {
     }
 };
 
+/// A letter's characters, at most four, as a number; 0 is none.
+constexpr std::uint32_t letter_code(std::string_view letter) {
+    std::uint32_t code = 0;
+    for (const char c : letter) code = code << 8 | static_cast<unsigned char>(c);
+    return code;
+}
+
+/// "[Hs] or [Hs, T, D]", taken apart when the program is compiled: a call compares numbers.
+struct ShapeList {
+    struct Shape {
+        std::uint32_t heads = 0, tokens = 0, dim = 0;
+    };
+
+    const char* text = "";
+    std::array<Shape, 3> shapes = {};
+    std::size_t count = 0;
+
+    ShapeList() = default;
+    consteval ShapeList(const char* list) : text(list) {
+        std::string_view left = list;
+        while (!left.empty()) {
+            ShapeLetters::cut(left, "[");
+            const ShapeLetters l(ShapeLetters::cut(left, "]"));
+            shapes.at(count++) = {letter_code(l.heads), letter_code(l.tokens), letter_code(l.dim)};
+        }
+    }
+};
+
+/// An input of a call, as its list describes it.
+struct Input {
+    enum Flags : unsigned {
+        required = 0,
+        optional = 1,  ///< without data it is not given
+        gate = 2,      ///< logarithms of what is kept, <= 0
+    };
+
+    const char* name = "";
+    ShapeList shapes;
+    unsigned flags = required;
+    Heads<const float> view = {};  ///< a matrix is [rows, 1, columns], a vector [size, 1, 1]
+    int rank = 3;                  ///< of the caller's tensor: 2 for a matrix, 1 for a vector
+
+    bool given() const { return view.data != nullptr; }
+    ShapeLetters letters() const { return ShapeLetters::last_of(shapes.text); }
+};
+
+constexpr Heads<const float> as_heads(const Heads<const float>& x) { return x; }
+constexpr Heads<const float> as_heads(const Matrices<const float>& x) {
+    return {x.data, x.rows, 1, x.cols, x.row_stride, 0};
+}
+constexpr Heads<const float> as_heads(std::span<const float> x) {
+    return {x.data(), static_cast<std::int64_t>(x.size()), 1, 1, 1, 0};
+}
+constexpr int rank_of(const Heads<const float>&) { return 3; }
+constexpr int rank_of(const Matrices<const float>&) { return 2; }
+constexpr int rank_of(std::span<const float>) { return 1; }
+
+/// The inputs of one call.
+class InputList {
+public:
+    static constexpr std::size_t most = 16;
+
+    template <class Inputs>
+    explicit InputList(const Inputs& x) {
+        Inputs::list(
+            [this](const char* name, const auto& tensor, const ShapeList& shapes, unsigned flags = 0) {
+                ::new (storage_ + count_++ * sizeof(Input))
+                    Input{name, shapes, flags, as_heads(tensor), rank_of(tensor)};
+            },
+            x);
+    }
+    operator std::span<const Input>() const { return {reinterpret_cast<const Input*>(storage_), count_}; }
+
+private:
+    alignas(Input) std::byte storage_[most * sizeof(Input)];  // not written beyond the inputs: a decode step is short
+    std::size_t count_ = 0;
+};
+
 /// What letters stand for.
 class LetterSizes {
 public:
     static constexpr std::int64_t unknown = -1;
 
-    std::int64_t operator[](std::string_view letter) const;
-    void set(std::string_view letter, std::int64_t size);
-    /// Takes up one of `shapes`, the first that fits; whether there is one.
+    std::int64_t operator[](std::uint32_t letter) const;
+    void set(std::string_view letter, std::int64_t size) { set(letter_code(letter), size); }
+    /// Takes up one of the shapes, the first that fits; whether there is one.
     bool take(const Input& input);
     /// The sizes [heads, tokens, dim] of a shape.
-    std::array<std::int64_t, 3> of(std::string_view shape) const;
+    std::array<std::int64_t, 3> of(const ShapeLetters& shape) const;
     /// "[2, 6, 1] or [2, 6, D]", numbers where they are known.
     std::string needed(const Input& input) const;
 
 private:
-    bool fits(std::string_view shape, const Input& input);
+    void set(std::uint32_t letter, std::int64_t size);
 
-    std::array<std::pair<std::string_view, std::int64_t>, 16> sizes_;
+    std::array<std::pair<std::uint32_t, std::int64_t>, 16> sizes_;
     std::size_t count_ = 0;
 };
 

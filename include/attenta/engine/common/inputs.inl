@@ -25,73 +25,60 @@ inline std::string shape_of(const Input& input) {
     return sizes.append("]");
 }
 
-/// Calls f with "Hs, T, D" of each of "[Hs] or [Hs, T, D]", until it returns true.
-template <class F>
-bool any_shape(std::string_view shapes, F&& f) {
-    while (!shapes.empty()) {
-        ShapeLetters::cut(shapes, "[");
-        if (f(ShapeLetters::cut(shapes, "]"))) return true;
+}  // namespace checks
+
+ATTENTA_INLINE std::int64_t LetterSizes::operator[](std::uint32_t letter) const {
+    constexpr std::uint32_t half = letter_code("/2");
+    if (letter == 0) return 1;
+    for (std::size_t i = 0; i < count_; ++i)
+        if (sizes_[i].first == letter) return sizes_[i].second;
+    if ((letter & 0xffff) != half) return unknown;
+    const std::int64_t whole = (*this)[letter >> 16];
+    return whole == unknown ? unknown : whole / 2;
+}
+
+ATTENTA_INLINE void LetterSizes::set(std::uint32_t letter, std::int64_t size) {
+    if (count_ < sizes_.size()) sizes_[count_++] = {letter, size};
+}
+
+ATTENTA_INLINE bool LetterSizes::take(const Input& input) {
+    const Heads<const float>& x = input.view;
+    for (std::size_t i = 0; i < input.shapes.count; ++i) {
+        const ShapeList::Shape& shape = input.shapes.shapes[i];
+        const std::pair<std::uint32_t, std::int64_t> sizes[] = {
+            {shape.heads, x.heads}, {shape.tokens, x.tokens}, {shape.dim, x.dim}};
+        const std::size_t before = count_;
+        bool fits = true;
+        for (const auto& [letter, size] : sizes) {
+            const std::int64_t known = (*this)[letter];
+            fits = fits && (known == unknown || known == size);
+            if (known == unknown) set(letter, size);
+        }
+        if (fits) return true;
+        count_ = before;
     }
     return false;
 }
 
-}  // namespace checks
-
-ATTENTA_INLINE std::int64_t LetterSizes::operator[](std::string_view letter) const {
-    if (letter.empty()) return 1;
-    if (letter.ends_with("/2")) {
-        const std::int64_t whole = (*this)[letter.substr(0, letter.size() - 2)];
-        return whole == unknown ? unknown : whole / 2;
-    }
-    for (std::size_t i = 0; i < count_; ++i)
-        if (sizes_[i].first == letter) return sizes_[i].second;
-    return unknown;
-}
-
-ATTENTA_INLINE void LetterSizes::set(std::string_view letter, std::int64_t size) {
-    if (count_ < sizes_.size()) sizes_[count_++] = {letter, size};
-}
-
-ATTENTA_INLINE bool LetterSizes::fits(std::string_view shape, const Input& input) {
-    const ShapeLetters letters(shape);
-    const std::pair<std::string_view, std::int64_t> sizes[] = {
-        {letters.heads, input.view.heads}, {letters.tokens, input.view.tokens}, {letters.dim, input.view.dim}};
-    for (const auto& [letter, size] : sizes)
-        if (const std::int64_t known = (*this)[letter]; known != unknown && known != size) return false;
-    for (const auto& [letter, size] : sizes)
-        if ((*this)[letter] == unknown) set(letter, size);
-    return true;
-}
-
-ATTENTA_INLINE bool LetterSizes::take(const Input& input) {
-    return checks::any_shape(input.shapes, [&](std::string_view shape) { return fits(shape, input); });
-}
-
-ATTENTA_INLINE std::array<std::int64_t, 3> LetterSizes::of(std::string_view shape) const {
-    std::array<std::int64_t, 3> sizes{};
-    checks::any_shape(shape, [&](std::string_view letters) {
-        const ShapeLetters l(letters);
-        sizes = {(*this)[l.heads], (*this)[l.tokens], (*this)[l.dim]};
-        return true;
-    });
-    return sizes;
+ATTENTA_INLINE std::array<std::int64_t, 3> LetterSizes::of(const ShapeLetters& shape) const {
+    return {(*this)[letter_code(shape.heads)], (*this)[letter_code(shape.tokens)], (*this)[letter_code(shape.dim)]};
 }
 
 ATTENTA_INLINE std::string LetterSizes::needed(const Input& input) const {
     const auto number = [this](std::string_view letter) {
-        const std::int64_t size = (*this)[letter];
+        const std::int64_t size = (*this)[letter_code(letter)];
         return size == unknown ? std::string(letter) : std::to_string(size);
     };
     std::string all;
-    checks::any_shape(input.shapes, [&](std::string_view shape) {
-        const ShapeLetters letters(shape);
+    for (std::string_view left = input.shapes.text; !left.empty();) {
+        ShapeLetters::cut(left, "[");
+        const ShapeLetters letters(ShapeLetters::cut(left, "]"));
         if (!all.empty()) all += " or ";
         all.append("[").append(number(letters.heads));
         if (input.rank == 3) all.append(", ").append(number(letters.tokens));
         if (input.rank >= 2) all.append(", ").append(number(letters.dim));
         all.append("]");
-        return false;
-    });
+    }
     return all;
 }
 
