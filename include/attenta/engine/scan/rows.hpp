@@ -15,7 +15,7 @@ namespace scan {
 /// One row. Returns the logarithm that the map returns.
 template <class Arch>
 inline float load_row(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const float>& x, std::int64_t head,
-               std::int64_t token, float* to) {
+                      std::int64_t token, float* to) {
     const float* const from = x.row(head, token);
     float log = 0;
     if (map.together)
