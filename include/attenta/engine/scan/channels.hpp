@@ -1,6 +1,6 @@
-// Products of a chunk's rows where decays differ by channel: P_ts = Σ_d x_td y_sd exp(sum of g over s+1 .. t). Blocks of
-// tokens meet earlier ones as matrices, queries decayed from the block's start, keys to it; halves of a block likewise;
-// what is left goes pair by pair. See loop.hpp.
+// Products of a chunk's rows where decays differ by channel: P_ts = Σ_d x_td y_sd exp(sum of g over s+1 .. t). Blocks
+// of tokens meet earlier ones as matrices, queries decayed from the block's start, keys to it; halves of a block
+// likewise; what is left goes pair by pair. See loop.hpp.
 #pragma once
 
 #include <attenta/engine/scan/products.hpp>
@@ -123,8 +123,8 @@ void decay_keys_alone(const Chunk<Arch>& c, const KeySet& keys) {
     }
 }
 
-/// Row i of block_a_panels and the R - 1 behind it with `count` packed keys of each of `sets`, `group` of each in turn. The
-/// first `rows` are P's rows from t on, of keys from s on.
+/// Row i of block_a_panels and the R - 1 behind it with `count` packed keys of each of `sets`, `group` of each in turn.
+/// The first `rows` are P's rows from t on, of keys from s on.
 template <class Arch>
 void matrix_products(const Chunk<Arch>& c, std::int64_t i, std::int64_t rows, std::int64_t count, std::int64_t group,
                      std::size_t sets, const QuerySet& q, std::int64_t t, std::int64_t s) {
@@ -146,13 +146,10 @@ template <class Arch>
 void half_products(const Chunk<Arch>& c, std::span<const QuerySet> queries, std::span<const KeySet> keys,
                    std::int64_t r, std::int64_t count) {
     const Scratch& x = c.scratch;
-    Rows decayed[2];
-    for (std::size_t set = 0; set < keys.size(); ++set) {
-        float* const to = x.block_rows + static_cast<std::int64_t>(set) * half * c.stride;
-        decayed[set] = {to, c.stride};
-        decay_to_last(c, keys[set].rows, r, half, to);
-    }
-    pack_b_panels<Arch>(c, {decayed, keys.size()}, half, half);
+    float *const first = x.block_rows, *const second = first + half * c.stride;
+    decay_to_last(c, keys.front().rows, r, half, first);
+    if (keys.size() > 1) decay_to_last(c, keys.back().rows, r, half, second);
+    pack_b_panels(c, {first, c.stride}, {second, c.stride}, keys.size(), half, half);
     std::int64_t i = 0;
     for (const QuerySet& q : queries) {
         decay_from_first(c, q.rows, r + half, count, q.before, x.block_rows + i * c.stride);
@@ -281,11 +278,8 @@ void channel_products(const Chunk<Arch>& c, std::span<const QuerySet> queries, s
     std::fill_n(x.to_block, c.stride, 1.f);
     for (std::int64_t r = 0; r < c.n; r += block) {
         const std::int64_t count = std::min(block, c.n - r);
-        if (r > 0) {
-            Rows decayed[2];
-            for (std::size_t set = 0; set < keys.size(); ++set) decayed[set] = {keys[set].decayed, c.stride};
-            pack_b_panels<Arch>(c, {decayed, keys.size()}, r, block);
-        }
+        if (r > 0)
+            pack_b_panels(c, {keys.front().decayed, c.stride}, {keys.back().decayed, c.stride}, keys.size(), r, block);
         for (const QuerySet& q : queries) {
             decay_from_first(c, q.rows, r, count, q.before, x.block_rows);
             pack_a_panels(c, {x.block_rows, c.stride}, count, r == 0 ? q.a_panels : x.block_a_panels);

@@ -1,5 +1,5 @@
-// Decays of a chunk, the products of exp(g): of every token, from the chunk's start, to its end and in between, as far as
-// a kind of gate needs them. See loop.hpp.
+// Decays of a chunk, products of exp(g): of every token, from the chunk's start, to its end and in between, as far as
+// each kind of gate needs them. See loop.hpp.
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>

@@ -1,17 +1,14 @@
 // The scan of one instruction set. See scan/request.hpp.
 //
-// A chunk of n tokens, S0 the state before it, E_t the decay from the chunk's start to t, F_s that from s to its end, v' the
-// values, or what the delta rules make of them:
-//     E, F                                                                decays.hpp
-//     v'   = v, or (I − A)⁻¹ (right-hand side)                            correction.hpp
-//     P_ts = Σ_d q_td k_sd · decay from s to t                            products.hpp, channels.hpp
-//     o_t  = scale · [ (q_t E_t) S0 + Σ_s P_ts v'_s ]                     output.hpp
-//     S    = E_n S0 + Σ_s (k_s F_s) v'_sᵀ                                 state.hpp
-// P is made of tiles of queries × keys; where decays differ by channel, keys and queries are decayed before.
-// A few tokens go one by one (steps.hpp). Chunks that are worked on side by side leave their states in parallel.hpp.
-//
-// chunk.hpp is what these functions share, scratch.hpp its memory, rows.hpp loads q, k, v; prefetch.hpp asks for those of the
-// next chunk meanwhile.
+// A chunk of n tokens, S0 the state before it:
+//     E_t  = decay from the chunk's start to t, F_s = decay from s to its end     decays.hpp
+//     v'   = v, or what the delta rules make of it: (I − A)⁻¹ (right-hand side)   correction.hpp
+//     P_ts = Σ_d q_td k_sd · decay from s to t, as tiles of queries × keys        products.hpp, channels.hpp
+//     o_t  = scale · [ (q_t E_t) S0 + Σ_s P_ts v'_s ]                             output.hpp
+//     S    = E_n S0 + Σ_s (k_s F_s) v'_sᵀ                                         state.hpp
+// These are functions of a Chunk (chunk.hpp; its memory is scratch.hpp), whose rows come from rows.hpp while
+// prefetch.hpp prefetches those of the next one. A few tokens go one by one (steps.hpp). Where chunks are worked on side
+// by side, parallel.hpp has the states between them.
 #pragma once
 
 #include <attenta/engine/scan/channels.hpp>

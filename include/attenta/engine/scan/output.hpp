@@ -114,8 +114,8 @@ void write_outputs(Chunk<Arch>& c, std::int64_t of_group) {
         for (std::int64_t i = 0; i < c.n; i += R) {
             const std::int64_t rows = std::min(R, c.n - i);
             if (write_rows<Chunk<Arch>::R>(c, out_head, p, i, rows, i + rows)) continue;
-            // A NaN or infinity of a later row of the tile met a weight of zero, or is a row's true result: each row with
-            // what it sees alone.
+            // A NaN or infinity of a later row of the tile met a weight of zero, or is a row's true result: each row
+            // with what it sees alone.
             for (std::int64_t t = i; t < i + rows; ++t) write_rows<1>(c, out_head, p, t, 1, t + 1);
         }
 }

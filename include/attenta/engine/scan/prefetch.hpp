@@ -1,6 +1,6 @@
 // Rows of the next chunk are prefetched line by line between the steps of this one's products: heads of token-major
-// tensors lie far apart, where processors do not prefetch by themselves, and many prefetches at once stop the work. Each
-// head prefetches a share of the tokens, of all heads in their order in memory. See loop.hpp.
+// tensors lie far apart, where processors do not prefetch by themselves, and many prefetches at once stop the work.
+// Each head prefetches a share of the tokens, of all heads in their order in memory. See loop.hpp.
 #pragma once
 
 #include <attenta/engine/scan/chunk.hpp>
@@ -24,8 +24,8 @@ std::int64_t steps_of_products(const Chunk<Arch>& c) {
     return c.panels * (passes + products) * c.n * c.dim / c.R / Chunk<Arch>::Tile::together;
 }
 
-/// Appends this head's share of the next chunk's rows, `count` from `token` on of all heads of the task. They are heads of a
-/// tensor that is read by `of` heads.
+/// Appends this head's share of the next chunk's rows, `count` from `token` on of all heads of the task. `of` heads
+/// read the tensor.
 template <class Arch>
 const std::byte** append_rows(const Chunk<Arch>& c, const Heads<const float>& x, std::int64_t of, std::int64_t token,
                               std::int64_t count, const std::byte** to) {

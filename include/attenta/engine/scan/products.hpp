@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <type_traits>
 
 ATTENTA_BEGIN
@@ -32,19 +31,21 @@ const float* a_panel_row(const Chunk<Arch>& c, const float* panels, std::int64_t
     return panels + i / c.L * c.L * c.dim + i % c.L;
 }
 
-/// Keys of all sets in common b-panels: `group` of the first set, as many of the next, and so on.
+/// `count` keys of one or two sets in common b-panels: `group` of the first set, as many of the second, and so on.
 template <class Arch>
-void pack_b_panels(const Chunk<Arch>& c, std::span<const Rows> sets, std::int64_t count, std::int64_t group) {
+void pack_b_panels(const Chunk<Arch>& c, Rows first, Rows second, std::size_t sets, std::int64_t count,
+                   std::int64_t group) {
     const std::byte** row = c.scratch.rows_to_pack;
     for (std::int64_t s = 0; s < count; s += group)
-        for (const Rows& set : sets)
-            for (std::int64_t u = 0; u < group; ++u) *row++ = reinterpret_cast<const std::byte*>(set[s + u]);
+        for (std::size_t set = 0; set < sets; ++set)
+            for (std::int64_t u = 0; u < group; ++u)
+                *row++ = reinterpret_cast<const std::byte*>((set == 0 ? first : second)[s + u]);
     simd::pack_keys<Arch, Chunk<Arch>::vectors, float>(c.scratch.rows_to_pack, 0, row - c.scratch.rows_to_pack, c.dim,
                                                        c.scratch.key_b_panels);
 }
 template <class Arch>
 void pack_keys(const Chunk<Arch>& c) {
-    pack_b_panels<Arch>(c, {&c.k, 1}, c.n, c.n);
+    pack_b_panels(c, c.k, {}, 1, c.n, c.n);
 }
 
 /// P[row][key] of the R rows at `a` with the packed keys below `keys`.

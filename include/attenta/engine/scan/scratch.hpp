@@ -52,7 +52,7 @@ struct Scratch {
     float* chunk_decay;  ///< [channel] of the whole chunk, for other decays too
     float* to_block;     ///< [channel] from the chunk's start to that of the block at hand
     double* gate_sums;   ///< [channel] sums of g over the chunk
-    // Of a block of the chunk, see channels.hpp.
+    // Of a block, see channels.hpp.
     float* block_rows;      ///< [token][channel] decayed rows, of up to two halves of a block
     float* block_a_panels;  ///< these rows
     float* block_decay;     ///< [channel] of the whole block
@@ -61,12 +61,11 @@ struct Scratch {
     float* correction_a_panels;  ///< rows of a, or the delta rule's keys; decayed from the chunk's start if by channel
     float* query_a_panels;       ///< queries of the head, decayed likewise
     float* key_b_panels;         ///< keys, and keys of both sets where there are two
-    float*
-        update_a_panels;  ///< [vector of channels][token][channel] keys decayed to the chunk's end, if not by channel
-    const std::byte** rows_to_pack;
-    const std::byte** rows_to_prefetch;
+    float* update_a_panels;      ///< [panel][token][channel] keys decayed to the chunk's end, if not by channel
+    const std::byte** rows_to_pack;      ///< [key] of all sets
+    const std::byte** rows_to_prefetch;  ///< this head's share of the next chunk, see prefetch.hpp
 
-    // Products within the chunk, [token t][token s], decays included. They have the names that fla gives them.
+    // Products within the chunk, [token t][token s], decays included: A_qk, A_qb, A_ab, A_ak of fla.
     float* undecayed_qk;  ///< without decays: heads that share queries and keys share it
     float* qk;            ///< queries and keys
     float* qb;            ///< queries and rows of b

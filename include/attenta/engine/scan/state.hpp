@@ -53,8 +53,8 @@ struct Outer {
     const float *rows, *values;  ///< decayed to the chunk's end; b-panels
 };
 
-/// S = decay of the chunk · S + all outer products. Packed rows are update_a_panels, others lie in scratch; the steps of both
-/// are made of constants, as one function for both would be slower by 4 %.
+/// S = decay of the chunk · S + all outer products. Packed rows are update_a_panels, others [token][channel]. Their
+/// kind and number are known to the compiler: one function for all made prefill 4 % slower.
 template <bool Packed, int Products, class Arch>
 void add_outer(Chunk<Arch>& c, const Outer (&products)[Products]) {
     constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
