@@ -87,6 +87,7 @@ function(attenta_add_kernels target)
             attenta_kernel_object(objects ${target}_${stem} ${source} ${isa} "attenta_kernel_*_${isa}")
         endforeach()
     endforeach()
-    target_sources(${target} PRIVATE ${ARGN} ${objects})
+    target_sources(${target} PRIVATE ${ARGN} ${objects})  # as plain sources they are the choice among the objects
+    target_include_directories(${target} SYSTEM PRIVATE $<TARGET_PROPERTY:xsimd,INTERFACE_INCLUDE_DIRECTORIES>)
     set_property(TARGET ${target} APPEND PROPERTY ATTENTA_KERNEL_OBJECTS ${objects})
 endfunction()
