@@ -1,7 +1,7 @@
 # Reads the include graph under INCLUDE_DIR/attenta and fails where it breaks the rules of the house:
 #   - includes point downward: core <- simd <- engine <- families <- headers at the top;
 #   - in engine/: common <- mask <- score <- the loops, and no loop includes another one;
-#   - a family sees of another family its public headers alone, not .inl files or sub-folders;
+#   - a family sees of another family its public headers alone, not .inl files or what is in detail/;
 #   - xsimd is included in simd/ and engine/ alone, Eigen in .inl files and eigen.hpp alone;
 #   - a public header reaches neither, unless ATTENTA_HEADERS is defined.
 # cmake -DINCLUDE_DIR=DIR -P include_graph.cmake
@@ -101,7 +101,7 @@ function(check_include file included)
             complain("${file}: includes ${included}, which does not exist")
         elseif(to_floor GREATER from_floor)
             complain("${file}: includes ${included}, which points upward")
-        elseif(NOT from STREQUAL to AND NOT to IN_LIST lower_folders AND NOT target MATCHES "^([^/]+/)?[^/]+\\.hpp$")
+        elseif(NOT from STREQUAL to AND NOT to IN_LIST lower_folders AND target MATCHES "(\\.inl$|/detail/)")
             complain("${file}: includes ${included}, which is internal to ${to}/")
         endif()
         check_rooms("${file}" "${target}")
