@@ -253,8 +253,9 @@ TEST(RunCase, InfinityIsAParameterWhereItMeansSomething) {
 }
 
 TEST(RunCase, NoOtherNumberMayBeInfinite) {
-    for (const auto& [family, mechanism] : golden) {
-        for (const auto& p : attenta::find_mechanism(family, mechanism)->parameters()) {
+    for (const attenta::Mechanism& m : attenta::mechanisms()) {
+        const std::string family(m.family), mechanism(m.name);
+        for (const auto& p : m.parameters()) {
             if (!p.type.starts_with("float")) continue;
             TensorFile file = TensorFile::load(golden_cases(family, mechanism)[0]);
             for (const auto* value : {"Infinity", "-Infinity", "NaN"}) {
@@ -320,7 +321,8 @@ TEST(RunCase, SizesAreComparedBeforeOutputsAreMade) {
 
 /// Any input with any size of 0 and any other that nothing stands behind.
 TEST(RunCase, EmptyTensorsOfAnyShapeAreRefused) {
-    for (const auto& [family, mechanism] : golden) {
+    for (const attenta::Mechanism& m : attenta::mechanisms()) {
+        const std::string family(m.family), mechanism(m.name);
         const auto path = golden_cases(family, mechanism).back();
         const TensorFile good = TensorFile::load(path);
         for (const auto& [name, tensor] : good.tensors) {
