@@ -48,9 +48,9 @@ double first_token_error(const float* q, const float* k, const float* v) {
     const float gates[D] = {};
     float o[Dv];
     attenta::LinearState state;
-    attenta::gla({attenta::hnd(q, 1, 1, D), attenta::hnd(k, 1, 1, D), attenta::hnd(v, 1, 1, Dv),
-                  attenta::hnd(gates, 1, 1, D)},
-                 attenta::hnd(o, 1, 1, Dv), state);
+    attenta::gla(
+        {attenta::hnd(q, 1, 1, D), attenta::hnd(k, 1, 1, D), attenta::hnd(v, 1, 1, Dv), attenta::hnd(gates, 1, 1, D)},
+        attenta::hnd(o, 1, 1, Dv), state);
     double s = 0, error = 0;
     for (int d = 0; d < D; ++d) s += double{q[d]} * double{k[d]} / std::sqrt(double{D});
     for (int d = 0; d < Dv; ++d) error = std::max(error, std::abs(double{o[d]} - s * double{v[d]}));

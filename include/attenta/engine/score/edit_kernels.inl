@@ -67,7 +67,8 @@ template <class Arch>
 void ColumnSums::operator()(Tile<Arch> t) const {
     const KeyBlock& block = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r)
-        simd::add_row<Arch>(sums + t.row(r).head * keys + block.begin, t.raw().s + r * t.raw().stride, block.count, 1.f);
+        simd::add_row<Arch>(sums + t.row(r).head * keys + block.begin, t.raw().s + r * t.raw().stride, block.count,
+                            1.f);
 }
 
 template <class Arch>
