@@ -1,6 +1,7 @@
-# Compiles sources once per instruction set, each into one object that exports nothing but what its name pattern keeps.
+# Compiles sources once per instruction set, each into one object that exports its kernels and nothing else.
 #
-#   attenta_add_kernels(target file.cpp...)    score edits of one's own (see attenta/engine/score/own_edit.hpp)
+#   attenta_add_kernels(target file.cpp...)    kernels (see attenta/engine/kernel.hpp), score edits of one's own among
+#                                              them (see attenta/engine/score/own_edit.hpp)
 #
 # Even a trivial file compiled for AVX-512 emits weak symbols of the standard library, and the linker may choose them for the
 # whole program. So on ELF every object is linked with `ld -r` and all its symbols but the wanted ones are made local.

@@ -49,7 +49,6 @@ public:
 
     /// The `count` tokens from position `first` on.
     void fill(std::int64_t first, std::int64_t count) {
-        first_ = first;
         count_ = count;
         views_.clear();
         for (Drawn& x : inputs_) {
@@ -106,7 +105,7 @@ private:
         }
     }
 
-    std::int64_t heads_, dim_, first_ = 0, count_ = 0;
+    std::int64_t heads_, dim_, count_ = 0;
     std::vector<Drawn> inputs_;
     std::vector<float> o_;
     attenta::NamedInputs views_;
@@ -165,6 +164,8 @@ void stream(const Options& o) {
     Context context(pool);
     LinearState state;
     Chunk chunk(mechanism, o);
+    attenta::LinearCall call = call_at(mechanism, 0);
+    const bool positions = has(mechanism, "offset");
     double squares = 0, first_resident = 0;
     const auto start = Clock::now();
     auto reported = start;
@@ -172,7 +173,8 @@ void stream(const Options& o) {
     for (std::int64_t t = 0; t < o.tokens;) {
         const std::int64_t count = std::min({o.chunk, o.tokens - t, next_report - t});
         chunk.fill(t, count);
-        call_at(mechanism, t)(chunk.inputs(), chunk.o(), state, context);
+        if (positions && t > 0) call = call_at(mechanism, t);
+        call(chunk.inputs())(chunk.o(), state, context);
         squares += chunk.squares();
         t += count;
         if (first_resident == 0) first_resident = resident();

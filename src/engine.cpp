@@ -1,5 +1,4 @@
 // What is compiled once of engine/: checks and schedules.
-#include <attenta/core/isa_named.inl>
 #include <attenta/engine/attention/plan.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/scan/plan.inl>

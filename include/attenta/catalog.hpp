@@ -105,7 +105,10 @@ class Arguments;
 
 /// Inputs by name; a vector is [size, 1, 1], a matrix [rows, 1, columns].
 using NamedInputs = std::map<std::string, Heads<const float>, std::less<>>;
-using LinearCall = std::function<void(const NamedInputs& inputs, Heads<float> o, LinearState& state, Context& context)>;
+/// A mechanism on its inputs. `o` and `state` go on from call to call.
+using LinearRun = std::function<void(Heads<float> o, LinearState& state, Context& context)>;
+/// A mechanism with its parameters. Finds its inputs by name, borrowed, once for all runs on them.
+using LinearCall = std::function<LinearRun(const NamedInputs& inputs)>;
 
 /// A row of the catalog.
 struct Mechanism {

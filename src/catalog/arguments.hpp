@@ -89,9 +89,9 @@ public:
     void refuse_unread() const;
 
 private:
-    void read_input(std::string_view input, std::string_view shapes, Heads<const float>& x);
-    void read_input(std::string_view input, std::string_view shapes, Matrices<const float>& x);
-    void read_input(std::string_view input, std::string_view shapes, std::span<const float>& x);
+    void read_input(std::string_view input, const ShapeList& shapes, Heads<const float>& x);
+    void read_input(std::string_view input, const ShapeList& shapes, Matrices<const float>& x);
+    void read_input(std::string_view input, const ShapeList& shapes, std::span<const float>& x);
 
     const Tensor& tensor(std::string_view input, Shape expected);
     template <class T>
@@ -166,7 +166,7 @@ template <class Inputs>
 Inputs Arguments::inputs() {
     Inputs inputs;
     Inputs::list(
-        [this](std::string_view name, auto& x, std::string_view shapes, unsigned flags = 0) {
+        [this](std::string_view name, auto& x, const ShapeList& shapes, unsigned flags = 0) {
             if (!(flags & Input::optional) || has(name)) read_input(name, shapes, x);
         },
         inputs);

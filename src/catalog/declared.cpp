@@ -14,14 +14,6 @@ namespace {
 
 constexpr std::string_view alternative = " or ", limit = "at most ";
 
-/// Cuts `text` at a separator: what stands before it is returned, what stands behind it stays.
-std::string_view cut(std::string_view& text, std::string_view separator) {
-    const std::size_t at = std::min(text.find(separator), text.size());
-    const std::string_view before = text.substr(0, at);
-    text.remove_prefix(std::min(at + separator.size(), text.size()));
-    return before;
-}
-
 std::string_view last_word(std::string_view text) {
     while (text.ends_with(' ')) text.remove_suffix(1);
     return text.substr(text.find_last_of(" (,") + 1);
@@ -43,7 +35,7 @@ using Letters = std::map<std::string_view, Meaning>;
 
 bool fits(const Meaning& given, std::string_view declared_size, Letters& letters) {
     while (!declared_size.empty()) {
-        const std::string_view choice = cut(declared_size, alternative);
+        const std::string_view choice = ShapeLetters::cut(declared_size, alternative);
         const auto n = number(choice);
         if (n == given.size) return true;
         if (n) continue;
@@ -78,7 +70,7 @@ std::string expected(const Declared& input, const Letters& letters) {
         for (std::string_view size : sizes) {
             if (!text.ends_with('[')) text += ", ";
             while (!size.empty()) {
-                std::string_view choice = cut(size, alternative);
+                std::string_view choice = ShapeLetters::cut(size, alternative);
                 if (choice.starts_with(limit)) {
                     text.append(limit);
                     choice.remove_prefix(limit.size());
@@ -150,14 +142,14 @@ std::vector<Declared> declared(std::string_view list) {
     std::vector<Declared> result;
     bool optional = false;
     while (list.find('[') != std::string_view::npos) {
-        const std::string_view before = cut(list, "[");
+        const std::string_view before = ShapeLetters::cut(list, "[");
         if (const std::size_t at = before.find_last_of("()"); at != std::string_view::npos)
             optional = before[at] == '(';
-        std::string_view sizes = cut(list, "]");
+        std::string_view sizes = ShapeLetters::cut(list, "]");
         if (const std::string_view name = last_word(before); !name.empty() && name != "or")
             result.push_back({name, optional, {}});
         Declared::Sizes& shape = result.back().shapes.emplace_back();
-        while (!sizes.empty()) shape.push_back(cut(sizes, ", "));
+        while (!sizes.empty()) shape.push_back(ShapeLetters::cut(sizes, ", "));
     }
     return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/catalog.hpp>
+#include <attenta/linear/common.hpp>
 
 #include <algorithm>
 #include <string>
@@ -14,14 +15,6 @@
 ATTENTA_BEGIN
 
 namespace rows {
-
-template <auto function>
-struct LinearFunction;
-template <class In, class Opt, void (*function)(const In&, Heads<float>, LinearState&, const Opt&, Context&)>
-struct LinearFunction<function> {
-    using Inputs = In;
-    using Options = Opt;
-};
 
 /// What is written about a mechanism, in words.
 struct About {
@@ -54,11 +47,13 @@ LinearCall linear_call(const std::string& parameters) {
     Arguments args("linear_call", {none, parameters});
     const auto options = args.options<typename LinearFunction<function>::Options>();
     args.refuse_unread();
-    return [options](const NamedInputs& named, Heads<float> o, LinearState& state, Context& context) {
+    return [options](const NamedInputs& named) -> LinearRun {
         Inputs x;
         Inputs::list([&](std::string_view name, auto& tensor, const char*, unsigned = 0) { take(named, name, tensor); },
                      x);
-        function(x, o, state, options, context);
+        return [x, options](Heads<float> o, LinearState& state, Context& context) {
+            function(x, o, state, options, context);
+        };
     };
 }
 
@@ -75,21 +70,16 @@ template <auto function>
 Mechanism linear_row(const About& about, void (*call)(Arguments&, Context&) = call_linear<function>) {
     using Inputs = typename LinearFunction<function>::Inputs;
     const std::string past = about.more_inputs.empty() ? std::string("state ") + Inputs::state : about.more_inputs;
-    const auto list = [] {
-        const InputList inputs{Inputs{}};
-        const std::span<const Input> all = inputs;
-        return std::vector<Input>(all.begin(), all.end());
-    };
     return {.name = about.name,
             .family = "linear",
             .summary = about.summary,
             .source = about.source,
             .cost = about.cost,
-            .inputs = text_of(list(), past),
+            .inputs = text_of(InputList(Inputs{}), past),
             .outputs = std::string("o ") + Inputs::output + ", state " + Inputs::state + about.more_outputs,
             .parameters = parameters_of<typename LinearFunction<function>::Options>,
             .call = call,
-            .list = list,
+            .list = [] { return InputList(Inputs{}).copy(); },
             .linear = linear_call<function>};
 }
 

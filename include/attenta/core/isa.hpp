@@ -29,7 +29,11 @@ Isa active_isa();
 void set_isa(Isa isa);
 
 /// "avx2" -> Isa::avx2; empty for an unknown name.
-std::optional<Isa> isa_named(std::string_view name);
+constexpr std::optional<Isa> isa_named(std::string_view text) {
+    for (int i = 0; i < isa_count; ++i)
+        if (text == name(static_cast<Isa>(i))) return static_cast<Isa>(i);
+    return {};
+}
 
 /// The processor's own name, where it tells.
 std::string_view processor_name();

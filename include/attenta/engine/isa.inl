@@ -3,7 +3,6 @@
 // Headers mode: one instruction set, that of the including file.
 #include <attenta/core/error.hpp>
 #include <attenta/core/isa.hpp>
-#include <attenta/core/isa_named.inl>
 #include <attenta/simd/arch.hpp>
 
 #include <string>

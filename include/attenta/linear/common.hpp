@@ -23,6 +23,15 @@ struct ScaledOptions {
     }
 };
 
+/// The inputs and options of a mechanism's function, for code that serves all mechanisms.
+template <auto function>
+struct LinearFunction;
+template <class In, class Opt, void (*function)(const In&, Heads<float>, LinearState&, const Opt&, Context&)>
+struct LinearFunction<function> {
+    using Inputs = In;
+    using Options = Opt;
+};
+
 namespace detail {
 
 /// The usual factor of the outputs.

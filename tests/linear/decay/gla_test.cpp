@@ -52,15 +52,7 @@ const LinearMechanism& gla = test_linear<&attenta::gla, naive_gla>(
       {"scale 0", [](LinearCase& c) { options_of<Options>(c).scale = 0.0f; }}},
      [](LinearCase& c) { c.put_gates("g", Along::keys, state_heads(c), c.shape.D); }});
 
-TEST(GlaErrors, HeadsAndWidths) {
-    const OwnErrors errors(gla);
-    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
-}
+TEST(GlaErrors, HeadsAndWidths) { expect_errors_of_free_heads(gla); }
 
 TEST(GlaErrors, Gates) {
     const OwnErrors errors(gla);

@@ -100,15 +100,7 @@ TEST(Lightning, DecaysOfKnownHeads) {
     EXPECT_EQ(attenta::lightning_decay(4, {.slopes = LightningSlopes::linear}), (std::vector<float>{0, -2, -4, -6}));
 }
 
-TEST(LightningErrors, HeadsAndWidths) {
-    const OwnErrors errors(lightning);
-    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
-}
+TEST(LightningErrors, HeadsAndWidths) { expect_errors_of_free_heads(lightning); }
 
 TEST(LightningErrors, DecaysAndLayers) {
     const OwnErrors errors(lightning);

@@ -111,15 +111,7 @@ TEST(Retention, DecaysKeepTheirDigits) {
     for (std::size_t h = 0; h < want.size(); ++h) EXPECT_FLOAT_EQ(got[h], static_cast<float>(want[h])) << "head " << h;
 }
 
-TEST(RetentionErrors, HeadsAndWidths) {
-    const OwnErrors errors(retention);
-    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
-}
+TEST(RetentionErrors, HeadsAndWidths) { expect_errors_of_free_heads(retention); }
 
 TEST(RetentionErrors, AnglesDecaysAndStates) {
     const OwnErrors errors(retention);

@@ -2,13 +2,14 @@
 // one, and the suites of the family run for all.
 #pragma once
 
+#include <attenta/linear/common.hpp>
+
 #include <algorithm>
 #include <any>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <ostream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,7 +34,7 @@ struct LinearVariant {
 
 struct LinearMechanism {
     const char* name;
-    std::vector<LinearVariant> variants;        ///< the first is the plain call
+    std::vector<LinearVariant> variants;        ///< test_linear puts the plain call before them
     void (*fill)(LinearCase&) = nullptr;        ///< what is drawn otherwise than by the list
     bool signed_normalizer = false;             ///< sums of keys of either sign
     bool has_history = false;                   ///< queries may be fewer than keys, the first of which are history then
@@ -67,20 +68,6 @@ inline std::deque<LinearMechanism>& linear_mechanisms() {
     return all;
 }
 
-inline const LinearMechanism& mechanism(std::string_view name) {
-    for (const LinearMechanism& m : linear_mechanisms())
-        if (m.name == name) return m;
-    throw std::invalid_argument("no mechanism of this name");
-}
-
-template <auto function>
-struct LinearFunction;
-template <class In, class Opt, void (*function)(const In&, Out, LinearState&, const Opt&, Context&)>
-struct LinearFunction<function> {
-    using Inputs = In;
-    using Options = Opt;
-};
-
 inline Grouping grouping_of(const std::vector<attenta::Input>& inputs) {
     const auto has = [&](std::string_view letter) {
         return std::any_of(inputs.begin(), inputs.end(), [&](const attenta::Input& in) {
@@ -93,17 +80,15 @@ inline Grouping grouping_of(const std::vector<attenta::Input>& inputs) {
 /// definition(inputs, options, past) in double precision.
 template <auto function, auto definition>
 const LinearMechanism& test_linear(LinearMechanism m) {
-    using Inputs = typename LinearFunction<function>::Inputs;
-    using Options = typename LinearFunction<function>::Options;
+    using Inputs = typename attenta::LinearFunction<function>::Inputs;
+    using Options = typename attenta::LinearFunction<function>::Options;
     static constexpr auto inputs_of = [](const LinearViews& views) {
         Inputs x;
         Inputs::list([&](std::string_view name, auto& tensor, const char*, unsigned = 0) { views.take(name, tensor); },
                      x);
         return x;
     };
-    const attenta::InputList list{Inputs{}};
-    const std::span<const attenta::Input> all = list;
-    m.inputs.assign(all.begin(), all.end());
+    m.inputs = attenta::InputList(Inputs{}).copy();
     m.grouping = grouping_of(m.inputs);
     m.options = Options{};
     m.variants.insert(m.variants.begin(), {"plain", [](LinearCase&) {}});

@@ -77,12 +77,7 @@ inline std::vector<LinearVariant> delta_variants() {
 inline void expect_delta_errors(const LinearMechanism& m) {
     constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
     const OwnErrors errors(m);
-    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
-    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
+    expect_errors_of_free_heads(m);
     EXPECT_TRUE(errors.refused({"beta", "1", "2"}, [](Call& c) { c.x.at("beta").heads = 1; }));
     EXPECT_TRUE(errors.refused({"beta", "5", "6"}, [](Call& c) { c.x.at("beta").tokens = 5; }));
     EXPECT_TRUE(errors.refused({"beta", "2"}, [](Call& c) { c.x.at("beta").dim = 2; }));

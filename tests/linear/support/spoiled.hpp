@@ -71,4 +71,15 @@ private:
     const LinearMechanism& m_;
 };
 
+/// Of mechanisms whose q, k and v may each have heads of their own.
+inline void expect_errors_of_free_heads(const LinearMechanism& m) {
+    const OwnErrors errors(m);
+    EXPECT_TRUE(errors.refused({"3", "2"}, [](Call& c) { c.x.at("q").heads = c.o.heads = 3; }));
+    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("v").heads = 3; }));
+    EXPECT_TRUE(errors.refused({"3"}, [](Call& c) { c.x.at("k").heads = 3; }));
+    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("k").dim = 15; }));
+    EXPECT_TRUE(errors.refused({"15", "16"}, [](Call& c) { c.x.at("q").dim = 15; }));
+    EXPECT_TRUE(errors.refused({"23", "24"}, [](Call& c) { c.x.at("v").dim = 23; }));
+}
+
 }  // namespace attenta_test

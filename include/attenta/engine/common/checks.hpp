@@ -43,8 +43,7 @@ inline void check_pointer(const char* f, const char* name, const void* p, std::i
 
 inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o) {
     if (o.heads != heads || o.tokens != tokens || o.dim != dim)
-        fail(f, "o is [" + text(o.heads) + ", " + text(o.tokens) + ", " + text(o.dim) + "], needs [" + text(heads) +
-                    ", " + text(tokens) + ", " + text(dim) + "]");
+        fail(f, "o is " + shape(o.heads, o.tokens, o.dim) + ", needs " + shape(heads, tokens, dim));
     if (o.tokens == 0) return;
     const auto extent = [&](std::int64_t count, std::int64_t stride) {
         return saturating::add(saturating::multiply(count - 1, stride), o.dim);

@@ -12,8 +12,8 @@
 //         }
 //     };
 //
-// A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or G, of tokens with T. A view that has
-// fewer sizes in the list is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
+// A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or
+// G, of tokens with T. A view that has fewer sizes in the list is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
 #pragma once
 
 #include <attenta/core/view.hpp>
@@ -27,6 +27,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -128,6 +129,11 @@ public:
             x);
     }
     operator std::span<const Input>() const { return {reinterpret_cast<const Input*>(storage_), count_}; }
+    /// To be kept.
+    std::vector<Input> copy() const {
+        const std::span<const Input> all = *this;
+        return {all.begin(), all.end()};
+    }
 
 private:
     alignas(Input) std::byte storage_[most * sizeof(Input)];  // not written beyond the inputs: a decode step is short
