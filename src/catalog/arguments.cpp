@@ -75,30 +75,6 @@ Heads<const float> Arguments::heads(std::string_view input) {
     return hnd(a.data, a.shape[0], a.shape[1], a.shape[2]);
 }
 
-void Arguments::read_input(std::string_view input, const ShapeList& shapes, Heads<const float>& x) {
-    const std::size_t sizes = rank(input);
-    if (sizes == 1) {
-        const auto a = array<float>(input, {any_size});
-        x = hnd(a.data, a.shape[0], 1, 1);
-    } else if (sizes == 2) {
-        const auto a = array<float>(input, {any_size, any_size});
-        const auto is_of_tokens = [](const ShapeList::Shape& s) { return s.tokens != 0 && s.dim == 0; };
-        const bool tokens = std::any_of(shapes.shapes.begin(), shapes.shapes.end(), is_of_tokens);
-        x = hnd(a.data, a.shape[0], tokens ? a.shape[1] : 1, tokens ? 1 : a.shape[1]);
-    } else {
-        x = heads(input);
-    }
-}
-
-void Arguments::read_input(std::string_view input, const ShapeList&, Matrices<const float>& x) {
-    const auto a = array<float>(input, {any_size, any_size});
-    x = {a.data, 1, a.shape[0], a.shape[1]};
-}
-
-void Arguments::read_input(std::string_view input, const ShapeList&, std::span<const float>& x) {
-    x = vector<float>(input);
-}
-
 KvView::Rows Arguments::side(std::string_view input, const Tensor& t) {
     const std::int64_t tokens = t.shape[1], dim = t.shape[2];
     const auto described = [&](const void* data, Dtype dtype) {

@@ -17,6 +17,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <initializer_list>
@@ -89,9 +90,14 @@ public:
     void refuse_unread() const;
 
 private:
-    void read_input(std::string_view input, const ShapeList& shapes, Heads<const float>& x);
-    void read_input(std::string_view input, const ShapeList& shapes, Matrices<const float>& x);
-    void read_input(std::string_view input, const ShapeList& shapes, std::span<const float>& x);
+    struct ReadInput;
+
+    template <InputElement T>
+    void read_input(std::string_view input, const ShapeList& shapes, Heads<const T>& x);
+    template <InputElement T>
+    void read_input(std::string_view input, const ShapeList& shapes, Matrices<const T>& x);
+    template <InputElement T>
+    void read_input(std::string_view input, const ShapeList& shapes, std::span<const T>& x);
 
     const Tensor& tensor(std::string_view input, Shape expected);
     template <class T>
@@ -162,14 +168,51 @@ Matrices<const T> Arguments::optional_matrices(std::string_view input) {
     return has(input) ? matrices<T>(input) : Matrices<const T>();
 }
 
+template <InputElement T>
+void Arguments::read_input(std::string_view input, const ShapeList& shapes, Heads<const T>& x) {
+    const std::size_t sizes = rank(input);
+    if (sizes == 1) {
+        const auto a = array<T>(input, {any_size});
+        x = hnd(a.data, a.shape[0], 1, 1);
+    } else if (sizes == 2) {
+        const auto a = array<T>(input, {any_size, any_size});
+        const auto is_of_tokens = [](const ShapeList::Shape& s) { return s.tokens != 0 && s.dim == 0; };
+        const bool tokens = std::any_of(shapes.shapes.begin(), shapes.shapes.end(), is_of_tokens);
+        x = hnd(a.data, a.shape[0], tokens ? a.shape[1] : 1, tokens ? 1 : a.shape[1]);
+    } else {
+        const auto a = array<T>(input, {any_size, any_size, any_size});
+        x = hnd(a.data, a.shape[0], a.shape[1], a.shape[2]);
+    }
+}
+
+template <InputElement T>
+void Arguments::read_input(std::string_view input, const ShapeList&, Matrices<const T>& x) {
+    const auto a = array<T>(input, {any_size, any_size});
+    x = {a.data, 1, a.shape[0], a.shape[1]};
+}
+
+template <InputElement T>
+void Arguments::read_input(std::string_view input, const ShapeList&, std::span<const T>& x) {
+    x = vector<T>(input);
+}
+
+/// Reads the inputs that a mechanism lists.
+struct Arguments::ReadInput {
+    Arguments* from;
+
+    void operator()(std::string_view name, auto& x, const ShapeList& shapes, unsigned flags = 0) const {
+        if (!(flags & Input::optional) || from->has(name)) from->read_input(name, shapes, x);
+    }
+    void operator()(std::string_view k, std::string_view v, KvView& kv, const char*, const char*,
+                    unsigned flags = 0) const {
+        if (!(flags & Input::optional) || from->has(k)) kv = from->kv(k, v);
+    }
+};
+
 template <class Inputs>
 Inputs Arguments::inputs() {
     Inputs inputs;
-    Inputs::list(
-        [this](std::string_view name, auto& x, const ShapeList& shapes, unsigned flags = 0) {
-            if (!(flags & Input::optional) || has(name)) read_input(name, shapes, x);
-        },
-        inputs);
+    Inputs::list(ReadInput{this}, inputs);
     return inputs;
 }
 

@@ -154,6 +154,16 @@ std::vector<Declared> declared(std::string_view list) {
     return result;
 }
 
+std::string text_of(std::span<const Input> inputs, const std::string& more) {
+    std::string text, optional;
+    for (const Input& in : inputs) {
+        std::string& to = in.flags & Input::optional ? optional : text;
+        to.append(to.empty() ? "" : ", ").append(in.name).append(" ").append(in.shapes.text);
+    }
+    if (!more.empty()) optional.append(optional.empty() ? "" : ", ").append(more);
+    return optional.empty() ? text : text + ", (" + optional + ")";
+}
+
 void check_sizes(const Mechanism& mechanism, const Tensors& inputs) {
     SizeCheck check(mechanism);
     for (const Declared& input : declared(mechanism.inputs))

@@ -3,6 +3,8 @@
 
 #include <attenta/catalog.hpp>
 
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +19,9 @@ struct Declared {
 };
 
 std::vector<Declared> declared(std::string_view list);
+
+/// "q [H, T, D], (g [H, T, D], state [H, D, Dv])": the other way round. `more` is optional, or empty.
+std::string text_of(std::span<const Input> inputs, const std::string& more = {});
 
 /// Throws Error unless a letter stands for one size in all the inputs that are given and their numbers of heads divide
 /// one another. A mechanism checks the same and more, but its outputs have to be there then, and their sizes are taken

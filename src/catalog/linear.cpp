@@ -38,15 +38,6 @@ Heads<float> output_of(Arguments& args, const char* shape, std::span<const Input
     return args.output("o", o[0], o[1], o[2]);
 }
 
-std::string text_of(std::span<const Input> inputs, const std::string& state) {
-    std::string text, optional;
-    for (const Input& in : inputs) {
-        std::string& to = in.flags & Input::optional ? optional : text;
-        to.append(to.empty() ? "" : ", ").append(in.name).append(" ").append(in.shapes.text);
-    }
-    return text + ", (" + optional + (optional.empty() ? "" : ", ") + state + ")";
-}
-
 namespace {
 
 Heads<const float> find(const NamedInputs& named, std::string_view name) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "arguments.hpp"
+#include "declared.hpp"
 #include "rows.hpp"
 
 ATTENTA_BEGIN
@@ -32,9 +33,6 @@ template <class Inputs>
 Heads<float> output_of(Arguments& args, const Inputs& inputs) {
     return output_of(args, Inputs::output, InputList(inputs));
 }
-
-/// "q [H, T, D], (g [H, T, D], state [H, D, Dv])"
-std::string text_of(std::span<const Input> inputs, const std::string& state);
 
 void take(const NamedInputs& named, std::string_view name, Heads<const float>& x);
 void take(const NamedInputs& named, std::string_view name, Matrices<const float>& x);

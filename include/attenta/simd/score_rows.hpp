@@ -112,6 +112,20 @@ ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
     for (; i < n; ++i) y[i] *= a;
 }
 
+/// y ← y · x
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void multiply_row(float* y, const float* x, std::int64_t n) {
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) (load<Arch>(y + i) * load<Arch>(x + i)).store_unaligned(y + i);
+    for (; i < n; ++i) y[i] *= x[i];
+}
+
+/// Whether all of x is finite.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE bool is_finite_row(const float* x, std::int64_t n) {
+    return sum_row<Arch>(x, n, [](Batch<Arch> v) ATTENTA_FLATTEN { return v * Batch<Arch>(0.f); }) == 0.f;
+}
+
 /// y ← y + a · x, fused in the last channels too, whether or not the compiler contracts.
 template <class Arch, class T>
 ATTENTA_ALWAYS_INLINE void add_row(float* y, const T* x, std::int64_t n, float a) {

@@ -185,6 +185,21 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> 
     return xsimd::fma(a, b, c);
 }
 
+/// Bit i is lane i of a comparison.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE std::uint32_t bits_of(xsimd::batch_bool<float, Arch> x) {
+#if defined(ATTENTA_AVX512)
+    return static_cast<__mmask16>(x);
+#elif defined(ATTENTA_AVX2)
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(static_cast<__m256>(x)));
+#elif defined(ATTENTA_NEON64)
+    const std::uint32_t place[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(static_cast<uint32x4_t>(x), vld1q_u32(place)));
+#else
+    return static_cast<std::uint32_t>(_mm_movemask_ps(static_cast<__m128>(x)));
+#endif
+}
+
 /// Larger lanes of `bound` and `x`; NaN in `x` stays NaN, NaN in `bound` is dropped but on NEON. (xsimd's own maximum took
 /// NaN from its second operand first, then from its first.)
 template <class Arch>

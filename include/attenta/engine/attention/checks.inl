@@ -82,10 +82,9 @@ public:
         const MaskSet masks{r_.masks.data(), static_cast<std::int64_t>(r_.masks.size())};
         Task t;
         t.q_offset = offset_;
-        const std::int64_t group = r_.q.heads / kv.heads;
+        t.group = t.heads_per_query = r_.q.heads / kv.heads;
         for (std::int64_t h = 0; h < kv.heads; ++h)
-            if (masks.classify(t.query_row(h, 0, group), t.query_row(h, queries_ * group - 1, group), keys) !=
-                Cover::none)
+            if (masks.classify(t.query_row(h, 0), t.query_row(h, queries_ * t.group - 1), keys) != Cover::none)
                 return true;
         return false;
     }
@@ -168,6 +167,34 @@ inline void check_extents(const Request& r) {
     check_extent(r.function, "v", bytes_of(r.kv, r.kv.v));
 }
 
+/// Lists are those of the call's heads, queries and keys, and what their keys bring along is there.
+inline void check_lists(const Request& r) {
+    if (r.lists.empty()) return;
+    const char* f = r.function;
+    if (static_cast<std::int64_t>(r.lists.size()) != r.kv.sequences)
+        fail(f, text(static_cast<std::int64_t>(r.lists.size())) + " lists are given, needs those of " +
+                    text(r.kv.sequences) + " sequences");
+    if (r.two_passes) fail(f, "lists are given, needs a call in one pass");
+    for (std::int64_t s = 0; s < r.kv.sequences; ++s) {
+        const KeyLists& lists = r.lists[static_cast<std::size_t>(s)];
+        const KeyLists::Shape& shape = lists.shape();
+        const std::int64_t queries = r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)];
+        const auto check = [&](const char* what, std::int64_t got, std::int64_t expected) {
+            if (got != expected)
+                fail(f, std::string("lists have ") + what + " " + text(got) + ", needs " + text(expected));
+        };
+        check("queries", shape.queries, queries);
+        check("keys", shape.keys, r.kv.length(s));
+        check("lists", lists.lists(), shape.heads * shape.rows());
+        if (r.q.heads % shape.heads != 0 || (r.kv.heads % shape.heads != 0 && shape.heads % r.kv.heads != 0))
+            fail(f, "lists have " + text(shape.heads) + " heads, needs what divides the " + text(r.q.heads) +
+                        " heads of q, and divides or is a multiple of the " + text(r.kv.heads) + " heads of k");
+        for (const auto& [name, array] :
+             {std::pair{"biases", &lists.bias}, {"key gains", &lists.key_gain}, {"value gains", &lists.value_gain}})
+            if (!array->empty()) check(name, static_cast<std::int64_t>(array->size()), lists.size());
+    }
+}
+
 inline void check_request(const Request& r) {
     const char* f = r.function;
     const KvView& kv = r.kv;
@@ -185,6 +212,7 @@ inline void check_request(const Request& r) {
     check_batch(r);
     check_extents(r);
     check_offsets(r);
+    check_lists(r);
     for (std::int64_t s = 0; kv.page_size > 0 && s < kv.sequences; ++s)
         check_pages(r, s, r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)]);
 }
@@ -201,6 +229,8 @@ inline void resolve(const char* f, const char* list, const ScoreEdits& edits, Is
 }
 
 }  // namespace checks
+
+ATTENTA_INLINE void check(const Request& request) { checks::check_request(request); }
 
 ATTENTA_INLINE void check_tensors(const char* f, Heads<const float> q, const KvView& kv, const Heads<float>* o,
                                   const float* lse, std::span<const NamedBytes> others) {

@@ -6,6 +6,7 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/engine/common/tuning.hpp>
+#include <attenta/engine/gather/key_lists.hpp>
 #include <attenta/engine/mask/mask.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
@@ -33,12 +34,12 @@ struct Job {
     RowStatistics* statistics = nullptr;   ///< [Hq, tokens], as lse: the first pass writes them,
     const RowStatistics* known = nullptr;  ///< the second reads them
     KvView kv;
-    std::int64_t group = 1;  ///< query heads per K/V head
-    float scale = 1;         ///< folded into q
+    float scale = 1;  ///< folded into q
     MaskSet mask;
     const EditCall *edits = nullptr, *weight_edits = nullptr;
     std::int64_t edit_count = 0, weight_edit_count = 0;
     const float* sink = nullptr;
+    const float* value_gain = nullptr;  ///< of each key on the lists: factors of values, not of the sum of weights
     bool values = true;
     float* part_o = nullptr;  ///< results of parts, and their
     RowStatistics* part_statistics = nullptr;
@@ -47,18 +48,24 @@ struct Job {
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).
-/// Row r is query r / group of head r % group of its group.
+/// Row r is query r / heads_per_query of head r % heads_per_query of those that the task takes of a K/V head's group.
 struct Task {
     std::int64_t sequence = 0, q_begin = 0;  ///< token of q where the sequence starts
     std::int64_t q_offset = 0;               ///< position of its query 0
     std::int64_t head_begin = 0, head_end = 0, row_begin = 0, row_end = 0, key_begin = 0, key_end = 0;
-    bool few = false;  ///< rows: runs in the few-query loop
+    std::int64_t group = 1, heads_per_query = 1, first_of_group = 0;  ///< query heads of a K/V head, those taken of it
+    ListedKeys listed = {};  ///< the keys are those of a list, where [key_begin, key_end) counts the keys on all lists
+    const std::int32_t* queries = nullptr;  ///< query n is queries[n]; null: query n
+    bool few = false;                       ///< rows: runs in the few-query loop
     std::int64_t part =
-        -1;            ///< -1: the whole result, written to o; otherwise the task's first row among those of parts
-    bool sink = true;  ///< this task counts the sink
+        -1;              ///< -1: the whole result, written to o; otherwise the task's first row among those of parts
+    bool sink = true;    ///< this task counts the sink
+    bool chain = false;  ///< goes on from the rows' outputs and statistics, and runs after the task before it
 
-    QueryRow query_row(std::int64_t head, std::int64_t r, std::int64_t group) const {
-        return {static_cast<int>(head * group + r % group), r / group, q_offset + r / group, sequence};
+    QueryRow query_row(std::int64_t head, std::int64_t r) const {
+        const std::int64_t n = r / heads_per_query, query = queries ? queries[n] : n;
+        return {static_cast<int>(head * group + first_of_group + r % heads_per_query), query, q_offset + query,
+                sequence};
     }
 };
 

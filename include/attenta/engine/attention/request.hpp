@@ -28,9 +28,11 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/attention/job.hpp>
 #include <attenta/engine/common/bytes.hpp>
+#include <attenta/engine/gather/key_lists.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
@@ -48,6 +50,7 @@ struct Request {
         0;  ///< tokens from one sequence's queries to the next one's, where q, o and lse are described by
             ///< their first sequence alone; 0: the sequences follow each other in q
     KvView kv;
+    std::span<const KeyLists> lists;  ///< [sequences] the keys that queries read, or empty: all
     float scale = 1;
     std::optional<std::int64_t> q_offset;     ///< position of query 0; default: the last query's is the newest key's
     std::span<const std::int64_t> q_offsets;  ///< [sequences] in place of q_offset, or empty
@@ -77,10 +80,32 @@ public:
     std::size_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
-    void schedule(Task sequence, bool two_passes);
-    void split(const Task& sequence, std::int64_t heads_per_task, std::int64_t least_keys);
-    Interval visible_keys(const Task& sequence) const;
+    /// Tasks that run one after the other on the same rows, each from where the one before has come.
+    struct Chain {
+        std::size_t begin = 0, end = 0;  ///< of the tasks
+        Task rows;                       ///< all rows of one K/V head that the tasks may have
+    };
+    /// What the tasks of a sequence with lists refer to.
+    struct ListMemory {
+        KeyLists united;                    ///< what query heads of a group read together
+        std::vector<KeyRun> blocks;         ///< of keys, for chains
+        std::vector<std::int32_t> queries;  ///< that read a block
+    };
+
+    void schedule(const Task& rows, bool two_passes);
+    void schedule_few(const Task& rows, bool may_split);
+    std::int64_t part_length(std::int64_t keys, std::int64_t least) const;
+    Interval visible_keys(const Task& rows) const;
     void reserve_scratch();
+    void run_chain(const Job& job, const Chain& chain, std::byte* scratch) const;
+
+    // Keys on lists: list_plan.inl.
+    void finish_lists();
+    bool is_everything(const Task& sequence, const KeyLists& lists) const;
+    void schedule_lists(const Task& sequence, const KeyLists& lists);
+    void schedule_united(const Task& sequence, const KeyLists& lists);
+    void schedule_chains(const Task& sequence, const KeyLists& lists);
+    void take_entries(const KeyLists& lists);
 
     Isa isa_;
     Context* context_;
@@ -90,9 +115,17 @@ private:
     Job job_;
     std::vector<Task> tasks_;
     std::vector<Merge> merges_;
+    std::vector<Chain> chains_;  ///< of all tasks, where there are any
+    std::deque<ListMemory> list_memory_;
+    std::int64_t listed_keys_ = 0;              ///< keys on the lists of the sequences so far, and of each of them:
+    std::vector<std::uint16_t> heads_of_keys_;  ///< who reads it
+    std::vector<float> bias_, key_gain_, value_gain_;
     std::int64_t part_rows_ = 0;
     std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
 };
+
+/// What a plan checks. Throws Error.
+void check(const Request& request);
 
 /// Throws Error if `o` (where the call has one) does not fit, if its bytes or those of `lse` meet those of q, K, V, the
 /// tables of the cache, `others` or each other, or if pointers are null or misaligned.

@@ -12,9 +12,11 @@ ATTENTA_BEGIN
 
 namespace attention {
 
-/// Before the first key: known from an earlier pass, or the sink alone.
+/// Before the first key: known from an earlier pass, left by the task before, or the sink alone.
 inline RowStatistics first_statistics(const Job& job, const Task& task, const QueryRow& row) {
-    if (job.known) return job.known[row.head * job.q.tokens + task.q_begin + row.index];
+    const std::int64_t at = row.head * job.q.tokens + task.q_begin + row.index;
+    if (job.known) return job.known[at];
+    if (task.chain) return job.statistics[at];
     const float sink = job.sink && task.sink ? job.sink[row.head] : minus_infinity;
     return {sink, sink == minus_infinity ? 0.f : 1.f};
 }

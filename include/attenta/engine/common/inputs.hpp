@@ -14,8 +14,10 @@
 //
 // A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or
 // G, of tokens with T. A view that has fewer sizes in the list is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
+// A cache is two inputs: visit("k", "v", x.kv, "[Hkv, Tk, D]", "[Hkv, Tk, Dv]"). Tensors of integers are std::int64_t.
 #pragma once
 
+#include <attenta/core/kv_view.hpp>
 #include <attenta/core/view.hpp>
 
 #include <algorithm>
@@ -26,6 +28,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -94,25 +97,60 @@ struct Input {
     };
 
     const char* name = "";
-    ShapeList shapes;
+    ShapeList shapes = {};
     unsigned flags = required;
     Heads<const float> view = {};  ///< a matrix is [rows, 1, columns], a vector [size, 1, 1]
     int rank = 3;                  ///< of the caller's tensor: 2 for a matrix, 1 for a vector
+    /// What `view` points to: floats, integers of 64 bits, or rows of a cache, whose memory the engine checks.
+    enum class Elements : std::uint8_t { floats, integers, cache } elements = Elements::floats;
 
     bool given() const { return view.data != nullptr; }
     ShapeLetters letters() const { return ShapeLetters::last_of(shapes.text); }
 };
 
-constexpr Heads<const float> as_heads(const Heads<const float>& x) { return x; }
-constexpr Heads<const float> as_heads(const Matrices<const float>& x) {
-    return {x.data, x.rows, 1, x.cols, x.row_stride, 0};
+template <class T>
+concept InputElement = std::is_same_v<T, float> || std::is_same_v<T, std::int64_t>;
+
+namespace detail {
+
+/// The sizes of a view, whatever it holds.
+template <class T>
+Heads<const float> sizes_of(const Heads<T>& x) {
+    return {reinterpret_cast<const float*>(x.data), x.heads, x.tokens, x.dim, x.head_stride, x.token_stride};
 }
-constexpr Heads<const float> as_heads(std::span<const float> x) {
-    return {x.data(), static_cast<std::int64_t>(x.size()), 1, 1, 1, 0};
+
+template <InputElement T>
+Input as_input(const Heads<const T>& x) {
+    return {.view = sizes_of(x), .rank = 3};
 }
-constexpr int rank_of(const Heads<const float>&) { return 3; }
-constexpr int rank_of(const Matrices<const float>&) { return 2; }
-constexpr int rank_of(std::span<const float>) { return 1; }
+template <InputElement T>
+Input as_input(const Matrices<const T>& x) {
+    return {.view = sizes_of(Heads<const T>{x.data, x.rows, 1, x.cols, x.row_stride, 0}), .rank = 2};
+}
+template <InputElement T>
+Input as_input(std::span<const T> x) {
+    return {.view = sizes_of(Heads<const T>{x.data(), static_cast<std::int64_t>(x.size()), 1, 1, 1, 0}), .rank = 1};
+}
+/// K or V of a cache of one sequence; a ragged one is the caller's to refuse.
+inline Input as_input(const KvView& kv, const KvView::Rows& rows) {
+    return {.view = {static_cast<const float*>(rows.data), kv.heads, kv.length(0), rows.dim, rows.head_stride,
+                     rows.token_stride},
+            .elements = Input::Elements::cache};
+}
+template <class T>
+constexpr Input::Elements elements_of(const Heads<const T>&) {
+    return std::is_same_v<T, float> ? Input::Elements::floats : Input::Elements::integers;
+}
+template <class T>
+constexpr Input::Elements elements_of(const Matrices<const T>&) {
+    return elements_of(Heads<const T>());
+}
+template <class T>
+constexpr Input::Elements elements_of(std::span<const T>) {
+    return elements_of(Heads<const T>());
+}
+
+}  // namespace detail
 
 /// The inputs of one call.
 class InputList {
@@ -121,12 +159,7 @@ public:
 
     template <class Inputs>
     explicit InputList(const Inputs& x) {
-        Inputs::list(
-            [this](const char* name, const auto& tensor, const ShapeList& shapes, unsigned flags = 0) {
-                ::new (storage_ + count_++ * sizeof(Input))
-                    Input{name, shapes, flags, as_heads(tensor), rank_of(tensor)};
-            },
-            x);
+        Inputs::list(Add{this}, x);
     }
     operator std::span<const Input>() const { return {reinterpret_cast<const Input*>(storage_), count_}; }
     /// To be kept.
@@ -136,6 +169,29 @@ public:
     }
 
 private:
+    struct Add {
+        InputList* to;
+
+        void operator()(const char* name, const auto& tensor, const ShapeList& shapes, unsigned flags = 0) const {
+            Input in = detail::as_input(tensor);
+            in.elements = detail::elements_of(tensor);
+            put(in, name, shapes, flags);
+        }
+        void operator()(const char* k, const char* v, const KvView& kv, const ShapeList& k_shape,
+                        const ShapeList& v_shape, unsigned flags = 0) const {
+            put(detail::as_input(kv, kv.k), k, k_shape, flags);
+            put(detail::as_input(kv, kv.v), v, v_shape, flags);
+        }
+
+    private:
+        void put(Input in, const char* name, const ShapeList& shapes, unsigned flags) const {
+            in.name = name;
+            in.shapes = shapes;
+            in.flags = flags;
+            ::new (to->storage_ + to->count_++ * sizeof(Input)) Input(in);
+        }
+    };
+
     alignas(Input) std::byte storage_[most * sizeof(Input)];  // not written beyond the inputs: a decode step is short
     std::size_t count_ = 0;
 };

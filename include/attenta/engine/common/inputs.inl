@@ -98,8 +98,9 @@ ATTENTA_INLINE void check_given(const char* f, std::span<const Input> inputs) {
             fail(f, std::string(in.name) + " is null, has " + checks::text(in.view.heads) + " elements to hold");
         if (!in.given() && !(in.flags & Input::optional)) fail(f, std::string(in.name) + " is null, needs a tensor");
         if (!in.given()) continue;
+        if (in.elements == Input::Elements::cache) continue;
         check_memory(f, in.name, in.view);
-        checks::check_pointer(f, in.name, in.view.data, sizeof(float), false);
+        checks::check_pointer(f, in.name, in.view.data, in.elements == Input::Elements::floats ? 4 : 8, false);
     }
 }
 
@@ -122,7 +123,8 @@ ATTENTA_INLINE void check_numbers(const char* f, const char* name, const Heads<c
 
 ATTENTA_INLINE void check_numbers(const char* f, std::span<const Input> inputs) {
     for (const Input& in : inputs)
-        if (in.given()) check_numbers(f, in.name, in.view, (in.flags & Input::gate) != 0);
+        if (in.given() && in.elements == Input::Elements::floats)
+            check_numbers(f, in.name, in.view, (in.flags & Input::gate) != 0);
 }
 
 ATTENTA_END

@@ -39,10 +39,35 @@ inline constexpr std::int64_t two_eights = 16;
 /// Two lines are prefetched with each vector of weights: memory would idle meanwhile.
 inline constexpr int lines_per_weights = 2;
 
+/// Lists of blocks of at least 16 keys, of at least 64 queries one by one, run the other way round: the queries of a block
+/// of keys together. Chains of blocks take 2048 queries: a block that 5 % of them read still fills tiles.
+inline constexpr std::int64_t least_chain_block = 16, least_chain_queries = 64, chain_queries = 2048;
+/// Heads of a group read the union of their lists where dot products take their rows together.
+inline constexpr std::int64_t most_united_rows = 16;
+/// Keys on no more than 64 lists are cut into parts: more lists are parallel work enough.
+inline constexpr std::int64_t most_split_lists = 64;
+
 /// A task merges the parts of 16 rows.
 inline constexpr std::int64_t rows_per_merge = 16;
 
 }  // namespace attention
+
+namespace select {
+
+/// Scores of 128 keys at a time, as tiles take them.
+inline constexpr std::int64_t key_block = 128;
+/// Up to 8 query rows of a key head take dot products with unpacked keys, more take register tiles.
+inline constexpr std::int64_t most_dot_rows = 8;
+/// A task's rows share one packing of the keys; those of more queries than these are another task's.
+inline constexpr std::int64_t task_rows = 384;
+/// Keys of a task, where queries are few: parallel work for every thread.
+inline constexpr std::int64_t task_keys = 8192;
+/// Scores of a range of queries are kept until their best are chosen: 8 MB stay in the last cache.
+inline constexpr std::int64_t score_bytes = 8 << 20;
+/// Keys are prefetched so many bytes ahead of their use.
+inline constexpr std::int64_t prefetch_distance = 4096;
+
+}  // namespace select
 
 namespace scan {
 

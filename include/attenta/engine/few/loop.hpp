@@ -60,11 +60,12 @@ private:
     bool pass() {
         const Task& task = x_.task;
         const std::int64_t at_once = x_.reading.heads_in_flight();
-        const KeyBlock all{0, task.key_end, x_.job.kv.positions_of(task.sequence)};
+        gather::KeyCursor keys(x_.job.kv, task.sequence, task.listed);
         begin_rows(x_);
         for (std::int64_t j = task.key_begin; j < task.key_end; j += run_.count) {
-            run_ = all.slice(j, run_length(task.key_end - j));
-            streams_ = locate_rows(x_, run_);
+            const LocatedRun located = locate_rows(x_, keys, j, run_length(task.key_end - j));
+            run_ = located.keys;
+            streams_ = located.streams;
             watch_.lap(Phase::pack);
             for (std::int64_t h = task.head_begin; h < task.head_end; h += at_once)
                 head_pass(h, std::min(h + at_once, task.head_end));
@@ -108,6 +109,7 @@ private:
             if (x_.job.edit_count > 0 || h.cover != Cover::all) edit(x_, h, streams_);
             if (x_.reading.order == RowOrder::streamed) queue = first_values(h);
             update_softmax(x_, h, queue);
+            if (x_.job.value_gain) scale_weights(x_, h, streams_);
         }
         watch_.lap(Phase::softmax);
         if (!x_.job.values) return;

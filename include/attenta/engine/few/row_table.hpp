@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/few/task.hpp>
+#include <attenta/engine/gather/key_cursor.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -31,17 +32,23 @@ void order_keys_of_run(const FewScratch& x, std::int64_t streams, const std::byt
         }
 }
 
-/// Fills k_rows and v_rows for a block, or for a run of whole ones. Returns the places that rows of a block are taken from
-/// in turn.
+/// A block of keys or a run of whole ones, and the places that rows of a block are taken from in turn.
+struct LocatedRun {
+    KeyBlock keys;
+    std::int64_t streams = 1;
+};
+
+/// Fills k_rows and v_rows for the next `length` keys, from `begin` on.
 template <class Arch, int Rows>
-std::int64_t locate_rows(const FewTask<Arch, Rows>& task, const KeyBlock& run) {
+LocatedRun locate_rows(const FewTask<Arch, Rows>& task, gather::KeyCursor& cursor, std::int64_t begin,
+                       std::int64_t length) {
     const FewScratch& x = task.scratch;
-    const std::int64_t count = std::min(run.count, rows_block), most = task.reading.streams;
+    const std::int64_t count = std::min(length, rows_block), most = task.reading.streams;
     // Whole vectors of each place's tokens, for the transposes of edits.
     const std::int64_t streams = count % (most * FewScratch::most_lanes) == 0 ? most : 1;
     const std::byte** const k = streams > 1 ? x.k_located : x.k_rows;
     const std::byte** const v = streams > 1 ? x.v_located : x.v_rows;
-    task.job.kv.locate(task.task.sequence, run.begin, run.count, k, v);
+    const KeyBlock run = cursor.locate(begin, length, k, v, x.positions);
     if (streams > 1)
         for (std::int64_t b = 0; b < run.count; b += rows_block)
             for_tokens(count, streams, [&](std::int64_t i, std::int64_t token) {
@@ -51,7 +58,7 @@ std::int64_t locate_rows(const FewTask<Arch, Rows>& task, const KeyBlock& run) {
     if (run.count > rows_block) order_keys_of_run<Arch, Rows>(x, streams, k);
     // The last scores are computed in whole groups, too.
     std::fill_n(x.k_rows + run.count, FewShape<Arch, Rows>::score_tokens, x.k_rows[run.count - 1]);
-    return streams;
+    return {run, streams};
 }
 
 }  // namespace attention

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/engine/common/normalizer.hpp>
+#include <attenta/engine/few/row_table.hpp>
 #include <attenta/engine/few/task.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
@@ -72,6 +73,15 @@ void update_softmax(const FewTask<Arch, Rows>& x, const HeadBlock& h, simd::Pref
     std::fill(h.s + count * Rows, h.s + steps * Weights::width, minus_infinity);
     for (std::int64_t r = 0; r < x.rows; r += simd::lanes<Arch>)
         Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
+}
+
+/// Weights take the factors of their values, which the sums do not know.
+template <class Arch, int Rows>
+void scale_weights(const FewTask<Arch, Rows>& x, const HeadBlock& h, std::int64_t streams) {
+    const float* const gain = x.job.value_gain + h.keys.begin;
+    for_tokens(h.keys.count, streams, [&](std::int64_t i, std::int64_t token) {
+        for (std::int64_t r = 0; r < Rows; ++r) h.s[i * Rows + r] *= gain[token];
+    });
 }
 
 }  // namespace attention

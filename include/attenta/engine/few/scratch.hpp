@@ -27,7 +27,7 @@ inline bool come_from_memory(const FewTuning& tuning, const KvView& kv, std::int
 struct FewScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8, run_blocks = 4;
     const std::byte **k_located, **v_located, **k_rows, **v_rows, **reading_order;
-    std::int32_t* places;
+    std::int32_t *places, *positions;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened;
     QueryRow* row;
 
@@ -41,6 +41,7 @@ struct FewScratch {
         v_rows = c.take<const std::byte*>(run);
         reading_order = c.take<const std::byte*>(blocks * (3 * rows_block + most_lanes));
         places = c.take<std::int32_t>(run);
+        positions = c.take<std::int32_t>(run);
         q = c.take<float>(heads * rows * round_up(dim, most_lanes));
         o = c.take<float>(heads * rows * round_up(dim_v, most_lanes));
         s = c.take<float>(blocks * (rows_block * rows + width));

@@ -95,7 +95,7 @@ void begin_rows(const FewTask<Arch, Rows>& x) {
     for (std::int64_t h = 0; h < x.heads; ++h) {
         const float* q[Rows] = {};
         for (std::int64_t r = 0; r < x.rows; ++r) {
-            const QueryRow row = x.task.query_row(x.task.head_begin + h, x.task.row_begin + r, x.job.group);
+            const QueryRow row = x.task.query_row(x.task.head_begin + h, x.task.row_begin + r);
             to.row[h * Rows + r] = row;
             q[r] = x.job.q.row(row.head, x.task.q_begin + row.index);
             // Lanes of further tokens stay empty: the sink counts once.

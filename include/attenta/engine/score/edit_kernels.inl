@@ -64,6 +64,16 @@ void Bias::operator()(Tile<Arch> t) const {
 }
 
 template <class Arch>
+void Listed::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        float* const s = t.raw().s + r * t.raw().stride;
+        if (gain) simd::multiply_row<Arch>(s, gain + block.begin, block.count);
+        if (bias) add_bias<Arch>(s, bias + block.begin, block.count);
+    }
+}
+
+template <class Arch>
 void ColumnSums::operator()(Tile<Arch> t) const {
     const KeyBlock& block = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r)
@@ -85,6 +95,7 @@ void LastRows::operator()(Tile<Arch> t) const {
 ATTENTA_DEFINE_EDIT(SoftCap)
 ATTENTA_DEFINE_EDIT(Alibi)
 ATTENTA_DEFINE_EDIT(Bias)
+ATTENTA_DEFINE_EDIT(Listed)
 ATTENTA_DEFINE_EDIT(ColumnSums)
 ATTENTA_DEFINE_EDIT(LastRows)
 

@@ -42,6 +42,15 @@ struct Bias {
 };
 ATTENTA_DECLARE_EDIT(Bias)
 
+/// s ← gain[n] · s + bias[n] for key n of those on the lists (engine/gather), each where it is given.
+struct Listed {
+    const float *gain, *bias;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(Listed)
+
 }  // namespace edits
 
 using edits::edit;

@@ -3,6 +3,7 @@
 
 #include <attenta/engine/attention/row_ends.hpp>
 #include <attenta/engine/common/normalizer.hpp>
+#include <attenta/engine/gather/key_cursor.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
@@ -88,14 +89,16 @@ private:
     bool pass() {
         load_queries();
         const Interval seen = visible_keys();
-        const KeyBlock all{0, seen.end, job_.kv.positions_of(task_.sequence)};
-        std::int64_t j = seen.begin / key_block * key_block;
-        locate_next(j, seen);
+        gather::KeyCursor keys(job_.kv, task_.sequence, task_.listed);
+        std::int64_t j = task_.listed ? seen.begin : seen.begin / key_block * key_block;
+        locate_next(keys, j, seen);
         for (; j < seen.end; j += key_block) {
             std::swap(x_.k_rows, x_.k_next);
             std::swap(x_.v_rows, x_.v_next);
-            block_ = all.slice(j, std::min(key_block, seen.end - j));
-            prefetch_ = prefetch_next_block(seen);
+            std::swap(x_.positions, x_.positions_next);
+            block_ = next_;
+            locate_next(keys, j + key_block, seen);
+            prefetch_ = prefetch_next_block();
             if (cover(0, rows_) != Cover::none) key_block_pass();
         }
         const bool finite = finish();
@@ -112,14 +115,14 @@ private:
     }
 
     void load_queries() {
-        const std::int64_t group = job_.group;
+        std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
         for (std::int64_t r = 0; r < rows_; ++r) {
-            x_.row[r] = task_.query_row(head_, first_ + r, group);
+            x_.row[r] = task_.query_row(head_, first_ + r);
             const RowStatistics row = first_statistics(job_, task_, x_.row[r]);
             x_.m[r] = row.max;
             x_.l[r] = row.sum;
+            if (task_.chain && !row.empty()) simd::add_row<Arch>(x_.o + r * o_stride_, output(r), dim_v_, row.sum);
         }
-        std::fill_n(x_.o, round_up(rows_, most_rows) * o_stride_, 0.f);
         for (std::int64_t b = 0; b < rows_; b += most_rows) {
             // Rows behind the last repeat it; nobody looks at their results.
             const QueryPanel q = panel_at(b);
@@ -136,24 +139,22 @@ private:
 
     Interval visible_keys() const {
         const Interval all{task_.key_begin, task_.key_end};
-        if (!job_.mask || job_.kv.positions) return all;
+        if (!job_.mask || job_.kv.positions || task_.listed) return all;
         return intersect(all, job_.mask.hull(x_.row[0], x_.row[rows_ - 1]));
     }
 
-    /// Finds the rows of the block at `begin`; returns how many there are.
-    std::int64_t locate_next(std::int64_t begin, const Interval& seen) {
+    /// Finds the rows of the block at `begin`.
+    void locate_next(gather::KeyCursor& keys, std::int64_t begin, const Interval& seen) {
         const std::int64_t count = std::clamp<std::int64_t>(seen.end - begin, 0, key_block);
-        job_.kv.locate(task_.sequence, begin, count, x_.k_next, x_.v_next);
-        return count;
+        next_ = keys.locate(begin, count, x_.k_next, x_.v_next, x_.positions_next);
     }
 
     /// The rows of the next block, for requests to memory meanwhile: packing would wait for each of them.
-    SharedPrefetch prefetch_next_block(const Interval& seen) {
-        const std::int64_t count = locate_next(block_.begin + key_block, seen),
-                           calls = ceil_div(rows_, most_rows) * (key_block + o_stride_) / width;
+    SharedPrefetch prefetch_next_block() const {
+        const std::int64_t calls = ceil_div(rows_, most_rows) * (key_block + o_stride_) / width;
         const KvView::Rows &k = job_.kv.k, &v = job_.kv.v;
-        return {{{x_.k_next, x_.k_next + count, k.head_bytes(head_), k.row_bytes()},
-                 {x_.v_next, x_.v_next + (job_.values ? count : 0), v.head_bytes(head_), v.row_bytes()}},
+        return {{{x_.k_next, x_.k_next + next_.count, k.head_bytes(head_), k.row_bytes()},
+                 {x_.v_next, x_.v_next + (job_.values ? next_.count : 0), v.head_bytes(head_), v.row_bytes()}},
                 calls};
     }
 
@@ -265,6 +266,9 @@ private:
         N::update(scores + begin, key_block, q.rows, n, x_.m + q.begin, x_.l + q.begin,
                   x_.alpha + (q.begin - tile_begin));
         std::fill(x_.alpha + (q.begin - tile_begin) + q.rows, x_.alpha + (q.begin - tile_begin) + q.tile_rows(), 0.f);
+        if (job_.value_gain)
+            for (std::int64_t r = 0; r < q.rows; ++r)
+                simd::multiply_row<Arch>(scores + r * key_block, job_.value_gain + block_.begin, block_.count);
         if (job_.weight_edit_count > 0) {
             for (std::int64_t r = 0; r < q.rows; ++r) {
                 std::fill_n(scores + r * key_block, begin, 0.f);
@@ -317,11 +321,13 @@ private:
         }
     }
 
-    /// Writes the results of the rows. Returns whether all outputs are finite.
+    /// Writes the results of the rows. Returns whether all outputs are finite. A chain that has to begin once more finds the
+    /// rows as they were.
     bool finish() {
+        if (task_.chain && !nan_safe_ && !simd::is_finite_row<Arch>(x_.o, rows_ * o_stride_)) return false;
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
-            if (job_.values) prefetch_output(std::min(r + output_rows_ahead, rows_ - 1));
+            if (job_.values) simd::prefetch_row(output(std::min(r + output_rows_ahead, rows_ - 1)), dim_v_);
             const RowStatistics row{x_.m[r], x_.l[r]};
             if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
                 finite = false;
@@ -329,9 +335,7 @@ private:
         return finite;
     }
 
-    void prefetch_output(std::int64_t r) const {
-        simd::prefetch_row(job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index), dim_v_);
-    }
+    const float* output(std::int64_t r) const { return job_.o.row(x_.row[r].head, task_.q_begin + x_.row[r].index); }
 
     const Job& job_;
     const Task& task_;
@@ -339,7 +343,7 @@ private:
     TileScratch x_;
     std::int64_t dim_, dim_v_, o_stride_;
     std::int64_t head_ = 0, first_ = 0, rows_ = 0;
-    KeyBlock block_;
+    KeyBlock block_, next_;
     SharedPrefetch prefetch_;
     bool nan_safe_ = false;
     Stopwatch watch_;

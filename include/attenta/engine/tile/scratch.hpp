@@ -24,6 +24,7 @@ constexpr std::int64_t rows_per_task(const TileTuning& tuning, std::int64_t dim,
 struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12;
     const std::byte **k_rows, **v_rows, **k_next, **v_next;
+    std::int32_t *positions, *positions_next;
     float *k, *v, *q, *o, *m, *l, *s, *alpha;
     QueryRow* row;
     std::uint64_t* bits;
@@ -34,6 +35,8 @@ struct TileScratch {
         v_rows = c.take<const std::byte*>(key_block);
         k_next = c.take<const std::byte*>(key_block);
         v_next = c.take<const std::byte*>(key_block);
+        positions = c.take<std::int32_t>(key_block);
+        positions_next = c.take<std::int32_t>(key_block);
         k = c.take<float>(key_block * dim);
         v = c.take<float>(key_block * round_up(dim_v, most_lanes));
         q = c.take<float>(padded * dim + most_lanes);

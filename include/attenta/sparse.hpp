@@ -1,0 +1,8 @@
+// Sparse attention: queries read the keys that a pattern, a list or a selection leaves.
+#pragma once
+
+#include <attenta/sparse/indexers/dsa.hpp>
+#include <attenta/sparse/lists/block_sparse.hpp>
+#include <attenta/sparse/lists/csr.hpp>
+#include <attenta/sparse/pages/moba.hpp>
+#include <attenta/sparse/pages/quest.hpp>

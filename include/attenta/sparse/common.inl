@@ -1,0 +1,142 @@
+#pragma once
+
+#include <attenta/core/finite.hpp>
+#include <attenta/core/run_tasks.hpp>
+#include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/common/merge.hpp>
+#include <attenta/sparse/common.hpp>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64_t n, std::int64_t least) {
+    if (n < least)
+        fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
+}
+
+ATTENTA_INLINE attention::Request SparseCall::request() const {
+    attention::Request r;
+    r.function = function;
+    r.q = q;
+    r.kv = kv;
+    r.scale = scale;
+    return r;
+}
+
+ATTENTA_INLINE void SparseCall::run(const attention::Request& r) const {
+    attention::Plan(r, *context).run(q, kv, out.o, out.lse);
+}
+
+ATTENTA_INLINE void SparseCall::attend(const Mask& mask) const {
+    attention::Request r = request();
+    r.masks.push_back(mask);
+    run(r);
+}
+
+ATTENTA_INLINE void SparseCall::attend(const KeyLists& lists, const Mask& mask) const {
+    attention::Request r = request();
+    if (mask) r.masks.push_back(mask);
+    r.lists = {&lists, 1};
+    run(r);
+    if (out.lists && out.lists != &lists) *out.lists = lists;
+}
+
+ATTENTA_INLINE SparseParts::SparseParts(const SparseCall& call, std::int64_t parts) : call_(&call), parts_(parts) {
+    const std::int64_t rows = saturating::multiply(parts, saturating::multiply(call.q.heads, call.q.tokens));
+    o_.resize(static_cast<std::size_t>(saturating::multiply(rows, call.kv.v.dim)));
+    statistics_.resize(static_cast<std::size_t>(rows));
+}
+
+ATTENTA_INLINE Heads<float> SparseParts::o(std::int64_t part) {
+    const std::int64_t size = call_->q.heads * call_->q.tokens * call_->kv.v.dim;
+    return hnd(o_.data() + part * size, call_->q.heads, call_->q.tokens, call_->kv.v.dim);
+}
+
+ATTENTA_INLINE void SparseParts::add(const attention::Request& r) {
+    RowStatistics* const statistics = statistics_.data() + count_ * call_->q.heads * call_->q.tokens;
+    attention::Plan(r, *call_->context).run(r.q, r.kv, o(count_), nullptr, {.found = statistics});
+    ++count_;
+}
+
+ATTENTA_INLINE void SparseParts::merge() const {
+    const SparseCall& c = *call_;
+    const std::int64_t rows = c.q.heads * c.q.tokens, dim_v = c.kv.v.dim;
+    const MergeFunction function = merge_row(active_isa());
+    run_tasks(c.context->executor(), c.q.heads, [&](std::int64_t h, int) {
+        for (std::int64_t t = 0; t < c.q.tokens; ++t) {
+            const std::int64_t row = h * c.q.tokens + t;
+            const RowStatistics* const first = statistics_.data() + row;
+            function(o_.data() + row * dim_v, rows * dim_v, &first->max, &first->sum, 2 * rows, parts_, dim_v,
+                     c.out.o.row(h, t), c.out.lse ? c.out.lse + row : nullptr);
+        }
+    });
+}
+
+/// NaN in K or V of a cache.
+inline void check_rows(const char* f, const Input& in, const KvView& kv, bool values) {
+    const KvView::Rows& side = values ? kv.v : kv.k;
+    for (std::int64_t t = 0; t < kv.length(0); ++t) {
+        const std::byte *k = nullptr, *v = nullptr;
+        kv.locate(0, t, 1, &k, &v);
+        for (std::int64_t h = 0; h < kv.heads; ++h)
+            for (std::int64_t c = 0; c < side.dim; ++c) {
+                const std::byte* const row = (values ? v : k) + side.head_bytes(h);
+                const float x = side.dtype == Dtype::f32 ? reinterpret_cast<const float*>(row)[c]
+                                : side.dtype == Dtype::bf16
+                                    ? static_cast<float>(reinterpret_cast<const bfloat16*>(row)[c])
+                                    : static_cast<float>(reinterpret_cast<const float16*>(row)[c]);
+                if (is_nan(x))
+                    fail(f, std::string(in.name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
+            }
+    }
+}
+
+ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inputs, Heads<const float> q,
+                                       const KvView& kv, const SparseOutputs& out, std::optional<float> scale,
+                                       Positions positions, bool check_data, Context& context) {
+    using checks::text;
+    if (scale && (!is_finite(*scale) || *scale <= 0))
+        fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+    if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
+    check_given(f, inputs);
+    check_shapes(f, inputs, {});
+    const std::int64_t keys = kv.length(0);
+    for (const auto& [name, n] : {std::pair{"q has no heads", q.heads},
+                                  {"q has no tokens", q.tokens},
+                                  {"k has no tokens", keys},
+                                  {"q has no features", q.dim}})
+        if (n < 1) fail(f, std::string(name) + ", needs at least one");
+    if (positions == Positions::last && q.tokens > keys)
+        fail(f, "q has " + text(q.tokens) + " tokens, needs at most the " + text(keys) + " of k");
+    if (positions == Positions::same && q.tokens != keys)
+        fail(f, "q has " + text(q.tokens) + " tokens, needs the " + text(keys) + " of k");
+    const SparseCall call{f, q, kv, out, scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim))), &context};
+    attention::check(call.request());
+    std::vector<NamedBytes> others;
+    for (const Input& in : inputs)
+        if (in.given() && in.elements != Input::Elements::cache) {
+            const bool wide = in.elements == Input::Elements::integers;
+            const auto* const integers = reinterpret_cast<const std::int64_t*>(in.view.data);
+            others.push_back({in.name, wide ? bytes_of(Heads<const std::int64_t>{
+                                                  integers, in.view.heads, in.view.tokens, in.view.dim,
+                                                  in.view.head_stride, in.view.token_stride})
+                                            : bytes_of(in.view)});
+        }
+    attention::check_tensors(f, q, kv, &out.o, out.lse, others);
+    if (check_data) {
+        check_numbers(f, inputs);
+        for (const Input& in : inputs)
+            if (in.elements == Input::Elements::cache && (in.view.data == kv.k.data || in.view.data == kv.v.data))
+                check_rows(f, in, kv, in.view.data == kv.v.data);
+    }
+    return call;
+}
+
+}  // namespace detail
+
+ATTENTA_END

@@ -1,0 +1,36 @@
+#include <attenta/sparse/indexers/dsa.hpp>
+
+#include "../sparse_row.hpp"
+
+ATTENTA_BEGIN
+
+namespace rows {
+
+namespace {
+
+void call_dsa(Arguments& args, Context& context) {
+    const auto x = args.inputs<DsaInputs>();
+    const auto options = args.options<DsaOptions>();
+    KeyLists lists;
+    DsaOutputs out{sparse_outputs(args, x.q, x.kv), args.output<float>("index_score", {x.q.tokens, x.kv.length(0)})};
+    out.lists = &lists;
+    dsa(x, out, options, context);
+    give_index(args, "index", lists, options.top_k, {}, true);
+}
+
+}  // namespace
+
+std::vector<Mechanism> indexer_rows() {
+    return {
+        sparse_row<&dsa>({.name = "dsa",
+                          .summary = "DeepSeek sparse attention: a light indexer picks the keys of each query",
+                          .source = "DeepSeek-V3.2-Exp (2025)",
+                          .cost = "Tk·Hi·Di per query to rank, top_k·(D+Dv) per head to attend",
+                          .more_outputs = ", index [Tq, top_k], index_score [Tq, Tk]"},
+                         call_dsa),
+    };
+}
+
+}  // namespace rows
+
+ATTENTA_END

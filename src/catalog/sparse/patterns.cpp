@@ -1,0 +1,11 @@
+#include "../sparse_row.hpp"
+
+ATTENTA_BEGIN
+
+namespace rows {
+
+std::vector<Mechanism> pattern_rows() { return {}; }
+
+}  // namespace rows
+
+ATTENTA_END

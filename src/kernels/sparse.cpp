@@ -1,0 +1,1 @@
+// Kernels of sparse mechanisms: #include <attenta/sparse/FOLDER/MECHANISM_kernels.inl>

@@ -1,0 +1,1 @@
+// What is compiled once of graphs and content patterns.

@@ -1,0 +1,2 @@
+// What is compiled once of indexers.
+#include <attenta/sparse/indexers/dsa.inl>

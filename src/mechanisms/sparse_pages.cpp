@@ -1,0 +1,3 @@
+// What is compiled once of selections of pages and blocks.
+#include <attenta/sparse/pages/moba.inl>
+#include <attenta/sparse/pages/quest.inl>

@@ -1,0 +1,1 @@
+// What is compiled once of retrieval of keys.

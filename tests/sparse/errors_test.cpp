@@ -1,0 +1,112 @@
+// Bad input of sparse attentions is refused before anything is written, with a message that names the function, the
+// argument, what came and what was expected: what all of them refuse.
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "sparse/support/mechanism.hpp"
+#include "support/errors.hpp"
+
+namespace attenta_test {
+namespace {
+
+class SparseErrors : public SparseSuite {};
+ATTENTA_SPARSE_SUITE(SparseErrors);
+
+const Shape shape = {4, 2, 9, 40, 16, 24};
+
+/// `spoil` changes a good call, which is then refused, and nothing is written.
+template <class F>
+testing::AssertionResult refused(const SparseMechanism& m, std::initializer_list<std::string_view> words, F&& spoil) {
+    SparseCase c = sparse_case(m, shape, 0, 2);
+    Output out = output_of(c);
+    attenta::Heads<float> o = out.o.view();
+    spoil(c, o);
+    Context context;
+    const auto result = refuses([&] { m.call(c, o, m.has_lse ? out.lse.data() : nullptr, nullptr, context); }, words);
+    const float fresh = untouched<float>();
+    for (const float x : out.o.memory())
+        if (!same_bits(&x, &fresh, 1)) return testing::AssertionFailure() << "o was written";
+    for (const float x : out.lse)
+        if (!same_bits(&x, &fresh, 1)) return testing::AssertionFailure() << "lse was written";
+    return result;
+}
+
+TEST_P(SparseErrors, TheCallThatIsSpoiledIsGood) {
+    for (std::size_t variant = 0; variant < GetParam()->variants.size(); ++variant) {
+        const SparseCase c = sparse_case(*GetParam(), shape, variant, 2);
+        Output out = output_of(c);
+        Context context;
+        EXPECT_NO_THROW(call(c, out, context)) << c.words;
+    }
+}
+
+TEST_P(SparseErrors, MissingInputs) {
+    for (const attenta::Input& in : GetParam()->inputs) {
+        if (in.flags & attenta::Input::optional) continue;
+        EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, in.name, "null"}, [&](SparseCase& c, auto&) {
+            if (in.elements == attenta::Input::Elements::integers) {
+                c.integers.erase(in.name);
+            } else if (in.elements == attenta::Input::Elements::cache) {
+                KvView kv = KvView::of(c.view("k"), c.view("v"));
+                if (c.floats.count(in.name) == 0) return;
+                (std::string_view(in.name).ends_with('k') ? kv.k : kv.v).data = nullptr;
+                c.caches.insert_or_assign("k", kv);
+            } else {
+                c.floats.erase(in.name);
+            }
+        })) << in.name;
+    }
+}
+
+TEST_P(SparseErrors, ShapesThatDoNotFit) {
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "3"}, [](SparseCase& c, auto&) { c.view("q").heads = 3; }));
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name, "k", "15"}, [](SparseCase& c, auto&) { c.view("k").dim = 15; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o", "23"}, [](SparseCase&, auto& o) { o.dim = 23; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o"}, [](SparseCase&, auto& o) { o.tokens -= 1; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "null"}, [](SparseCase&, auto& o) { o.data = nullptr; }));
+}
+
+TEST_P(SparseErrors, NothingThere) {
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name}, [](SparseCase& c, auto& o) { c.view("q").tokens = o.tokens = 0; }));
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name}, [](SparseCase& c, auto& o) { c.view("q").heads = o.heads = 0; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
+                        [](SparseCase& c, auto&) { c.view("k").tokens = c.view("v").tokens = 0; }));
+}
+
+TEST_P(SparseErrors, QueriesWithoutPosition) {
+    if (GetParam()->positions == attenta::Positions::none) GTEST_SKIP() << "queries have no positions";
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
+                        [](SparseCase& c, auto&) { c.view("k").tokens = c.view("v").tokens = 8; }));
+}
+
+TEST_P(SparseErrors, OutputsThatOverlapInputs) {
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name, "o", "k"}, [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
+}
+
+TEST_P(SparseErrors, Scales) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    for (const float scale : {0.f, -1.f, infinity, std::numeric_limits<float>::quiet_NaN()})
+        EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "scale"}, [&](SparseCase& c, auto&) {
+            c.mechanism->set_scale(c, scale);
+        })) << scale;
+}
+
+/// With check_data, NaN anywhere.
+TEST_P(SparseErrors, NotANumber) {
+    for (const attenta::Input& in : GetParam()->inputs) {
+        if (in.elements == attenta::Input::Elements::integers || (in.flags & attenta::Input::optional)) continue;
+        EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, in.name, "nan"}, [&](SparseCase& c, auto&) {
+            c.view(in.name).row(0, 0)[0] = std::numeric_limits<float>::quiet_NaN();
+            c.mechanism->check_data(c);
+        })) << in.name;
+    }
+}
+
+}  // namespace
+}  // namespace attenta_test
