@@ -26,6 +26,10 @@ public:
         check_array("alibi_slopes", o.alibi_slopes, q.heads);
         check_array("sink", o.sink, q.heads);
         if (has_lengths()) check_sequences();
+        if (!o.lists.empty())
+            for_sequences([this](const Sequence&) {
+                fail(f_, "lists are given beside segments, mask or bias, needs one of both: put a bias into the lists");
+            });
         r_.function = function;
         r_.q = q;
         r_.q_lengths = q_lengths;
@@ -34,6 +38,7 @@ public:
         r_.q_offset = o.q_offset;
         r_.q_offsets = o.q_offsets;
         r_.sink = o.sink;
+        r_.lists = o.lists;
         add_masks();
         add_edits();
     }
