@@ -8,6 +8,7 @@
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/attend.hpp"
 #include "bench/softmax/implementations.hpp"
+#include "bench/sparse/sparse.hpp"
 
 #include <attenta/core/isa.hpp>
 
@@ -67,6 +68,7 @@ int main(int argc, char** argv) {
     bench::register_sweep();
     bench::register_phases();
     bench::register_linear();
+    bench::register_sparse();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};

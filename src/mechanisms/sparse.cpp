@@ -1,3 +1,4 @@
 // What is compiled once of what all sparse mechanisms share.
 #include <attenta/sparse/common.inl>
+#include <attenta/sparse/key_panels.inl>
 #include <attenta/sparse/key_table.inl>

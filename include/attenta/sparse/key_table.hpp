@@ -46,6 +46,14 @@ private:
 
 namespace detail {
 
+/// f(const T*) with T the element type.
+template <class F>
+void with_elements(Dtype type, F&& f) {
+    if (type == Dtype::f32) return f(static_cast<const float*>(nullptr));
+    if (type == Dtype::bf16) return f(static_cast<const bfloat16*>(nullptr));
+    f(static_cast<const float16*>(nullptr));
+}
+
 /// Row `token` of a head of the keys of a cache of one sequence, as floats.
 void read_key(const KvView& kv, std::int64_t head, std::int64_t token, float* x);
 

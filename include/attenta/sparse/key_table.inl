@@ -11,14 +11,6 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-/// f(const T*) with T the element type.
-template <class F>
-void with_elements(Dtype type, F&& f) {
-    if (type == Dtype::f32) return f(static_cast<const float*>(nullptr));
-    if (type == Dtype::bf16) return f(static_cast<const bfloat16*>(nullptr));
-    f(static_cast<const float16*>(nullptr));
-}
-
 ATTENTA_INLINE void read_key(const KvView& kv, std::int64_t head, std::int64_t token, float* x) {
     const std::byte *k = nullptr, *v = nullptr;
     kv.locate(0, token, 1, &k, &v);

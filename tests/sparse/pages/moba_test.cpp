@@ -48,7 +48,7 @@ TEST(BlockMeans, GrowWithTheCache) {
     for (const std::int64_t keys : {0, 6, 7, 30, 57}) {
         const auto k = attenta::Heads<const float>(c.view("k")).slice(0, keys);
         means.update(KvView::of(k, k));
-        EXPECT_EQ(means.rows().rows(), keys / 7);
+        EXPECT_EQ(means.rows().size(), keys / 7);
     }
     x.means = &means;
     attenta::moba_lists(x, got, options(c));

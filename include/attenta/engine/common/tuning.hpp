@@ -64,6 +64,8 @@ inline constexpr std::int64_t task_rows = 384;
 inline constexpr std::int64_t task_keys = 8192;
 /// Scores of a range of queries are kept until their best are chosen: 8 MB stay in the last cache.
 inline constexpr std::int64_t score_bytes = 8 << 20;
+/// Panels of keys are taken from 2 places in turn: memory answers several streams faster than one.
+inline constexpr std::int64_t panel_streams = 2;
 /// Keys are prefetched so many bytes ahead of their use.
 inline constexpr std::int64_t prefetch_distance = 4096;
 

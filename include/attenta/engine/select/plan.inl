@@ -22,10 +22,10 @@ public:
     Selection(const Request& request, KeyLists& lists, Context& context)
         : r_(request), lists_(&lists), context_(&context), isa_(active_isa()) {
         job_.request = &r_;
-        const std::int64_t key_heads = r_.keys.heads, heads = r_.q.heads / key_heads;
+        const std::int64_t key_heads = r_.key_heads(), heads = r_.q.heads / key_heads;
         job_.rows = r_.row ? heads : r_.heads / key_heads;
         units_ = r_.units.count;
-        const std::int64_t keys = r_.pool > 1 ? units_ : r_.keys.length(0);
+        const std::int64_t keys = r_.pool > 1 ? units_ : r_.key_count();
         job_.stride = round_up(keys, key_block) + key_block;  // tiles are stored whole
         const std::int64_t row_bytes = key_heads * job_.rows * job_.stride * static_cast<std::int64_t>(sizeof(float));
         range_ = std::clamp<std::int64_t>(score_bytes / row_bytes, 1, r_.q.tokens);
@@ -47,7 +47,7 @@ public:
 private:
     void reserve() {
         Arena slot(nullptr);
-        ScoreScratch(slot, r_.q.dim, queries_of_task_ * (r_.q.heads / r_.keys.heads));
+        ScoreScratch(slot, r_.q.dim, queries_of_task_ * (r_.q.heads / r_.key_heads()));
         Arena row(nullptr);
         RowScratch(row, units_);
         slot_bytes_ = round_up(std::max(slot.used(), row.used()), 64);
@@ -62,7 +62,7 @@ private:
     }
 
     void take(Arena& c) {
-        job_.scores = c.take<float>(range_ * r_.keys.heads * job_.rows * job_.stride);
+        job_.scores = c.take<float>(range_ * r_.key_heads() * job_.rows * job_.stride);
         most_chosen_ = std::min(r_.top, units_);
         job_.chosen = c.take<std::int32_t>(r_.heads * r_.q.tokens * most_chosen_);
         job_.count = c.take<std::int32_t>(r_.heads * r_.q.tokens);
@@ -79,14 +79,14 @@ private:
 
     /// Scores of the range's queries. Few queries meet the keys in parts.
     void score() {
-        const std::int64_t queries = job_.query_end - job_.query_begin, keys = r_.keys.length(0);
+        const std::int64_t queries = job_.query_end - job_.query_begin, keys = r_.key_count();
         const std::int64_t ranges = ceil_div(queries, queries_of_task_);
-        const std::int64_t length = queries * (r_.q.heads / r_.keys.heads) <= most_dot_rows
+        const std::int64_t length = queries * (r_.q.heads / r_.key_heads()) <= most_dot_rows
                                         ? std::max<std::int64_t>(round_up(task_keys, r_.pool), r_.pool)
                                         : std::max<std::int64_t>(keys, 1);
         const std::int64_t parts = ceil_div(keys, length);
         const ScoreFunction function = score_keys(isa_);
-        run_tasks(context_->executor(), r_.keys.heads * ranges * parts, [&](std::int64_t i, int slot) {
+        run_tasks(context_->executor(), r_.key_heads() * ranges * parts, [&](std::int64_t i, int slot) {
             ScoreTask t;
             t.key_begin = i % parts * length;
             t.key_end = std::min(t.key_begin + length, keys);
@@ -105,7 +105,7 @@ private:
             Arena arena(slots_ + slot * slot_bytes_);
             const RowScratch x(arena, units_);
             const std::int64_t list_head = i / queries, query = job_.query_begin + i % queries;
-            const std::int64_t position = r_.q_offset + query, of_key_head = r_.heads / r_.keys.heads;
+            const std::int64_t position = r_.q_offset + query, of_key_head = r_.heads / r_.key_heads();
             const float* scores = job_.row(list_head / of_key_head, query);
             const std::int64_t end = r_.units.end(position), begin = std::min(r_.units.begin, end);
             if (r_.row) {
@@ -176,14 +176,14 @@ ATTENTA_INLINE void run(const Request& request, KeyLists& lists, Context& contex
 ATTENTA_INLINE void check(const Request& r) {
     using checks::text;
     const char* f = r.function;
-    const KvView& keys = r.keys;
-    if (keys.heads < 1 || r.q.heads < 1 || r.q.heads % keys.heads != 0)
+    const std::int64_t key_heads = r.key_heads();
+    if (key_heads < 1 || r.q.heads < 1 || r.q.heads % key_heads != 0)
         fail(f, "the queries of the selection have " + text(r.q.heads) + " heads, needs a multiple of the " +
-                    text(keys.heads) + " of its keys");
-    if (keys.k.dim != r.q.dim || r.q.dim < 1)
-        fail(f, "the keys of the selection have " + text(keys.k.dim) + " features, its queries " + text(r.q.dim));
-    if (r.heads < 1 || r.q.heads % r.heads != 0 || r.heads % keys.heads != 0)
-        fail(f, "the selection has " + text(r.heads) + " heads of lists, needs a multiple of " + text(keys.heads) +
+                    text(key_heads) + " of its keys");
+    if (r.key_dim() != r.q.dim || r.q.dim < 1)
+        fail(f, "the keys of the selection have " + text(r.key_dim()) + " features, its queries " + text(r.q.dim));
+    if (r.heads < 1 || r.q.heads % r.heads != 0 || r.heads % key_heads != 0)
+        fail(f, "the selection has " + text(r.heads) + " heads of lists, needs a multiple of " + text(key_heads) +
                     " that divides " + text(r.q.heads));
     if (r.pool > 1 && r.heads != r.q.heads)
         fail(f, "pooled scores are those of one head, needs as many lists as heads");

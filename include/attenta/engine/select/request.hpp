@@ -20,6 +20,19 @@ ATTENTA_BEGIN
 
 namespace select {
 
+/// Keys that are kept for ranking alone, in panels of 16, channel by channel: [head][panel][channel][16 keys]. Scores of such
+/// keys need no step across a vector, and memory is read in its order.
+struct Panels {
+    static constexpr std::int64_t width = 16;
+
+    const void* data = nullptr;
+    Dtype dtype = Dtype::f32;
+    std::int64_t heads = 0, keys = 0, dim = 0;
+    std::int64_t head_stride = 0;  ///< in elements
+
+    explicit operator bool() const { return heads > 0; }
+};
+
 /// What a query at a position may see of things that stand in a row: [begin, end(position)).
 struct Limit {
     std::int64_t count = 0;  ///< of all things
@@ -49,6 +62,7 @@ struct Request {
     const char* function = "select";
     Heads<const float> q = {};  ///< [Hi, Tq, Di]
     KvView keys = {};           ///< its K [Hk, N, Di] of one sequence; Hi is a multiple of Hk
+    Panels panels = {};         ///< in place of `keys`
     std::int64_t heads =
         1;  ///< of lists, a multiple of Hk that divides Hi: the scores of Hi / heads query heads are added
     Heads<const float> weights = {};  ///< [Hi, Tq, 1], of the heads in the sum; without data 1
@@ -68,6 +82,10 @@ struct Request {
     std::int64_t cache_keys = 0;
     bool others =
         false;  ///< keys before the units and behind those that a query may choose, up to its own, are read, too
+
+    std::int64_t key_heads() const { return panels ? panels.heads : keys.heads; }
+    std::int64_t key_count() const { return panels ? panels.keys : keys.length(0); }
+    std::int64_t key_dim() const { return panels ? panels.dim : keys.k.dim; }
 
     float* scores = nullptr;  ///< [heads, Tq, units.count] are written there, 0 where a query may not choose; or null
 };

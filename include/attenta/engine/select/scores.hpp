@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 ATTENTA_BEGIN
 
@@ -29,7 +30,7 @@ public:
         : job_(job),
           r_(*job.request),
           task_(task),
-          heads_(r_.q.heads / r_.keys.heads),
+          heads_(r_.q.heads / r_.key_heads()),
           rows_((task.query_end - task.query_begin) * heads_),
           dim_(r_.q.dim),
           added_(heads_ / job.rows),
@@ -40,6 +41,7 @@ public:
     void run() {
         load_queries();
         const std::int64_t end = std::min(task_.key_end, r_.visible_keys.end(r_.q_offset + task_.query_end - 1));
+        if (r_.panels) return simd::with_type(r_.panels.dtype, [&]<class T>(const T*) { panels<T>(end); });
         for (key_ = task_.key_begin; key_ < end; key_ += key_block) {
             count_ = std::min(key_block, end - key_);
             r_.keys.locate(0, key_, count_, x_.rows, x_.unused);
@@ -49,7 +51,24 @@ public:
     }
 
 private:
-    bool dots() const { return rows_ <= most_dot_rows; }
+    bool dots() const { return !r_.panels && rows_ <= most_dot_rows; }
+    /// Rows of a register tile: no more than there are, where they are few.
+    int tile_rows() const { return rows_ == 1 ? 1 : rows_ == 2 ? 2 : rows_ <= 4 ? 4 : most_rows; }
+    static_assert(most_rows >= 6);
+
+    template <class F>
+    void with_tile_rows(F&& f) const {
+        switch (r_.panels ? tile_rows() : most_rows) {
+            case 1:
+                return f(std::integral_constant<int, 1>{});
+            case 2:
+                return f(std::integral_constant<int, 2>{});
+            case 4:
+                return f(std::integral_constant<int, 4>{});
+            default:
+                return f(std::integral_constant<int, most_rows>{});
+        }
+    }
 
     const float* query(std::int64_t row) const {
         const std::int64_t r = std::min(row, rows_ - 1);
@@ -66,11 +85,13 @@ private:
             });
             return;
         }
-        for (std::int64_t b = 0; b < rows_; b += most_rows) {
-            const float* rows[most_rows];
-            for (std::int64_t r = 0; r < most_rows; ++r) rows[r] = query(b + r);
-            simd::pack_queries<Arch, most_rows>(rows, dim_, 1.f, x_.queries + b * dim_);
-        }
+        with_tile_rows([&]<int R>(std::integral_constant<int, R>) {
+            for (std::int64_t b = 0; b < rows_; b += R) {
+                const float* rows[R];
+                for (std::int64_t r = 0; r < R; ++r) rows[r] = query(b + r);
+                simd::pack_queries<Arch, R>(rows, dim_, 1.f, x_.queries + b * dim_);
+            }
+        });
     }
 
     /// f(R, first row): all rows in pieces that dot products take together.
@@ -102,6 +123,43 @@ private:
                 sum.store(to + key, stride);
             }
             for (std::int64_t r = b; !whole && r < std::min(b + most_rows, rows_); ++r)
+                give_row(r, x_.tile + (r - b) * key_block);
+        }
+    }
+
+    /// The same of keys that are packed, panels from several places in turn, for they may come from memory.
+    template <class T>
+    void panels(std::int64_t end) {
+        const T* const keys = static_cast<const T*>(r_.panels.data) + task_.key_head * r_.panels.head_stride;
+        const std::int64_t count = ceil_div(end - task_.key_begin, Panels::width);
+        for (std::int64_t i = 0; i < count; ++i) {
+            key_ = task_.key_begin + simd::in_streams(i, count, panel_streams) * Panels::width;
+            count_ = std::min(Panels::width, end - key_);
+            const T* const stored = keys + key_ * dim_;
+            const float* packed = x_.keys;
+            if constexpr (std::is_same_v<T, float>)
+                packed = stored;
+            else
+                simd::widen_row<Arch>(stored, x_.keys, dim_ * Panels::width);
+            with_tile_rows([&]<int R>(std::integral_constant<int, R>) { panel<R>(packed); });
+        }
+    }
+
+    template <int R>
+    void panel(const float* keys) {
+        constexpr std::int64_t step = std::min(width, Panels::width);
+        const bool in_place = plain_ && heads_ == job_.rows;
+        for (std::int64_t b = 0; b < rows_; b += R) {
+            const bool whole = in_place && b + R <= rows_;
+            float* const to = whole ? row(b) + key_ : x_.tile;
+            const std::int64_t stride = whole ? job_.stride : key_block;
+            for (std::int64_t n = 0; n < Panels::width; n += step) {
+                simd::RegisterTile<Arch, R, static_cast<int>(step / L)> sum;
+                sum.zero();
+                sum.template add<1>(x_.queries + b * dim_, R, keys + n, Panels::width, dim_);
+                sum.store(to + n, stride);
+            }
+            for (std::int64_t r = b; !whole && r < std::min(b + R, rows_); ++r)
                 give_row(r, x_.tile + (r - b) * key_block);
         }
     }

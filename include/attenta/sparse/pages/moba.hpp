@@ -8,7 +8,7 @@
 #pragma once
 
 #include <attenta/sparse/common.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_panels.hpp>
 
 ATTENTA_BEGIN
 
@@ -23,12 +23,12 @@ public:
     void update(const KvView& kv);
     std::int64_t keys() const { return keys_; }
     std::int64_t block_size() const { return block_size_; }
-    const KeyTable& rows() const { return table_; }  ///< [kv_heads, complete blocks, dim]
+    const KeyPanels& rows() const { return table_; }  ///< [kv_heads, complete blocks, dim]
 
 private:
     std::int64_t block_size_ = 0, keys_ = 0;
     std::vector<double> sums_;  ///< [kv_heads, dim] of the block that is not complete
-    KeyTable table_;
+    KeyPanels table_;
 };
 
 /// `means` of all keys in blocks of the options' size, or null: they are made for this call.

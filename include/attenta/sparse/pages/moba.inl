@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 
 #include <algorithm>
@@ -65,9 +66,9 @@ ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaO
     }
     const std::int64_t keys = x.kv.length(0), size = options.block_size;
     select::Request r{
-        .function = "moba", .q = x.q, .keys = (x.means ? *x.means : own).rows().view(), .heads = x.q.heads};
+        .function = "moba", .q = x.q, .panels = (x.means ? *x.means : own).rows().view(), .heads = x.q.heads};
     // The own block is always read, whatever its mean.
-    r.visible_keys = {.count = r.keys.length(0), .unit = size};
+    r.visible_keys = {.count = r.key_count(), .unit = size};
     r.units = {.count = (keys + size - 1) / size, .unit = size, .plus = 1};
     r.top = options.top_k;
     r.last_forced = 1;

@@ -9,7 +9,7 @@
 #pragma once
 
 #include <attenta/sparse/common.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_panels.hpp>
 
 ATTENTA_BEGIN
 
@@ -25,12 +25,12 @@ public:
     void update(const KvView& kv);
     std::int64_t keys() const { return keys_; }
     std::int64_t page_size() const { return page_size_; }
-    /// [kv_heads, pages, 2 · dim], a row is the largest numbers, then the smallest.
-    const KeyTable& rows() const { return table_; }
+    /// [kv_heads, pages, 2 · dim], the largest numbers, then the smallest.
+    const KeyPanels& rows() const { return table_; }
 
 private:
     std::int64_t page_size_ = 0, keys_ = 0;
-    KeyTable table_;
+    KeyPanels table_;
 };
 
 /// `bounds` of all keys in pages of the options' size, or null: they are made for this call.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/quest.hpp>
 
 #include <algorithm>
@@ -119,8 +120,8 @@ ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const Que
                 q.row(h, t)[c + dim] = std::min(x.q.row(h, t)[c], 0.f);
             }
     select::Request r{
-        .function = "quest", .q = q, .keys = (x.bounds ? *x.bounds : own).rows().view(), .heads = q.heads};
-    const std::int64_t pages = r.keys.length(0);
+        .function = "quest", .q = q, .panels = (x.bounds ? *x.bounds : own).rows().view(), .heads = q.heads};
+    const std::int64_t pages = r.key_count();
     r.visible_keys = r.units = {.count = pages, .unit = options.page_size, .plus = 1};
     r.top = options.top_pages;
     r.last_forced = options.include_last ? 1 : 0;

@@ -1,0 +1,37 @@
+// The names of the benchmarks of sparse attention:
+//
+//   sparse/attenta/quest/decode/Hq:32/Hkv:8/D:128/Tk:131072/page:16,top:163/threads:1
+//   sparse/<impl>/<mechanism>/<prefill|decode>/Hq:/Hkv:/D:/Tk:/<setting>/threads:
+//
+// A prefill has as many queries as keys, a decode step one.
+#pragma once
+
+#include "bench/names.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace bench {
+
+struct SparseCase {
+    std::string impl = "attenta", mechanism, setting;
+    bool decode = false;
+    std::int64_t Hq = 0, Hkv = 0, D = 0, Tk = 0;
+    int threads = 1;
+};
+
+inline std::string format_name(const SparseCase& c) {
+    std::string s = "sparse/" + c.impl + '/' + c.mechanism + (c.decode ? "/decode" : "/prefill");
+    const auto add = [&](const char* key, std::int64_t value) {
+        s += '/' + std::string(key) + ':' + std::to_string(value);
+    };
+    add("Hq", c.Hq);
+    add("Hkv", c.Hkv);
+    add("D", c.D);
+    add("Tk", c.Tk);
+    if (!c.setting.empty()) s += '/' + c.setting;
+    add("threads", c.threads);
+    return s;
+}
+
+}  // namespace bench

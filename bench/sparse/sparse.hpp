@@ -1,0 +1,20 @@
+// The benchmarks of sparse attention, float32, K and V [token, head, dim] in as many copies as are needed to come from memory.
+// Sampled as in attend.hpp; counters:
+//
+//   dense_ratio  time of attenta's exact causal attention on the same tensors, measured in the same process / this time
+//   density      share of the causal pairs of a query and a key that are visible
+//   of_dense     time / (density · time of exact attention): 1 where a visible pair costs what it costs there
+//   selection    share of the time that choosing takes, timed alone; 0 for patterns and given lists
+//   of_peak      (2·(D + Dv)·visible pairs + flops of the selection) / FMA peak / time
+//   of_stream    (bytes of the rows of K and V that a K/V head's queries read, each once, + bytes that the selection reads)
+//                / streaming bandwidth / time
+//   of_roof      the larger of these two
+//   gflops, gbytes   the same work per second
+#pragma once
+
+namespace bench {
+
+/// Makes the benchmarks of sparse_works() known to Google Benchmark.
+void register_sparse();
+
+}  // namespace bench
