@@ -4,6 +4,7 @@
 // defines the words the block uses, has the line #include "blocks/NAME.inc", and checks what came of it.
 #include <attenta/attenta.hpp>
 #include <attenta/linear.hpp>
+#include <attenta/sparse.hpp>
 
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "support/naive_softmax.hpp"
@@ -102,6 +104,34 @@ TEST(ReadmeTest, Pages) {
             first += count;
         }
     }
+}
+
+TEST(ReadmeTest, Lists) {
+    constexpr std::int64_t tokens = 150;
+    Random random(5);
+    const auto q_rows = attenta_test::random_tensor(random, 32, 1, 128),
+               o_rows = attenta_test::Tensor<float>(32, 1, 128), o_next_rows = attenta_test::Tensor<float>(32, 1, 128);
+    attenta::KvCache cache({.layers = 2, .kv_heads = 8, .dim = 128, .capacity = tokens});
+    for (const int layer : {0, 1}) {
+        const auto k = attenta_test::random_tensor(random, 8, tokens, 128),
+                   v = attenta_test::random_tensor(random, 8, tokens, 128);
+        cache.append(layer, k.view(), v.view());
+    }
+    const Heads<const float> q = q_rows.view();
+    const Heads<float> o = o_rows.view(), o_next = o_next_rows.view();
+
+#include "blocks/lists.inc"
+
+    EXPECT_EQ(text.substr(0, 19), "head 0, queries 0: ");
+    EXPECT_EQ(lists.shape().heads, 32);
+    for (std::int64_t h = 0; h < 32; ++h) {
+        EXPECT_LE(lists.keys_of(h), 64);
+        EXPECT_GE(lists.keys_of(h), 54);  // three pages and the last one, which has 6 keys
+    }
+    attenta_test::Tensor<float> again(32, 1, 128);
+    attenta::softmax_attention(q, cache.view(0), again.view(), {.causal = true, .lists = {&lists, 1}});
+    for (std::int64_t h = 0; h < 32; ++h)
+        for (std::int64_t c = 0; c < 128; ++c) EXPECT_EQ(again.row(h, 0)[c], o_rows.row(h, 0)[c]);
 }
 
 TEST(ReadmeTest, State) {

@@ -1,0 +1,292 @@
+// How much of exact attention sparse selections keep, and how far their outputs are off, over the keys that they may read: on
+// the q, k, v of the bundled model, and on a long synthetic context with planted needles. A table and a picture.
+//
+//   recovered mass   exp(lse of the selection − lse of all keys): the share of the attention that falls on what is read
+//   output error     |o − o of all keys| / |o of all keys|
+//
+// Selections that are trained with their model (dsa, msa, qsa, nsa, compressed, sparsek) need a model that has them.
+#include "llama.hpp"
+
+#include <attenta/catalog.hpp>
+#include <attenta/sparse.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <Eigen/Core>
+#include <Eigen/Eigenvalues>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using attenta::Heads;
+using attenta::KeyLists;
+using attenta::KvView;
+using attenta::SparseOutputs;
+
+/// A tensor [heads, tokens, dim] of its own.
+struct Tensor {
+    std::int64_t heads = 0, tokens = 0, dim = 0;
+    std::vector<float> values;
+
+    Tensor() = default;
+    Tensor(std::int64_t h, std::int64_t t, std::int64_t d)
+        : heads(h), tokens(t), dim(d), values(static_cast<std::size_t>(h * t * d)) {}
+    explicit Tensor(Heads<const float> x) : Tensor(x.heads, x.tokens, x.dim) {
+        for (std::int64_t h = 0; h < heads; ++h)
+            for (std::int64_t t = 0; t < tokens; ++t) std::copy_n(x.row(h, t), dim, view().row(h, t));
+    }
+    Heads<float> view() { return attenta::hnd(values.data(), heads, tokens, dim); }
+    Heads<const float> view() const { return attenta::hnd(values.data(), heads, tokens, dim); }
+};
+
+/// Queries at the end of a context.
+struct Problem {
+    Tensor q, k, v;
+    KvView kv() const { return KvView::of(k.view(), v.view()); }
+};
+
+struct Source {
+    std::string name;
+    std::vector<Problem> problems;  ///< of layers, for instance
+};
+
+/// The last queries of each layer of the bundled model, which has read its reference document.
+Source model_source(const std::filesystem::path& directory, std::int64_t queries) {
+    const llama::Model model(directory);
+    const auto reference = attenta::TensorFile::load(directory / "reference.safetensors");
+    const auto numbers = reference.tensors.at("tokens").as<std::int64_t>();
+    const std::vector<llama::Token> tokens(numbers.begin(), numbers.end());
+    attenta::KvCache cache = model.make_cache(static_cast<std::int64_t>(tokens.size()));
+    Source source{"the bundled model, " + std::to_string(tokens.size()) + " tokens", {}};
+    model.forward(
+        tokens, cache, 1, attenta::default_context(),
+        [&](std::int64_t, Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float>) {
+            const std::int64_t n = std::min(queries, q.tokens);
+            source.problems.push_back({Tensor(q.slice(q.tokens - n, n)), Tensor(k), Tensor(v)});
+        });
+    return source;
+}
+
+/// Normal keys, queries and values, and for each query head 16 keys anywhere that point where its query does: they have some
+/// nine tenths of its attention.
+Source needle_source(std::int64_t keys) {
+    constexpr std::int64_t Hq = 8, Hkv = 2, D = 64, queries = 2, needles = 16;
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    Problem p{{Hq, queries, D}, {Hkv, keys, D}, {Hkv, keys, D}};
+    for (Tensor* t : {&p.q, &p.k, &p.v})
+        for (float& x : t->values) x = normal(random);
+    const auto strength = static_cast<float>(std::log(static_cast<double>(keys)));
+    for (std::int64_t h = 0; h < Hq; ++h)
+        for (std::int64_t t = 0; t < queries; ++t)
+            for (std::int64_t n = 0; n < needles; ++n) {
+                const auto at = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(keys - queries));
+                const float* const q = p.q.view().row(h, t);
+                float norm = 0;
+                for (std::int64_t c = 0; c < D; ++c) norm += q[c] * q[c];
+                for (std::int64_t c = 0; c < D; ++c)
+                    p.k.view().row(h / (Hq / Hkv), at)[c] = strength * std::sqrt(static_cast<float>(D)) * q[c] / norm;
+            }
+    Source source{"a synthetic context, " + std::to_string(keys) + " tokens, 16 needles per query", {}};
+    source.problems.push_back(std::move(p));
+    return source;
+}
+
+/// Principal components of the keys of each K/V head, by falling variance.
+Tensor principal_components(const Tensor& k) {
+    Tensor pca(k.heads, k.dim, k.dim);
+    for (std::int64_t h = 0; h < k.heads; ++h) {
+        using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+        const Eigen::Map<const Rows> keys(k.view().row(h, 0), k.tokens, k.dim);
+        const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXf> solver(keys.transpose() * keys);
+        Eigen::Map<Rows>(pca.view().row(h, 0), k.dim, k.dim) = solver.eigenvectors().rowwise().reverse();
+    }
+    return pca;
+}
+
+/// A selection that may read `budget` keys per query.
+struct Method {
+    std::string name;
+    std::function<void(const Problem& p, std::int64_t budget, const SparseOutputs& out)> run;
+};
+
+std::vector<Method> methods() {
+    using namespace attenta;
+    return {
+        {"window and 4 sinks",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             softmax_attention(
+                 p.q.view(), p.kv(), out.o,
+                 {.causal = true, .visible = Window{std::max<std::int64_t>(budget - 5, 0), 0} || Global{4}}, out.lse);
+         }},
+        {"quest, pages of 16",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             quest({.q = p.q.view(), .kv = p.kv()}, out, {.top_pages = std::max<std::int64_t>(budget / 16, 1)});
+         }},
+        {"moba, blocks of 64",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             moba({.q = p.q.view(), .kv = p.kv()}, out,
+                  {.block_size = 64, .top_k = std::max<std::int64_t>(budget / 64, 1)});
+         }},
+        {"loki, a quarter of D",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             const Tensor pca = principal_components(p.k);
+             loki({.q = p.q.view(), .kv = p.kv(), .pca = pca.view()}, out, {.top_k = budget});
+         }},
+        {"the best keys",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             RetrievalOutputs all;
+             static_cast<SparseOutputs&>(all) = out;
+             retrieval({.q = p.q.view(), .kv = p.kv()}, all, {.sink = 0, .window = 1, .top_k = budget - 1});
+         }},
+    };
+}
+
+struct Score {
+    double mass = 0, error = 0;
+};
+
+/// The mean over all query heads and queries.
+Score score(const Source& source, const Method& method, double share) {
+    Score sum;
+    double rows = 0;
+    for (const Problem& p : source.problems) {
+        const std::int64_t count = p.q.heads * p.q.tokens;
+        Tensor want(p.q.heads, p.q.tokens, p.v.dim), got = want;
+        std::vector<float> want_lse(static_cast<std::size_t>(count)), got_lse = want_lse;
+        attenta::softmax_attention(p.q.view(), p.kv(), want.view(), {.causal = true}, want_lse.data());
+        const auto budget = std::max<std::int64_t>(1, std::llround(share * static_cast<double>(p.k.tokens)));
+        method.run(p, budget, {.o = got.view(), .lse = got_lse.data()});
+        for (std::int64_t row = 0; row < count; ++row) {
+            double off = 0, size = 0;
+            for (std::int64_t c = row * p.v.dim; c < (row + 1) * p.v.dim; ++c) {
+                const auto at = static_cast<std::size_t>(c);
+                off += std::pow(double{got.values[at]} - double{want.values[at]}, 2);
+                size += std::pow(double{want.values[at]}, 2);
+            }
+            const auto at = static_cast<std::size_t>(row);
+            sum.mass += std::exp(double{got_lse[at]} - double{want_lse[at]});
+            sum.error += std::sqrt(off / size);
+        }
+        rows += static_cast<double>(count);
+    }
+    return {sum.mass / rows, sum.error / rows};
+}
+
+const std::vector<double> shares = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5};
+
+struct Results {
+    std::string source;
+    std::vector<std::string> methods;
+    std::vector<std::vector<Score>> scores;  ///< of methods and shares
+};
+
+Results measure(const Source& source) {
+    Results r{source.name, {}, {}};
+    const std::vector<Method> all = methods();
+    std::size_t done = 0;
+    for (const Method& m : all) {
+        r.methods.push_back(m.name);
+        r.scores.emplace_back();
+        for (const double share : shares) {
+            std::fprintf(stderr, "\r%s: %zu of %zu ", source.name.c_str(), ++done, all.size() * shares.size());
+            r.scores.back().push_back(score(source, m, share));
+        }
+    }
+    std::fprintf(stderr, "\r%*s\r", static_cast<int>(source.name.size()) + 20, "");
+    return r;
+}
+
+void print(const Results& r, const char* title, double Score::*what) {
+    std::printf("%s: %s\n   %-22s", r.source.c_str(), title, "keys that are read");
+    for (const double share : shares) std::printf(" %6.1f%%", 100 * share);
+    std::printf("\n");
+    for (std::size_t m = 0; m < r.methods.size(); ++m) {
+        std::printf("   %-22s", r.methods[m].c_str());
+        for (const Score& s : r.scores[m]) std::printf(" %7.3f", s.*what);
+        std::printf("\n");
+    }
+    std::printf("\n");
+}
+
+/// A panel for each source: recovered mass over the share of the keys that are read.
+void draw(const std::vector<Results>& all, const std::filesystem::path& path) {
+    static constexpr const char* colours[] = {"#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#b79f00"};
+    constexpr int width = 420, height = 300, left = 50, top = 40, bottom = 40, legend = 24;
+    std::ofstream out(path);
+    const auto n = static_cast<int>(all.size()), rows = static_cast<int>(all.at(0).methods.size());
+    out << "<svg xmlns='http://www.w3.org/2000/svg' width='" << n * width << "' height='" << height + rows * legend
+        << "' font-family='sans-serif' font-size='12'>\n<rect width='100%' height='100%' fill='white'/>\n";
+    const auto x_of = [&](double share) {
+        const double at = std::log(share / shares.front()) / std::log(shares.back() / shares.front());
+        return left + at * (width - left - 20);
+    };
+    const auto y_of = [&](double mass) {
+        return height - bottom - std::clamp(mass, 0.0, 1.0) * (height - top - bottom);
+    };
+    for (int panel = 0; panel < n; ++panel) {
+        const Results& r = all[static_cast<std::size_t>(panel)];
+        out << "<g transform='translate(" << panel * width << ",0)'>\n<text x='" << left << "' y='20'>" << r.source
+            << "</text>\n";
+        for (const double mass : {0.0, 0.25, 0.5, 0.75, 1.0})
+            out << "<line x1='" << left << "' x2='" << width - 20 << "' y1='" << y_of(mass) << "' y2='" << y_of(mass)
+                << "' stroke='#ddd'/><text x='" << left - 6 << "' y='" << y_of(mass) + 4 << "' text-anchor='end'>"
+                << mass << "</text>\n";
+        for (const double share : shares)
+            out << "<text x='" << x_of(share) << "' y='" << height - bottom + 18 << "' text-anchor='middle'>"
+                << 100 * share << "%</text>\n";
+        for (std::size_t m = 0; m < r.methods.size(); ++m) {
+            out << "<polyline fill='none' stroke-width='2' stroke='" << colours[m % std::size(colours)] << "' points='";
+            for (std::size_t s = 0; s < shares.size(); ++s)
+                out << x_of(shares[s]) << ',' << y_of(r.scores[m][s].mass) << ' ';
+            out << "'/>\n";
+        }
+        out << "</g>\n";
+    }
+    for (int m = 0; m < rows; ++m)
+        out << "<rect x='" << left << "' y='" << height + m * legend << "' width='18' height='4' fill='"
+            << colours[static_cast<std::size_t>(m) % std::size(colours)] << "'/><text x='" << left + 26 << "' y='"
+            << height + m * legend + 6 << "'>" << all.at(0).methods[static_cast<std::size_t>(m)] << "</text>\n";
+    out << "<text x='" << width * n - 20 << "' y='" << height + 6
+        << "' text-anchor='end'>recovered attention mass over the share of the keys that are read</text>\n</svg>\n";
+    out.flush();
+    if (!out) attenta::fail("needle", "cannot write " + path.string());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"How much of exact attention sparse selections keep."};
+    std::string model = ATTENTA_EXAMPLE_DATA, svg = "needle.svg";
+    std::int64_t keys = 131072;
+    app.add_option("--model", model, "directory of the model")->capture_default_str();
+    app.add_option("--keys", keys, "tokens of the synthetic context")
+        ->check(CLI::Range(1000, 4000000))
+        ->capture_default_str();
+    app.add_option("--svg", svg, "where the picture goes")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+    try {
+        std::vector<Results> all;
+        for (const auto& source : {std::function([&] { return model_source(model, 32); }),
+                                   std::function([&] { return needle_source(keys); })}) {
+            all.push_back(measure(source()));
+            print(all.back(), "recovered attention mass", &Score::mass);
+            print(all.back(), "error of the output", &Score::error);
+        }
+        draw(all, svg);
+        std::printf("The picture is in %s.\n", svg.c_str());
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "%s\n", e.what());
+        return 1;
+    }
+    return 0;
+}
