@@ -1,1 +1,2 @@
 // What is compiled once of static patterns.
+#include <attenta/sparse/patterns/star.inl>
