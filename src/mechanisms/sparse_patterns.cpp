@@ -1,2 +1,6 @@
 // What is compiled once of static patterns.
+#include <attenta/sparse/patterns/bigbird.inl>
+#include <attenta/sparse/patterns/fixed.inl>
+#include <attenta/sparse/patterns/head_strides.inl>
 #include <attenta/sparse/patterns/star.inl>
+#include <attenta/sparse/patterns/strided.inl>

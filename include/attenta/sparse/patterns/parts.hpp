@@ -30,18 +30,20 @@ struct Chunks {
     }
 };
 
-/// Keys outside of the interval that a window or chunk shows, or only those `before` it.
+/// Keys outside of the interval that a window or chunk shows: those before it, and those behind it up to `end`.
 template <class M>
 struct Outside {
     M inner;
-    bool before = false;
+    std::int64_t end = 0;
 
     Spans spans(const QueryRow& r) const { return spans(r, r); }
     Cover classify(const QueryRow& a, const QueryRow& b, const KeyBlock& keys) const {
         const Interval k = keys.range();
         const Spans some = spans(a, b), every = spans(b, a);
         if (intersect(k, some.first).empty() && intersect(k, some.second).empty()) return Cover::none;
-        return k.end <= every.first.end || k.begin >= every.second.begin ? Cover::all : Cover::some;
+        const bool before = k.begin >= 0 && k.end <= every.first.end,
+                   behind = k.begin >= every.second.begin && k.end <= end;
+        return before || behind ? Cover::all : Cover::some;
     }
     Interval hull(const QueryRow& a, const QueryRow& b) const {
         const Spans s = spans(a, b);
@@ -51,8 +53,7 @@ struct Outside {
 private:
     /// What lies before the interval of b and behind that of a.
     Spans spans(const QueryRow& a, const QueryRow& b) const {
-        const std::int64_t behind = before ? everywhere.end : inner.hull(a, a).end;
-        return {{everywhere.begin, inner.hull(b, b).begin}, {behind, everywhere.end}};
+        return {{0, inner.hull(b, b).begin}, {inner.hull(a, a).end, end}};
     }
 };
 
@@ -118,30 +119,50 @@ inline attention::Request part_of(const SparseCall& call, const KeyLists* lists,
     return r;
 }
 
-/// What the two patterns of Sparse Transformers have in common: a window, columns on lists, and who reads them.
-struct WindowAndColumns {
-    enum class Parts : std::uint8_t { merged, local, columns, alternate } parts;
-    Mask window;   ///< of the window
-    Mask order;    ///< of the columns
-    Mask outside;  ///< of the columns that are not in the window
+/// What the two patterns of Sparse Transformers have in common: a window, columns, and which heads read them. The last is
+/// the window in even heads and columns in odd ones.
+enum class PatternParts : std::uint8_t { merged, local, columns, alternate };
+
+/// The whole of such a pattern, to be looked at. `columns` says of a head and positions whether they are of a column.
+template <class Local, class Columns>
+struct LocalAndColumns {
+    PatternParts parts;
+    bool causal;
+    Local local;
+    Columns columns;
+
+    void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+        const bool odd = r.head % 2 != 0, alternate = parts == PatternParts::alternate;
+        const Interval near = local.hull(r, r);
+        for (std::int64_t i = 0; i < keys.count; ++i) {
+            const std::int64_t j = keys.position(i);
+            const bool in_window =
+                (alternate ? !odd : parts != PatternParts::columns) && j >= near.begin && j < near.end;
+            const bool in_column = (alternate ? odd : parts != PatternParts::local) && (!causal || j <= r.position) &&
+                                   columns(r.head, r.position, j);
+            if (!in_window && !in_column) words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
+        }
+    }
 };
 
-/// columns(odd): their lists, for all heads, or for odd ones alone.
-template <class Columns>
-void attend(const SparseCall& call, const WindowAndColumns& x, Columns&& columns) {
-    using Parts = WindowAndColumns::Parts;
-    if (x.parts == Parts::local) return call.attend(x.window);
-    if (x.parts == Parts::columns) return call.attend(columns(false), x.order);
+/// Attention over such a pattern. make_columns(odd) gives the lists of columns for all heads, or for odd ones alone, of
+/// which some keys may be in the window and, where it is causal, after the query.
+template <class Local, class MakeColumns>
+void attend(const SparseCall& call, PatternParts which, bool causal, const Local& local, MakeColumns&& make_columns) {
+    const Mask order = causal ? Mask(Causal{}) : Mask();
+    if (which == PatternParts::local) return call.attend(local);
+    if (which == PatternParts::columns) return call.attend(make_columns(false), order);
     SparseParts parts(call, 2);
-    if (x.parts == Parts::merged) {
-        const KeyLists lists = columns(false);
-        parts.add(part_of(call, nullptr, x.window));
-        parts.add(part_of(call, &lists, x.outside));
-    } else {
+    const bool alternate = which == PatternParts::alternate;
+    const KeyLists columns = make_columns(alternate);
+    if (alternate) {
         const auto even = [](std::int64_t h) { return h % 2 == 0; };
-        const KeyLists local = for_heads(hull_lists(call, x.window), call.q.heads, even), lists = columns(true);
-        parts.add(part_of(call, &local, x.window));
-        parts.add(part_of(call, &lists, x.order));
+        const KeyLists windows = for_heads(hull_lists(call, local), call.q.heads, even);
+        parts.add(part_of(call, &windows, local));
+        parts.add(part_of(call, &columns, order));
+    } else {
+        parts.add(part_of(call, nullptr, local));
+        parts.add(part_of(call, &columns, Outside<Local>{local, causal ? 0 : call.keys()}));
     }
     parts.merge();
 }
