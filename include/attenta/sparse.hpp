@@ -10,6 +10,9 @@
 #include <attenta/sparse/patterns/block_rag.hpp>
 #include <attenta/sparse/patterns/fixed.hpp>
 #include <attenta/sparse/patterns/head_strides.hpp>
+#include <attenta/sparse/patterns/hierarchical_document.hpp>
 #include <attenta/sparse/patterns/local_chunk.hpp>
+#include <attenta/sparse/patterns/local_global.hpp>
 #include <attenta/sparse/patterns/star.hpp>
 #include <attenta/sparse/patterns/strided.hpp>
+#include <attenta/sparse/patterns/token_types.hpp>
