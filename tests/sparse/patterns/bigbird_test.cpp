@@ -88,6 +88,9 @@ TEST(BigbirdErrors, OptionsAndBlocks) {
     EXPECT_TRUE(refused({.block = 7, .global_blocks = -1}, {"bigbird", "global_blocks is -1", "at least 0"}));
     EXPECT_TRUE(refused({.block = 8, .window_blocks = 1, .global_blocks = 0}, {"bigbird", "rand_blocks", "99", "2"}));
     EXPECT_TRUE(refused({.block = 5}, {"bigbird", "rand_blocks has 3 rows", "5 blocks"}));
+    attenta::BigbirdInputs missing = inputs_of<attenta::BigbirdInputs>(c);
+    missing.rand_blocks.data = nullptr;
+    EXPECT_TRUE(refuses([&] { attenta::bigbird(missing, {out.o.view()}); }, {"bigbird", "rand_blocks is null"}));
     c.put_integers("rand_blocks", Integers{3, 3, 1, std::vector<std::int64_t>(9)});
     EXPECT_TRUE(refused({.block = 7}, {"bigbird", "rand_blocks has 3 heads", "1, 2 or 4"}));
     for (const std::int64_t wrong : {-2, 3}) {

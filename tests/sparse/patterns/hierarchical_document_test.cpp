@@ -98,9 +98,7 @@ TEST(HierarchicalDocument, ListsNameWhatItsQueriesRead) {
     for (const std::int64_t block : {1, 4})
         for (const bool causal : {true, false})
             EXPECT_EQ(groups.lists(causal, block).text(),
-                      block == 1 || !causal
-                          ? KeyLists::of(groups.mask(causal), {.queries = 22, .keys = 22, .query_block = block}).text()
-                          : groups.lists(causal, block).text());
+                      KeyLists::of(groups.mask(causal), {.queries = 22, .keys = 22, .query_block = block}).text());
     EXPECT_EQ(groups.levels(), 3);
     EXPECT_EQ(groups.tokens(), 22);
     EXPECT_EQ(groups.members(groups.of(2, 0))[0], 0);
@@ -128,6 +126,8 @@ TEST(HierarchicalDocumentErrors, Tables) {
     };
     c.put_integers("group", Integers{2, 22, 1, std::vector<std::int64_t>(44)});
     EXPECT_TRUE(refused({"hierarchical_document", "group", "2", "3"}));
+    const auto x = inputs_of<HierarchicalDocumentInputs>(c);
+    EXPECT_TRUE(refuses([&] { DocumentGroups(x.keep, x.group); }, {"DocumentGroups", "group is [2, 22]", "[3, 22]"}));
     c.put_integers("keep", Integers{2, 21, 1, std::vector<std::int64_t>(42)});
     EXPECT_TRUE(refused({"hierarchical_document", "keep", "21", "22"}));
 }

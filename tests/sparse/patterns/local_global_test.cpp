@@ -116,6 +116,17 @@ TEST(LocalGlobal, ReadsPagesForGlobalRows) {
     });
 }
 
+TEST(LocalGlobal, NeedsNoLse) {
+    const SparseCase c = sparse_case(mechanism, {4, 2, 21, 21, 16, 16}, 2);
+    Output want = output_of(c), got = output_of(c);
+    Context context;
+    call(c, want, context);
+    mechanism.call(c, got.o.view(), nullptr, nullptr, context);
+    EXPECT_TRUE(std::isnan(got.lse[0]));
+    got.lse = want.lse;
+    EXPECT_TRUE(same_bits(want, got));
+}
+
 TEST(LocalGlobalErrors, OptionsAndGlobalTokens) {
     SparseCase c = sparse_case(mechanism, {4, 2, 21, 21, 16, 16}, 2);
     Output out = output_of(c);

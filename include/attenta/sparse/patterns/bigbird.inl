@@ -28,6 +28,8 @@ inline BigbirdBlocks check_bigbird(const BigbirdInputs& x, const BigbirdOptions&
         fail("bigbird", "window_blocks is " + text(options.window_blocks) + ", needs an odd number");
     const BigbirdBlocks blocks{(x.kv.length(0) - 1) / options.block + 1, options.global_blocks};
     const Heads<const std::int64_t>& r = x.rand_blocks;
+    if (!r.data && checks::elements(r.heads, r.tokens, r.dim) > 0)
+        fail("bigbird", "rand_blocks is null, has elements to hold");
     if (!r.data || r.dim == 0) return blocks;
     if (r.heads != 1 && r.heads != x.kv.heads && r.heads != x.q.heads)
         fail("bigbird",

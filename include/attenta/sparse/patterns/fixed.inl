@@ -64,7 +64,8 @@ ATTENTA_INLINE void fixed(const FixedInputs& x, const SparseOutputs& out, const 
     const auto pattern = detail::fixed_pattern(options);
     detail::attend(call, pattern.parts, pattern.causal, pattern.local,
                    [&](bool odd) { return detail::fixed_lists(call, pattern.columns, odd); });
-    detail::give_lists(call, pattern, call.q.heads);
+    const bool shared = pattern.parts != detail::PatternParts::alternate && options.verts == 1;
+    detail::give_lists(call, pattern, shared ? 1 : call.q.heads);
 }
 
 ATTENTA_END

@@ -10,7 +10,6 @@
 
 #include <attenta/sparse/common.hpp>
 
-#include <utility>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -45,7 +44,7 @@ class DocumentGroups {
 public:
     static constexpr std::int64_t none = -1;
 
-    /// Of tables [levels, tokens] of one size.
+    /// Of tables [levels, tokens]. Throws Error where their sizes differ.
     DocumentGroups(Heads<const std::int64_t> keep, Heads<const std::int64_t> group);
 
     std::int64_t levels() const { return levels_; }
@@ -65,7 +64,8 @@ private:
     std::vector<std::vector<std::int64_t>> members_;
 };
 
-/// Throws Error on shapes that do not fit; nothing is written then.
+/// Throws Error on shapes that do not fit; nothing is written then. The lists that it gives are those of DocumentGroups, whose
+/// mask goes with them.
 void hierarchical_document(const HierarchicalDocumentInputs& x, const SparseOutputs& out,
                            const HierarchicalDocumentOptions& options = {}, Context& context = default_context());
 

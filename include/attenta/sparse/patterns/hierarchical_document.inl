@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -60,6 +61,10 @@ private:
 
 ATTENTA_INLINE DocumentGroups::DocumentGroups(Heads<const std::int64_t> keep, Heads<const std::int64_t> group)
     : levels_(keep.heads), tokens_(keep.tokens) {
+    if (group.heads != levels_ || group.tokens != tokens_)
+        fail("DocumentGroups", "group is [" + std::to_string(group.heads) + ", " + std::to_string(group.tokens) +
+                                   "], needs the [" + std::to_string(levels_) + ", " + std::to_string(tokens_) +
+                                   "] of keep");
     numbers_.resize(static_cast<std::size_t>(saturating::multiply(levels_, tokens_)), none);
     for (std::int64_t l = 0; l < levels_; ++l) {
         std::map<std::int64_t, std::int64_t> known;

@@ -40,6 +40,7 @@ struct Without {
     std::span<const std::int64_t> keys;
 
     void bits(const QueryRow&, const KeyBlock& block, std::uint64_t* words) const {
+        if (classify({}, {}, block) == Cover::all) return;  // as it is but for few blocks
         for (std::int64_t i = 0; i < block.count; ++i)
             if (std::binary_search(keys.begin(), keys.end(), block.position(i)))
                 words[i / 64] &= ~(std::uint64_t{1} << (i % 64));
@@ -220,7 +221,7 @@ ATTENTA_INLINE void local_global(const LocalGlobalInputs& x, const SparseOutputs
     detail::require_in_order(call);
     const detail::LocalGlobal whole(call, x, options);
     whole.run();
-    detail::give_lists(call, local_global_mask(x.global_index, options), x.q.heads);
+    detail::give_lists(call, local_global_mask(x.global_index, options), options.dilation.size() == 1 ? 1 : x.q.heads);
 }
 
 ATTENTA_END

@@ -38,7 +38,7 @@ ATTENTA_INLINE void strided(const StridedInputs& x, const SparseOutputs& out, co
         if (!odd) return lists;
         return detail::for_heads(lists, call.q.heads, [](std::int64_t h) { return h % 2 != 0; });
     });
-    detail::give_lists(call, pattern, call.q.heads);
+    detail::give_lists(call, pattern, pattern.parts == detail::PatternParts::alternate ? call.q.heads : 1);
 }
 
 ATTENTA_END

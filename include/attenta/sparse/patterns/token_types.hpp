@@ -64,7 +64,8 @@ private:
     std::vector<std::int64_t> last_;  ///< [heads, keys]
 };
 
-/// Throws Error on shapes, types and options that do not fit; nothing is written then.
+/// Throws Error on shapes, types and options that do not fit; nothing is written then. The lists that it gives are those of
+/// LastReaders, whose mask goes with them.
 void token_types(const TokenTypesInputs& x, const TokenTypesOutputs& out, const TokenTypesOptions& options,
                  Context& context = default_context());
 
