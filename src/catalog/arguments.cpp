@@ -135,6 +135,13 @@ void Arguments::read(std::string_view name, const Json& json, float& value) cons
     value = static_cast<float>(wide);
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::vector<std::int64_t>& value) const {
+    value.assign(json.is_array() ? json.size() : 1, 0);
+    if (!json.is_array()) return read(name, json, value[0]);
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
+}
+
 void Arguments::read(std::string_view name, const Json& json, std::array<float, 2>& value) const {
     if (!json.is_array() || json.size() != value.size())
         refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 numbers");

@@ -25,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <vector>
 
 #include "named_enum.hpp"
 #include "tensor_type.hpp"
@@ -109,6 +110,8 @@ private:
     void read(std::string_view name, const nlohmann::json& json, int& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
     void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    /// A list, or its only element.
+    void read(std::string_view name, const nlohmann::json& json, std::vector<std::int64_t>& value) const;
     /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
     template <NamedEnum E>

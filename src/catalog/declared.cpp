@@ -94,11 +94,12 @@ public:
         const auto shape_fits = [&](const Declared::Sizes& sizes) { return fits(tensor, sizes, input.name, letters_); };
         if (std::none_of(input.shapes.begin(), input.shapes.end(), shape_fits))
             refuse(what + "has the shape " + to_text(tensor.shape) + ", expected " + expected(input, letters_));
-        // An optional input of a size 0 that nothing else has could not be told from one that is not given.
+        // An optional input of a size 0 that nothing else has could not be told from one that is not given. Integers name
+        // nothing then: that is the same.
         const auto alone = [&](const auto& letter) {
             return letter.second.input == input.name && letter.second.size == 0;
         };
-        if (input.optional && std::any_of(letters_.begin(), letters_.end(), alone))
+        if (input.optional && tensor.type != TensorType::i64 && std::any_of(letters_.begin(), letters_.end(), alone))
             refuse(what + "is empty, its shape is " + to_text(tensor.shape));
     }
 

@@ -27,6 +27,7 @@ constexpr std::string_view type_text(const NamedEnum auto&) { return "string"; }
 constexpr std::string_view type_text(const std::optional<bool>&) { return "bool or null"; }
 constexpr std::string_view type_text(const std::optional<float>&) { return "float or null"; }
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
+constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return "int or list"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
@@ -38,6 +39,8 @@ std::string default_text(const T& value) {
 inline std::string default_text(const std::array<float, 2>& value) {
     return std::string("[").append(default_text(value[0])).append(", ").append(default_text(value[1])).append("]");
 }
+/// Of a list with one element.
+inline std::string default_text(const std::vector<std::int64_t>& value) { return default_text(value.front()); }
 template <NamedEnum E>
 std::string default_text(const E& value) {
     constexpr auto names = names_of(E());

@@ -40,8 +40,8 @@ TEST(CatalogRows, AreFoundAndDescribed) {
 }
 
 TEST(CatalogRows, DescribeStringsAndLists) {
-    const auto described = [](const char* mechanism, std::string_view parameter) {
-        for (const auto& p : attenta::find_mechanism("linear", mechanism)->parameters())
+    const auto described = [](const char* mechanism, std::string_view parameter, const char* family = "linear") {
+        for (const auto& p : attenta::find_mechanism(family, mechanism)->parameters())
             if (p.name == parameter) return std::string(p.type) + ", default " + p.default_value;
         return std::string("(no such parameter)");
     };
@@ -49,6 +49,7 @@ TEST(CatalogRows, DescribeStringsAndLists) {
     EXPECT_EQ(described("retention", "score_norm"), "string, default \"none\"");
     EXPECT_EQ(described("performer", "normalize_data"), "bool or null, default null");
     EXPECT_EQ(described("mamba2", "dt_limit"), "2 floats or null, default null");
+    EXPECT_EQ(described("local_global", "dilation", "sparse"), "int or list, default 1");
 }
 
 /// All golden cases of all mechanisms that there are.
@@ -228,6 +229,13 @@ TEST(RunCase, StringsAndListsAreParameters) {
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1, 2]})"), "mamba2: parameter 'dt_limit' is [0,1,2]" + pair);
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, "1"]})"), "mamba2: parameter 'dt_limit[1]' is \"1\", expected a number");
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1e300]})"), "mamba2: parameter 'dt_limit[1]' is 1e+300, out of range");
+
+    const TensorFile windows = TensorFile::load(golden_path("sparse", "local_global", "dilated_causal"));
+    const std::string dilation = "local_global: parameter 'dilation";
+    EXPECT_EQ(with(windows, R"({"dilation": 2})"), "(no Error)");
+    EXPECT_EQ(with(windows, R"({"dilation": [3, 1]})"), "(no Error)");
+    EXPECT_EQ(with(windows, R"({"dilation": 0.5})"), dilation + "' is 0.5, expected an integer");
+    EXPECT_EQ(with(windows, R"({"dilation": [1, null]})"), dilation + "[1]' is null, expected an integer");
 }
 
 /// Python's json writes Infinity. Upper limits may be open; all else needs a finite number, and the message names it.
