@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sparse/support/mechanism.hpp"
 #include "support/errors.hpp"
@@ -82,6 +83,19 @@ TEST_P(SparseErrors, QueriesWithoutPosition) {
     if (GetParam()->positions == attenta::Positions::none) GTEST_SKIP() << "queries have no positions";
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
                         [](SparseCase& c, auto&) { c.view("k").tokens = c.view("v").tokens = 8; }));
+}
+
+/// Rings and caches after an eviction keep tokens in another order.
+TEST_P(SparseErrors, KeysInAnotherOrder) {
+    if (GetParam()->positions == attenta::Positions::none) GTEST_SKIP() << "keys have no positions";
+    std::vector<std::int32_t> positions(40);
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "positions"}, [&](SparseCase& c, auto&) {
+        KvView kv = KvView::of(c.view("k"), c.view("v"));
+        for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<std::int32_t>(39 - i);
+        kv.positions = positions.data();
+        kv.positions_stride = 40;
+        c.caches.insert_or_assign("k", kv);
+    }));
 }
 
 TEST_P(SparseErrors, OutputsThatOverlapInputs) {

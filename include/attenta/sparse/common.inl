@@ -115,6 +115,8 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
         fail(f, "q has " + text(q.tokens) + " tokens, needs at most the " + text(keys) + " of k");
     if (positions == Positions::same && q.tokens != keys)
         fail(f, "q has " + text(q.tokens) + " tokens, needs the " + text(keys) + " of k");
+    if (positions != Positions::none && kv.positions)
+        fail(f, "kv has positions, needs keys in the order of the sequence");
     const SparseCall call{f, q, kv, out, scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim))), &context};
     attention::check(call.request());
     std::vector<NamedBytes> others;

@@ -81,7 +81,6 @@ ATTENTA_INLINE void bigbird_lists(const BigbirdInputs& x, KeyLists& lists, const
 ATTENTA_INLINE void bigbird(const BigbirdInputs& x, const SparseOutputs& out, const BigbirdOptions& options,
                             Context& context) {
     const auto call = detail::check_sparse("bigbird", x, out, options, Positions::same, context);
-    detail::require_in_order(call);
     detail::CallLists lists(out);
     bigbird_lists(x, *lists, options);
     call.attend(*lists);

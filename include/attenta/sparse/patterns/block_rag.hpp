@@ -83,7 +83,6 @@ inline Mask block_rag_mask(std::span<const std::int64_t> block_starts, std::int6
 inline void block_rag(const BlockRagInputs& x, const SparseOutputs& out, const BlockRagOptions& options = {},
                       Context& context = default_context()) {
     const auto call = detail::check_sparse("block_rag", x, out, options, Positions::last, context);
-    detail::require_in_order(call);
     const Mask mask = block_rag_mask(x.block_starts, call.keys());
     call.attend(mask);
     detail::give_lists(call, mask);

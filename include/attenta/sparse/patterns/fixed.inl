@@ -60,7 +60,6 @@ ATTENTA_INLINE Mask fixed_mask(const FixedOptions& options) { return detail::fix
 ATTENTA_INLINE void fixed(const FixedInputs& x, const SparseOutputs& out, const FixedOptions& options,
                           Context& context) {
     const auto call = detail::check_sparse("fixed", x, out, options, Positions::last, context);
-    detail::require_in_order(call);
     const auto pattern = detail::fixed_pattern(options);
     detail::attend(call, pattern.parts, pattern.causal, pattern.local,
                    [&](bool odd) { return detail::fixed_lists(call, pattern.columns, odd); });

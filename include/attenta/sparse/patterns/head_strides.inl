@@ -31,7 +31,6 @@ ATTENTA_INLINE void head_strides_lists(const HeadStridesInputs& x, KeyLists& lis
 ATTENTA_INLINE void head_strides(const HeadStridesInputs& x, const SparseOutputs& out,
                                  const HeadStridesOptions& options, Context& context) {
     const auto call = detail::check_sparse("head_strides", x, out, options, Positions::none, context);
-    detail::require_in_order(call);
     detail::CallLists lists(out);
     head_strides_lists(x, *lists, options);
     call.attend(*lists);

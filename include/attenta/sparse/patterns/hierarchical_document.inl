@@ -113,7 +113,6 @@ ATTENTA_INLINE KeyLists DocumentGroups::lists(bool causal, std::int64_t query_bl
 ATTENTA_INLINE void hierarchical_document(const HierarchicalDocumentInputs& x, const SparseOutputs& out,
                                           const HierarchicalDocumentOptions& options, Context& context) {
     const auto call = detail::check_sparse("hierarchical_document", x, out, options, Positions::same, context);
-    detail::require_in_order(call);
     const DocumentGroups groups(x.keep, x.group);
     call.attend(groups.lists(options.causal), groups.mask(options.causal));
 }

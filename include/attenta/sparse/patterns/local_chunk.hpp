@@ -47,7 +47,6 @@ inline Mask local_chunk_mask(const LocalChunkOptions& options) {
 inline void local_chunk(const LocalChunkInputs& x, const SparseOutputs& out, const LocalChunkOptions& options = {},
                         Context& context = default_context()) {
     const auto call = detail::check_sparse("local_chunk", x, out, options, Positions::same, context);
-    detail::require_in_order(call);
     const Mask mask = local_chunk_mask(options);
     call.attend(mask);
     detail::give_lists(call, mask);

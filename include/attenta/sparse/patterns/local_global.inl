@@ -218,7 +218,6 @@ ATTENTA_INLINE Mask local_global_mask(std::span<const std::int64_t> global_index
 ATTENTA_INLINE void local_global(const LocalGlobalInputs& x, const SparseOutputs& out,
                                  const LocalGlobalOptions& options, Context& context) {
     const auto call = detail::check_sparse("local_global", x, out, options, Positions::same, context);
-    detail::require_in_order(call);
     const detail::LocalGlobal whole(call, x, options);
     whole.run();
     detail::give_lists(call, local_global_mask(x.global_index, options), options.dilation.size() == 1 ? 1 : x.q.heads);

@@ -59,11 +59,6 @@ private:
 
 namespace detail {
 
-/// Patterns count tokens as they lie in the cache. Throws Error where they lie in another order.
-inline void require_in_order(const SparseCall& call) {
-    if (call.kv.positions) fail(call.function, "kv has positions, needs keys in the order of the sequence");
-}
-
 /// `out.lists` of a call gets what a mask shows each query.
 inline void give_lists(const SparseCall& call, const Mask& mask, std::int64_t heads = 1) {
     if (call.out.lists)

@@ -26,7 +26,6 @@ struct HostKeys {
 
 ATTENTA_INLINE void star(const StarInputs& x, const SparseOutputs& out, const StarOptions& options, Context& context) {
     const auto call = detail::check_sparse("star", x, out, options, Positions::last, context);
-    detail::require_in_order(call);
     const Mask mask = star_mask(options, call.keys());
     if (options.hosts == 1) {
         call.attend(mask);

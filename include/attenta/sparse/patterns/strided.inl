@@ -31,7 +31,6 @@ ATTENTA_INLINE Mask strided_mask(const StridedOptions& options) { return detail:
 ATTENTA_INLINE void strided(const StridedInputs& x, const SparseOutputs& out, const StridedOptions& options,
                             Context& context) {
     const auto call = detail::check_sparse("strided", x, out, options, Positions::last, context);
-    detail::require_in_order(call);
     const auto pattern = detail::strided_pattern(options);
     detail::attend(call, pattern.parts, pattern.causal, pattern.local, [&](bool odd) {
         const KeyLists lists = detail::residue_lists(call, options.stride);

@@ -82,7 +82,6 @@ ATTENTA_INLINE KeyLists LastReaders::lists(std::int64_t queries, std::int64_t qu
 ATTENTA_INLINE void token_types(const TokenTypesInputs& x, const TokenTypesOutputs& out,
                                 const TokenTypesOptions& options, Context& context) {
     const auto call = detail::check_sparse("token_types", x, out, options, Positions::last, context);
-    detail::require_in_order(call);
     const LastReaders readers(x.types, options.window);
     call.attend(readers.lists(x.q.tokens), readers.mask(x.q.heads));
     for (std::int64_t h = 0; h < readers.heads(); ++h)
