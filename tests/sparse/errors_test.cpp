@@ -100,7 +100,7 @@ TEST_P(SparseErrors, KeysInAnotherOrder) {
 
 TEST_P(SparseErrors, OutputsThatOverlapInputs) {
     EXPECT_TRUE(
-        refused(*GetParam(), {GetParam()->name, "o", "k"}, [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
+        refused(*GetParam(), {GetParam()->name, "o", "overlaps"}, [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
 }
 
 TEST_P(SparseErrors, Scales) {

@@ -23,12 +23,12 @@ Naive naive_dsa(const attenta::DsaInputs& x, const attenta::DsaOptions& options)
 
 const auto& mechanism = test_sparse<&attenta::dsa, naive_dsa>({
     .name = "dsa",
-    .variants = {{"one index head", [](SparseCase& c) { c.sizes["Hi"] = 1; }},
-                 {"16 index heads", [](SparseCase& c) { c.sizes["Hi"] = 16; }},
+    .variants = {{"one index head", [](SparseCase& c) { c.sizes["Gi"] = 1; }},
+                 {"16 index heads", [](SparseCase& c) { c.sizes["Gi"] = 16; }},
                  {"top 1", [](SparseCase& c) { options_of<attenta::DsaOptions>(c).top_k = 1; }}},
     .sizes =
         [](SparseCase& c) {
-            c.sizes["Hi"] = 3, c.sizes["Di"] = 12;
+            c.sizes["Gi"] = 3, c.sizes["Di"] = 12;
             options_of<attenta::DsaOptions>(c).top_k = 9;
         },
     .everything = [](SparseCase& c) { options_of<attenta::DsaOptions>(c).top_k = 4096; },

@@ -23,9 +23,9 @@ struct DsaInputs {
     static void list(auto&& visit, auto& x) {
         visit("q", x.q, "[Hq, Tq, D]");
         visit("k", "v", x.kv, "[Hkv, Tk, D]", "[Hkv, Tk, Dv]");
-        visit("q_idx", x.q_idx, "[Hi, Tq, Di]");
+        visit("q_idx", x.q_idx, "[Gi, Tq, Di]");
         visit("k_idx", x.k_idx, "[Tk, Di]");
-        visit("w_idx", x.w_idx, "[Hi, Tq]");
+        visit("w_idx", x.w_idx, "[Gi, Tq]");
     }
 };
 
