@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/sparse/indexers/dsa.hpp>
+#include <attenta/sparse/indexers/msa.hpp>
 #include <attenta/sparse/lists/block_sparse.hpp>
 #include <attenta/sparse/lists/csr.hpp>
 #include <attenta/sparse/pages/moba.hpp>

@@ -1,2 +1,3 @@
 // What is compiled once of indexers.
 #include <attenta/sparse/indexers/dsa.inl>
+#include <attenta/sparse/indexers/msa.inl>

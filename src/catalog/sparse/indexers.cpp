@@ -1,4 +1,5 @@
 #include <attenta/sparse/indexers/dsa.hpp>
+#include <attenta/sparse/indexers/msa.hpp>
 
 #include "../sparse_row.hpp"
 
@@ -18,6 +19,16 @@ void call_dsa(Arguments& args, Context& context) {
     give_index(args, "index", lists, options.top_k, {}, true);
 }
 
+void call_msa(Arguments& args, Context& context) {
+    const auto x = args.inputs<MsaInputs>();
+    const auto options = args.options<MsaOptions>();
+    KeyLists lists;
+    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
+    out.lists = &lists;
+    msa(x, out, options, context);
+    give_index(args, "index", lists, options.top_k, {.unit = options.block_size});
+}
+
 }  // namespace
 
 std::vector<Mechanism> indexer_rows() {
@@ -28,6 +39,13 @@ std::vector<Mechanism> indexer_rows() {
                           .cost = "Tk·Hi·Di per query to rank, top_k·(D+Dv) per head to attend",
                           .more_outputs = ", index [Tq, top_k], index_score [Tq, Tk]"},
                          call_dsa),
+        sparse_row<&msa>(
+            {.name = "msa",
+             .summary = "MiniMax sparse attention: an index head for each group picks blocks by their best key",
+             .source = "MiniMax-M3 (2026)",
+             .cost = "Tk·Di per query and index head to rank, top_k·block·(D+Dv) per head to attend",
+             .more_outputs = ", index [Hi, Tq, top_k]"},
+            call_msa),
     };
 }
 
