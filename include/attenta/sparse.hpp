@@ -3,6 +3,7 @@
 
 #include <attenta/sparse/indexers/dsa.hpp>
 #include <attenta/sparse/indexers/msa.hpp>
+#include <attenta/sparse/indexers/qsa.hpp>
 #include <attenta/sparse/lists/block_sparse.hpp>
 #include <attenta/sparse/lists/csr.hpp>
 #include <attenta/sparse/pages/moba.hpp>
