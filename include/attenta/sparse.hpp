@@ -7,4 +7,5 @@
 #include <attenta/sparse/lists/block_sparse.hpp>
 #include <attenta/sparse/lists/csr.hpp>
 #include <attenta/sparse/pages/moba.hpp>
+#include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/pages/quest.hpp>
