@@ -9,3 +9,4 @@
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/pages/quest.hpp>
+#include <attenta/sparse/pages/xattention.hpp>

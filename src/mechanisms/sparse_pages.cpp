@@ -2,3 +2,4 @@
 #include <attenta/sparse/pages/moba.inl>
 #include <attenta/sparse/pages/nsa.inl>
 #include <attenta/sparse/pages/quest.inl>
+#include <attenta/sparse/pages/xattention.inl>

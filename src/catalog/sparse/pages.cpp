@@ -1,6 +1,9 @@
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/pages/quest.hpp>
+#include <attenta/sparse/pages/xattention.hpp>
+
+#include <algorithm>
 
 #include "../sparse_row.hpp"
 
@@ -9,6 +12,19 @@ ATTENTA_BEGIN
 namespace rows {
 
 namespace {
+
+/// index [heads, blocks of queries, width], padded with -1.
+void give_blocks(Arguments& args, const KeyLists& lists, std::int64_t width) {
+    const KeyLists::Shape& shape = lists.shape();
+    std::int64_t* index = args.output<std::int64_t>("index", {shape.heads, shape.rows(), width});
+    for (std::int64_t n = 0; n < lists.lists(); ++n, index += width) {
+        std::fill_n(index, width, -1);
+        std::int64_t count = 0;
+        for (const KeyRun& run : lists.runs(n))
+            for (std::int64_t key = run.start; key < run.start + run.count; key += shape.unit)
+                index[count++] = key / shape.unit;
+    }
+}
 
 void call_quest(Arguments& args, Context& context) {
     const auto x = args.inputs<QuestInputs>();
@@ -50,6 +66,20 @@ Mechanism nsa_row() {
     return row;
 }
 
+void call_xattention(Arguments& args, Context& context) {
+    const auto x = args.inputs<XattentionInputs>();
+    const auto options = args.options<XattentionOptions>();
+    const auto blocks = [&](std::int64_t n) { return (n + options.block_size - 1) / options.block_size; };
+    const SparseOutputs plain = sparse_outputs(args, x.q, x.kv);
+    XattentionOutputs out{plain};
+    if (options.block_size > 0)
+        out.block_share = args.output<float>("block_share", {x.q.heads, blocks(x.q.tokens), blocks(x.kv.length(0))});
+    KeyLists lists;
+    out.lists = &lists;
+    xattention(x, out, options, context);
+    give_blocks(args, lists, blocks(x.kv.length(0)));
+}
+
 }  // namespace
 
 std::vector<Mechanism> page_rows() {
@@ -67,6 +97,12 @@ std::vector<Mechanism> page_rows() {
                            .more_outputs = ", index [Hq, Tq, top_k]"},
                           call_moba),
         nsa_row(),
+        sparse_row<&xattention>({.name = "xattention",
+                                 .summary = "blocks that hold most of the attention, by antidiagonals of tiles",
+                                 .source = "Xu et al. 2025, XAttention",
+                                 .cost = "Tq·Tk·D/stride to rank, block²·(D+Dv) for each block",
+                                 .more_outputs = ", block_share [Hq, nq, nk], index [Hq, nq, nk]"},
+                                call_xattention),
     };
 }
 
