@@ -6,6 +6,7 @@
 #include <attenta/sparse/indexers/qsa.hpp>
 #include <attenta/sparse/lists/block_sparse.hpp>
 #include <attenta/sparse/lists/csr.hpp>
+#include <attenta/sparse/pages/minference.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/pages/quest.hpp>

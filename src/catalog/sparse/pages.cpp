@@ -1,3 +1,4 @@
+#include <attenta/sparse/pages/minference.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/pages/quest.hpp>
@@ -80,6 +81,29 @@ void call_xattention(Arguments& args, Context& context) {
     give_blocks(args, lists, blocks(x.kv.length(0)));
 }
 
+/// [Hq, the longest list], padded with -1.
+void give_lines(Arguments& args, std::string_view output, const std::vector<std::vector<std::int64_t>>& lines) {
+    std::size_t width = 0;
+    for (const auto& list : lines) width = std::max(width, list.size());
+    const auto heads = static_cast<std::int64_t>(lines.size());
+    std::int64_t* to = args.output<std::int64_t>(output, {heads, static_cast<std::int64_t>(width)});
+    for (const auto& list : lines) {
+        std::fill(std::copy(list.begin(), list.end(), to), to + width, -1);
+        to += width;
+    }
+}
+
+void call_minference(Arguments& args, Context& context) {
+    const auto x = args.inputs<MinferenceInputs>();
+    const auto options = args.options<MinferenceOptions>();
+    MinferenceSelection found;
+    minference(x, {sparse_outputs(args, x.q, x.kv), &found}, options, context);
+    if (options.pattern == MinferencePattern::block_sparse) return give_blocks(args, found.blocks, options.top_k);
+    if (options.pattern == MinferencePattern::a_shape) return;
+    give_lines(args, "columns", found.columns);
+    give_lines(args, "offsets", found.offsets);
+}
+
 }  // namespace
 
 std::vector<Mechanism> page_rows() {
@@ -103,6 +127,13 @@ std::vector<Mechanism> page_rows() {
                                  .cost = "Tq·Tk·D/stride to rank, block²·(D+Dv) for each block",
                                  .more_outputs = ", block_share [Hq, nq, nk], index [Hq, nq, nk]"},
                                 call_xattention),
+        sparse_row<&minference>(
+            {.name = "minference",
+             .summary = "A shape, columns and diagonals, or blocks of prefill: one pattern per head",
+             .source = "Jiang et al. 2024, MInference 1.0, section 3.2",
+             .cost = "last_q·T·D to rank, then the pairs that are read",
+             .more_outputs = ", columns [Hq, columns], offsets [Hq, offsets], index [Hq, nb, top_k]"},
+            call_minference),
     };
 }
 
