@@ -1,6 +1,7 @@
 // Sparse attention: queries read the keys that a pattern, a list or a selection leaves.
 #pragma once
 
+#include <attenta/sparse/indexers/compressed.hpp>
 #include <attenta/sparse/indexers/dsa.hpp>
 #include <attenta/sparse/indexers/msa.hpp>
 #include <attenta/sparse/indexers/qsa.hpp>
