@@ -1,0 +1,71 @@
+#pragma once
+
+#include <attenta/sparse/indexers/msa.hpp>
+
+#include <algorithm>
+#include <string>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+inline void check_msa(const MsaInputs& x, const MsaOptions& options) {
+    require_at_least("msa", "block_size", options.block_size, 1);
+    require_at_least("msa", "local_blocks", options.local_blocks, 0);
+    require_at_least("msa", "init_blocks", options.init_blocks, 0);
+    const std::int64_t forced = saturating::add(options.init_blocks, options.local_blocks);
+    require_at_least("msa", "top_k", options.top_k, std::max<std::int64_t>(1, forced));
+    if (x.q_idx.heads < 1 || x.q.heads % x.q_idx.heads != 0)
+        fail("msa", "q_idx has " + std::to_string(x.q_idx.heads) + " heads, needs a divisor of the " +
+                        std::to_string(x.q.heads) + " of q");
+}
+
+/// The lists of index heads for each query head: the engine reads those of groups of K/V heads or of parts of a group.
+inline KeyLists for_query_heads(const KeyLists& lists, std::int64_t heads) {
+    KeyLists::Shape shape = lists.shape();
+    const std::int64_t group = heads / shape.heads, rows = shape.rows();
+    shape.heads = heads;
+    KeyLists all(shape);
+    for (std::int64_t n = 0; n < heads * rows; ++n) {
+        for (const KeyRun& run : lists.runs(n / rows / group * rows + n % rows)) all.add(run.start, run.count);
+        all.end_list();
+    }
+    return all;
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOptions& options, Context& context) {
+    check_given("msa", InputList(x));
+    check_shapes("msa", InputList(x), {});
+    detail::check_msa(x, options);
+    const std::int64_t keys = x.kv.length(0), size = options.block_size;
+    select::Request r{.function = "msa", .q = x.q_idx, .keys = detail::keys_of(x.k_idx), .heads = x.q_idx.heads};
+    r.pool = size;
+    r.visible_keys = {.count = keys, .shift = 1};
+    r.units = {.count = (keys + size - 1) / size, .unit = size, .plus = 1};
+    r.top = options.top_k;
+    r.first_forced = options.init_blocks;
+    r.last_forced = options.local_blocks;
+    r.q_offset = keys - x.q.tokens;
+    r.unit_keys = size;
+    r.cache_keys = keys;
+    select::check(r);
+    select::run(r, lists, context);
+}
+
+ATTENTA_INLINE void msa(const MsaInputs& x, const SparseOutputs& out, const MsaOptions& options, Context& context) {
+    const auto call = detail::check_sparse("msa", x, out, options, Positions::last, context);
+    detail::check_msa(x, options);
+    detail::CallLists lists(out);
+    msa_lists(x, *lists, options, context);
+    const std::int64_t heads = x.q_idx.heads;
+    if (heads % x.kv.heads == 0 || x.kv.heads % heads == 0) return call.attend(*lists, Causal{});
+    attention::Request r = call.request();
+    r.masks.push_back(Causal{});
+    const KeyLists all = detail::for_query_heads(*lists, x.q.heads);
+    r.lists = {&all, 1};
+    call.run(r);
+}
+
+ATTENTA_END
