@@ -99,8 +99,8 @@ TEST_P(SparseErrors, KeysInAnotherOrder) {
 }
 
 TEST_P(SparseErrors, OutputsThatOverlapInputs) {
-    EXPECT_TRUE(
-        refused(*GetParam(), {GetParam()->name, "o", "overlaps"}, [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o", "overlaps"},
+                        [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
 }
 
 TEST_P(SparseErrors, Scales) {
