@@ -1,1 +1,2 @@
 // What is compiled once of graphs and content patterns.
+#include <attenta/sparse/content/sparsek.inl>
