@@ -1,6 +1,7 @@
 // Sparse attention: queries read the keys that a pattern, a list or a selection leaves.
 #pragma once
 
+#include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 #include <attenta/sparse/indexers/dsa.hpp>
 #include <attenta/sparse/lists/block_sparse.hpp>

@@ -1,2 +1,3 @@
 // What is compiled once of graphs and content patterns.
+#include <attenta/sparse/content/combiner.inl>
 #include <attenta/sparse/content/sparsek.inl>

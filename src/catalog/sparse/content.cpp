@@ -1,3 +1,4 @@
+#include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 
 #include "../sparse_row.hpp"
@@ -23,6 +24,10 @@ void call_sparsek(Arguments& args, Context& context) {
 
 std::vector<Mechanism> content_rows() {
     return {
+        sparse_row<&combiner>({.name = "combiner",
+                               .summary = "near keys directly, all others through regions that are pooled",
+                               .source = "Ren et al. 2021, Combiner, sections 3-4",
+                               .cost = "fixed T·(S+T/S)·(D+Dv), logsparse T·log T·(D+Dv) time"}),
         sparse_row<&sparsek>({.name = "sparsek",
                               .summary = "at most k keys by scores that do not depend on the query, and a window",
                               .source = "Lou et al. 2024, SparseK, sections 3.1-3.4",
