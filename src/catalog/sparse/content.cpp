@@ -1,4 +1,5 @@
 #include <attenta/sparse/content/combiner.hpp>
+#include <attenta/sparse/content/landmark.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 
 #include "../sparse_row.hpp"
@@ -20,6 +21,19 @@ void call_sparsek(Arguments& args, Context& context) {
     give_index(args, "index", lists, options.k, {.end = before_window, .parameter = options.window});
 }
 
+void call_landmark(Arguments& args, Context& context) {
+    const auto x = args.inputs<LandmarkInputs>();
+    const auto options = args.options<LandmarkOptions>();
+    KeyLists lists;
+    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
+    out.lists = &lists;
+    landmark(x, out, options, context);
+    if (!options.top_k) return;
+    const auto own_block = [](std::int64_t position, std::int64_t size) { return position / size * size; };
+    give_index(args, "index", lists, *options.top_k,
+               {.unit = options.block_size, .end = own_block, .parameter = options.block_size});
+}
+
 }  // namespace
 
 std::vector<Mechanism> content_rows() {
@@ -28,6 +42,12 @@ std::vector<Mechanism> content_rows() {
                                .summary = "near keys directly, all others through regions that are pooled",
                                .source = "Ren et al. 2021, Combiner, sections 3-4",
                                .cost = "fixed T·(S+T/S)·(D+Dv), logsparse T·log T·(D+Dv) time"}),
+        sparse_row<&landmark>({.name = "landmark",
+                               .summary = "the weight of a block's last token is spread over the block",
+                               .source = "Mohtashami and Jaggi 2023, Landmark Attention, section 3",
+                               .cost = "T·(2D+Dv) per query; with top_k T/B·D to rank, top_k·B·(2D+Dv) to attend",
+                               .more_outputs = ", index [Hq, Tq, top_k]"},
+                              call_landmark),
         sparse_row<&sparsek>({.name = "sparsek",
                               .summary = "at most k keys by scores that do not depend on the query, and a window",
                               .source = "Lou et al. 2024, SparseK, sections 3.1-3.4",
