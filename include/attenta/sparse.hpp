@@ -4,6 +4,8 @@
 #include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/landmark.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
+#include <attenta/sparse/documents/maxsim.hpp>
+#include <attenta/sparse/documents/rope_reencode.hpp>
 #include <attenta/sparse/indexers/dsa.hpp>
 #include <attenta/sparse/lists/block_sparse.hpp>
 #include <attenta/sparse/lists/csr.hpp>
