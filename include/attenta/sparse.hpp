@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/sparse/content/combiner.hpp>
+#include <attenta/sparse/content/head_gating.hpp>
 #include <attenta/sparse/content/landmark.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 #include <attenta/sparse/documents/maxsim.hpp>

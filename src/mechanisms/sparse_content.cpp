@@ -1,4 +1,5 @@
 // What is compiled once of graphs and content patterns.
 #include <attenta/sparse/content/combiner.inl>
+#include <attenta/sparse/content/head_gating.inl>
 #include <attenta/sparse/content/landmark.inl>
 #include <attenta/sparse/content/sparsek.inl>

@@ -1,4 +1,5 @@
 #include <attenta/sparse/content/combiner.hpp>
+#include <attenta/sparse/content/head_gating.hpp>
 #include <attenta/sparse/content/landmark.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 
@@ -19,6 +20,15 @@ void call_sparsek(Arguments& args, Context& context) {
     sparsek(x, out, options, context);
     const auto before_window = [](std::int64_t position, std::int64_t window) { return position + 1 - window; };
     give_index(args, "index", lists, options.k, {.end = before_window, .parameter = options.window});
+}
+
+void call_head_gating(Arguments& args, Context& context) {
+    const auto x = args.inputs<HeadGatingInputs>();
+    const auto options = args.options<HeadGatingOptions>();
+    const HeadGatingOutputs out{sparse_outputs(args, x.q, x.kv),
+                                args.output<std::int64_t>("long_context", {x.q.heads, x.q.tokens}),
+                                args.output<float>("local_share", {x.q.heads, x.q.tokens})};
+    head_gating(x, out, options, context);
 }
 
 void call_landmark(Arguments& args, Context& context) {
@@ -42,6 +52,12 @@ std::vector<Mechanism> content_rows() {
                                .summary = "near keys directly, all others through regions that are pooled",
                                .source = "Ren et al. 2021, Combiner, sections 3-4",
                                .cost = "fixed T·(S+T/S)·(D+Dv), logsparse T·log T·(D+Dv) time"}),
+        sparse_row<&head_gating>({.name = "head_gating",
+                                  .summary = "near keys alone where they are expected to hold enough of the weight",
+                                  .source = "Donhauser et al. 2025, QAdA, section 4",
+                                  .cost = "(sink+window)·(D+Dv) + D² per query, T·(D+Dv) where that is not enough",
+                                  .more_outputs = ", long_context [Hq, Tq], local_share [Hq, Tq]"},
+                                 call_head_gating),
         sparse_row<&landmark>({.name = "landmark",
                                .summary = "the weight of a block's last token is spread over the block",
                                .source = "Mohtashami and Jaggi 2023, Landmark Attention, section 3",
