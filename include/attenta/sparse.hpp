@@ -4,6 +4,8 @@
 #include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/head_gating.hpp>
 #include <attenta/sparse/content/landmark.hpp>
+#include <attenta/sparse/content/routing.hpp>
+#include <attenta/sparse/content/social.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 #include <attenta/sparse/documents/maxsim.hpp>
 #include <attenta/sparse/documents/rope_reencode.hpp>

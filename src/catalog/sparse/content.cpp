@@ -1,6 +1,8 @@
 #include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/head_gating.hpp>
 #include <attenta/sparse/content/landmark.hpp>
+#include <attenta/sparse/content/routing.hpp>
+#include <attenta/sparse/content/social.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
 
 #include "../sparse_row.hpp"
@@ -44,6 +46,43 @@ void call_landmark(Arguments& args, Context& context) {
                {.unit = options.block_size, .end = own_block, .parameter = options.block_size});
 }
 
+void call_social(Arguments& args, Context& context) {
+    const auto x = args.inputs<SocialInputs>();
+    const auto options = args.options<SocialOptions>();
+    KeyLists lists;
+    SocialOutputs out{sparse_outputs(args, x.q, x.kv),
+                      args.output<std::int64_t>("circle_nodes", {options.circles, options.circle_size})};
+    out.lists = &lists;
+    social(x, out, options, context);
+    std::int64_t* const indptr = args.output<std::int64_t>("indptr", {lists.lists() + 1});
+    std::int64_t* index = args.output<std::int64_t>("indices", {lists.size()});
+    for (std::int64_t n = 0; n < lists.lists(); ++n) {
+        indptr[n + 1] = lists.first_key(n) + lists.keys_of(n);
+        for (const KeyRun& run : lists.runs(n))
+            for (std::int64_t i = 0; i < run.count; ++i) *index++ = run.start + i;
+    }
+}
+
+void call_routing(Arguments& args, Context& context) {
+    const auto x = args.inputs<RoutingInputs>();
+    const auto options = args.options<RoutingOptions>();
+    const std::int64_t heads = x.q.heads, tokens = x.q.tokens, centroids = x.mu.tokens, dim = x.q.dim;
+    KeyLists queries, keys;
+    routing(x,
+            {args.output("o", heads, tokens, x.v.dim), args.output<std::int64_t>("count", {heads, tokens}), &queries,
+             &keys},
+            options, context);
+    const std::int64_t window = options.window.value_or(std::max<std::int64_t>(1, tokens / centroids));
+    give_index(args, "index", queries, window);
+    if (x.k.data) give_index(args, "k_index", keys, window);
+    RoutingCentroids next{args.output("mu_new", heads, centroids, dim)};
+    if (options.update == RoutingUpdate::count) {
+        next.ema_count = args.output<float>("ema_count_new", {heads, centroids});
+        next.ema_sum = args.output("ema_sum_new", heads, centroids, dim);
+    }
+    routing_update(x, next, options, context);
+}
+
 }  // namespace
 
 std::vector<Mechanism> content_rows() {
@@ -64,6 +103,19 @@ std::vector<Mechanism> content_rows() {
                                .cost = "T·(2D+Dv) per query; with top_k T/B·D to rank, top_k·B·(2D+Dv) to attend",
                                .more_outputs = ", index [Hq, Tq, top_k]"},
                               call_landmark),
+        with_outputs(sparse_row<&routing>({.name = "routing",
+                                           .summary = "tokens attend inside the clusters of their nearest centroids",
+                                           .source = "Roy et al. 2020, Routing Transformers, section 4",
+                                           .cost = "T·C·D to rank, C·w²·(D+Dv) to attend, per head"},
+                                          call_routing),
+                     "o [H, T, Dv], count [H, T], index [H, C, w], k_index [H, C, w], mu_new [H, C, D], "
+                     "ema_count_new [H, C], ema_sum_new [H, C, D]"),
+        sparse_row<&social>({.name = "social",
+                             .summary = "a random graph of tokens, drawn by distance and centrality",
+                             .source = "Zhou et al. 2022, Socialformer, section 3",
+                             .cost = "T² to draw edges, edges·(D+Dv) per head to attend",
+                             .more_outputs = ", indptr [P], indices [N], circle_nodes [circles, circle_size]"},
+                            call_social),
         sparse_row<&sparsek>({.name = "sparsek",
                               .summary = "at most k keys by scores that do not depend on the query, and a window",
                               .source = "Lou et al. 2024, SparseK, sections 3.1-3.4",

@@ -23,12 +23,6 @@ void call_rope_reencode(Arguments& args, Context& context) {
     rope_reencode(x, args.output("k_new", x.k.heads, x.k.tokens, x.k.dim), options, context);
 }
 
-/// A row of a mechanism that gives no o.
-Mechanism with_outputs(Mechanism m, std::string outputs) {
-    m.outputs = std::move(outputs);
-    return m;
-}
-
 }  // namespace
 
 std::vector<Mechanism> document_rows() {
