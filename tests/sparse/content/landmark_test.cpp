@@ -85,6 +85,23 @@ TEST(Landmark, LongBlocks) {
         }
 }
 
+/// Tasks in another order than that of keys: the first pass must not have cut a block in two tasks.
+TEST(Landmark, PassesDoNotHangOnTheOrderOfTasks) {
+    const auto backwards = [](std::int64_t n, attenta::TaskRef task) {
+        for (std::int64_t i = n; i-- > 0;) task(i, 0);
+    };
+    attenta::ExecutorAdapter executor(2, backwards);
+    for (const std::optional<std::int64_t> top_k : {std::optional<std::int64_t>{}, {2}}) {
+        SparseCase c = sparse_case(mechanism, {4, 2, 1, 9000, 64, 64}, 0, 32);
+        options(c).block_size = 2801;
+        options(c).top_k = top_k;
+        Context context(executor);
+        Output got = output_of(c);
+        call(c, got, context);
+        EXPECT_TRUE(close(got, naive(c)));
+    }
+}
+
 /// Numbers of queries and blocks that do not fit at once: ranges of queries.
 TEST(Landmark, RangesOfQueries) {
     for (const std::optional<std::int64_t> top_k : {std::optional<std::int64_t>{}, {2}}) {

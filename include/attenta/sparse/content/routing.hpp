@@ -83,7 +83,7 @@ struct RoutingOutputs {
     KeyLists* keys = nullptr;
 };
 
-/// The next centroids; ema_count [H, C] and ema_sum of the update `count` alone.
+/// The next centroids, which may be those of the inputs; ema_count [H, C] and ema_sum of the update `count` alone.
 struct RoutingCentroids {
     Heads<float> mu;
     float* ema_count = nullptr;

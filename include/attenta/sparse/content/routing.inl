@@ -73,6 +73,18 @@ private:
     Heads<float> view_;
 };
 
+/// The normalised tokens of a call; keys are the queries where they are not given.
+struct RoutingTokens {
+    RoutingRows queries;
+    std::optional<RoutingRows> keys;
+
+    RoutingTokens(const RoutingInputs& x, RoutingNorm norm, Context& context) : queries(x.q, norm, context) {
+        if (x.k.data) keys.emplace(x.k, norm, context);
+    }
+    Heads<const float> q() const { return queries.view(); }
+    Heads<const float> k() const { return keys ? keys->view() : queries.view(); }
+};
+
 /// For each row of `of` the `top` best of `among`, by their products.
 inline void choose_rows(Heads<const float> of, Heads<const float> among, std::int64_t top, KeyLists& lists,
                         Context& context) {
@@ -87,6 +99,16 @@ inline void choose_rows(Heads<const float> of, Heads<const float> among, std::in
             fail("routing", "products of tokens and centroids at " +
                                 checks::shape(n / of.tokens, n % of.tokens, lists.keys_of(n)) +
                                 " are no numbers, needs numbers");
+}
+
+inline void choose_members(const RoutingInputs& x, const RoutingTokens& normalised, KeyLists& queries, KeyLists& keys,
+                           const RoutingOptions& options, Context& context) {
+    const std::int64_t window = routing_window(x, options);
+    choose_rows(x.mu, normalised.q(), window, queries, context);
+    if (x.k.data)
+        choose_rows(x.mu, normalised.k(), window, keys, context);
+    else
+        keys = queries;
 }
 
 /// What rows of clusters see: `position` is the token of each.
@@ -202,16 +224,20 @@ struct RoutingAssigned {
 inline void check_routing_update(const RoutingInputs& x, const RoutingCentroids& out, const RoutingOptions& o) {
     const char* const f = "routing";
     check_routing(x, o);
-    const auto check = [&](const char* name, Heads<float> to) {
+    const std::array read = {NamedBytes{"q", bytes_of(x.q)}, NamedBytes{"k", bytes_of(x.k)}};
+    const auto check = [&](const char* name, Heads<float> to, Heads<const float> old) {
         checks::check_output(f, x.mu.heads, x.mu.tokens, x.mu.dim, to, name);
         checks::check_pointer(f, name, to.data, sizeof(float), true);
+        checks::check_apart(f, name, bytes_of(to), read);
+        if (to.data != old.data)
+            checks::check_apart(f, name, bytes_of(to), std::array{NamedBytes{name, bytes_of(old)}});
     };
-    check("mu", out.mu);
+    check("mu", out.mu, x.mu);
     if (o.update != RoutingUpdate::count) return;
     if (!x.ema_count.data || !x.ema_sum.data)
         fail(f,
              std::string(x.ema_count.data ? "ema_sum" : "ema_count") + " is null, needs a tensor for the update count");
-    check("ema_sum", out.ema_sum);
+    check("ema_sum", out.ema_sum, x.ema_sum);
     checks::check_pointer(f, "ema_count", out.ema_count, sizeof(float), true);
 }
 
@@ -220,12 +246,7 @@ inline void check_routing_update(const RoutingInputs& x, const RoutingCentroids&
 ATTENTA_INLINE void routing_lists(const RoutingInputs& x, KeyLists& queries, KeyLists& keys,
                                   const RoutingOptions& options, Context& context) {
     detail::check_routing(x, options);
-    const std::int64_t window = detail::routing_window(x, options);
-    detail::choose_rows(x.mu, detail::RoutingRows(x.q, options.norm, context).view(), window, queries, context);
-    if (!x.k.data)
-        keys = queries;
-    else
-        detail::choose_rows(x.mu, detail::RoutingRows(x.k, options.norm, context).view(), window, keys, context);
+    detail::choose_members(x, detail::RoutingTokens(x, options.norm, context), queries, keys, options, context);
 }
 
 ATTENTA_INLINE void routing(const RoutingInputs& x, const RoutingOutputs& out, const RoutingOptions& options,
@@ -234,12 +255,12 @@ ATTENTA_INLINE void routing(const RoutingInputs& x, const RoutingOutputs& out, c
     const Heads<const float> k = x.k.data ? x.k : x.q;
     const std::array others = {NamedBytes{"mu", bytes_of(x.mu)}};
     attention::check_tensors("routing", x.q, KvView::of(k, x.v), &out.o, nullptr, others);
+    const detail::RoutingTokens normalised(x, options.norm, context);
     KeyLists queries, keys;
-    routing_lists(x, queries, keys, options, context);
-    const detail::RoutingRows q_rows(x.q, options.norm, context), k_rows(k, options.norm, context);
+    detail::choose_members(x, normalised, queries, keys, options, context);
     detail::RoutingClusters clusters(x, queries, options, context);
-    clusters.attend(options.logit_norm == RoutingLogits::qk ? q_rows.view() : x.q,
-                    options.logit_norm == RoutingLogits::none ? k : k_rows.view(), keys);
+    clusters.attend(options.logit_norm == RoutingLogits::qk ? normalised.q() : x.q,
+                    options.logit_norm == RoutingLogits::none ? k : normalised.k(), keys);
     clusters.scatter(out);
     if (out.queries) *out.queries = std::move(queries);
     if (out.keys) *out.keys = std::move(keys);
@@ -249,8 +270,9 @@ ATTENTA_INLINE void routing_update(const RoutingInputs& x, const RoutingCentroid
                                    Context& context) {
     detail::check_routing_update(x, out, options);
     detail::RoutingAssigned assigned(x);
-    assigned.add(detail::RoutingRows(x.q, options.norm, context).view(), x.mu, context);
-    if (x.k.data) assigned.add(detail::RoutingRows(x.k, options.norm, context).view(), x.mu, context);
+    const detail::RoutingTokens normalised(x, options.norm, context);
+    assigned.add(normalised.q(), x.mu, context);
+    if (x.k.data) assigned.add(normalised.k(), x.mu, context);
     const double keep{options.decay}, take = 1 - keep;
     const std::int64_t centroids = x.mu.tokens, dim = x.mu.dim;
     for (std::int64_t h = 0; h < x.mu.heads; ++h) {
