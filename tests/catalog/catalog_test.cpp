@@ -228,6 +228,11 @@ TEST(RunCase, StringsAndListsAreParameters) {
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1, 2]})"), "mamba2: parameter 'dt_limit' is [0,1,2]" + pair);
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, "1"]})"), "mamba2: parameter 'dt_limit[1]' is \"1\", expected a number");
     EXPECT_EQ(with(steps, R"({"dt_limit": [0, 1e300]})"), "mamba2: parameter 'dt_limit[1]' is 1e+300, out of range");
+
+    const TensorFile graph = TensorFile::load(golden_path("sparse", "social", "edge_partition"));
+    EXPECT_EQ(with(graph, R"({"mix": [0.2, 0.3, 0.2, 0.3]})"), "(no Error)");
+    EXPECT_EQ(with(graph, R"({"mix": [1, 2]})"), "social: parameter 'mix' is [1,2], expected a list of 4 numbers");
+    EXPECT_EQ(with(graph, R"({"mix": [1, 2, 3, null]})"), "social: parameter 'mix[3]' is null, expected a number");
 }
 
 /// Python's json writes Infinity. Upper limits may be open; all else needs a finite number, and the message names it.
