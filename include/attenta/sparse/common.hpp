@@ -131,5 +131,6 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
+#include <attenta/engine/common/inputs.inl>
 #include <attenta/sparse/common.inl>
 #endif

@@ -107,6 +107,7 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
+#include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/select.inl>
 #include <attenta/sparse/content/routing.inl>
 #endif

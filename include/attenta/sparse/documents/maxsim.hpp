@@ -59,7 +59,6 @@ void maxsim(const MaxsimInputs& x, const MaxsimOutputs& out, const MaxsimOptions
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/core/run_tasks.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/isa.inl>
 #include <attenta/sparse/documents/maxsim.inl>

@@ -50,7 +50,6 @@ void rope_reencode(const RopeReencodeInputs& x, const Heads<float>& k_new, const
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/core/run_tasks.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/isa.inl>
 #include <attenta/sparse/documents/rope_reencode.inl>
