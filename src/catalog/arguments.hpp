@@ -114,6 +114,7 @@ private:
     void read(std::string_view name, const nlohmann::json& json, std::vector<std::int64_t>& value) const;
     /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::array<float, 4>& value) const;
     template <NamedEnum E>
     void read(std::string_view name, const nlohmann::json& json, E& value) const;
     template <class T>

@@ -29,6 +29,7 @@ constexpr std::string_view type_text(const std::optional<float>&) { return "floa
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
 constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return "int or list"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
+constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
 template <class T>
@@ -36,8 +37,11 @@ std::string default_text(const T& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
-inline std::string default_text(const std::array<float, 2>& value) {
-    return std::string("[").append(default_text(value[0])).append(", ").append(default_text(value[1])).append("]");
+template <std::size_t N>
+std::string default_text(const std::array<float, N>& value) {
+    std::string text;
+    for (const float x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
+    return text.append("]");
 }
 /// Of a list with one element.
 inline std::string default_text(const std::vector<std::int64_t>& value) { return default_text(value.front()); }

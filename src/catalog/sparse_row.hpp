@@ -60,6 +60,12 @@ Mechanism sparse_row(const SparseAbout& about, void (*call)(Arguments&, Context&
             .list = [] { return InputList(Inputs{}).copy(); }};
 }
 
+/// A row of a mechanism that gives other outputs than o and lse.
+inline Mechanism with_outputs(Mechanism m, std::string outputs) {
+    m.outputs = std::move(outputs);
+    return m;
+}
+
 }  // namespace rows
 
 ATTENTA_END

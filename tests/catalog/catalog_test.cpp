@@ -236,6 +236,10 @@ TEST(RunCase, StringsAndListsAreParameters) {
     EXPECT_EQ(with(windows, R"({"dilation": [3, 1]})"), "(no Error)");
     EXPECT_EQ(with(windows, R"({"dilation": 0.5})"), dilation + "' is 0.5, expected an integer");
     EXPECT_EQ(with(windows, R"({"dilation": [1, null]})"), dilation + "[1]' is null, expected an integer");
+    const TensorFile graph = TensorFile::load(golden_path("sparse", "social", "edge_partition"));
+    EXPECT_EQ(with(graph, R"({"mix": [0.2, 0.3, 0.2, 0.3]})"), "(no Error)");
+    EXPECT_EQ(with(graph, R"({"mix": [1, 2]})"), "social: parameter 'mix' is [1,2], expected a list of 4 numbers");
+    EXPECT_EQ(with(graph, R"({"mix": [1, 2, 3, null]})"), "social: parameter 'mix[3]' is null, expected a number");
 }
 
 /// Python's json writes Infinity. Upper limits may be open; all else needs a finite number, and the message names it.

@@ -90,6 +90,10 @@ public:
     void add(const attention::Request& request);
     /// o of a part, [Hq, Tq, Dv].
     Heads<float> o(std::int64_t part);
+    /// Its rows' statistics, [Hq, Tq].
+    const RowStatistics* statistics(std::int64_t part) const {
+        return statistics_.data() + part * call_->q.heads * call_->q.tokens;
+    }
     /// Writes o and lse of the call: sets of keys that do not meet, as one.
     void merge() const;
 
@@ -127,5 +131,6 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
+#include <attenta/engine/common/inputs.inl>
 #include <attenta/sparse/common.inl>
 #endif

@@ -63,7 +63,7 @@ ATTENTA_INLINE void Plan::schedule_lists(const Task& sequence, const KeyLists& l
         for (std::int64_t i = 0; i < shape.queries_of(row); ++i)
             memory->queries.push_back(static_cast<std::int32_t>(shape.query(row, i)));
     std::int64_t queries_before = 0;
-    const bool may_split = lists.lists() <= most_split_lists;
+    const bool may_split = !in_order_ && lists.lists() <= most_split_lists;
     for (std::int64_t n = 0; n < lists.lists(); ++n) {
         Task t = sequence;
         const std::int64_t first_head = n / shape.rows() * heads, row = n % shape.rows();

@@ -24,7 +24,12 @@ ATTENTA_BEGIN
 namespace attention {
 
 ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
-    : isa_(active_isa()), context_(&context), masks_(r.masks), edits_(r.edits), weight_edits_(r.weight_edits) {
+    : isa_(active_isa()),
+      context_(&context),
+      masks_(r.masks),
+      edits_(r.edits),
+      weight_edits_(r.weight_edits),
+      in_order_(r.in_order) {
     checks::check_request(r);
     job_.q = r.q;
     job_.kv = r.kv;
@@ -84,7 +89,7 @@ ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
 ATTENTA_INLINE void Plan::schedule(const Task& all, bool two_passes) {
     const std::int64_t rows = all.row_end - all.row_begin;
     if (rows == 0) return;
-    if (!two_passes && rows <= few_rows) return schedule_few(all, true);
+    if (!two_passes && rows <= few_rows) return schedule_few(all, !in_order_);
     const std::int64_t step = two_passes ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
     for (std::int64_t h = all.head_begin; h < all.head_end; ++h)
         for (std::int64_t r = all.row_begin; r < all.row_end; r += step) {

@@ -63,6 +63,8 @@ struct Request {
     bool two_passes = false;
     ScoreEdits weight_edits;  ///< on tiles of exact weights; needs known statistics. Tiles of one K/V head come in
                               ///< order, on one thread, so an edit may accumulate per head
+    bool in_order = false;    ///< tiles of a row come in the order of its keys, on one thread, so that score edits may
+                              ///< accumulate per row: few rows do not meet parts of their keys side by side
 };
 
 /// Of the rows of a run, [Hq, tokens] or null: what the first pass writes, what the second knows.
@@ -113,6 +115,7 @@ private:
     ScoreEdits edits_, weight_edits_;
     std::vector<EditCall> calls_;
     Job job_;
+    bool in_order_;
     std::vector<Task> tasks_;
     std::vector<Merge> merges_;
     std::vector<Chain> chains_;  ///< of all tasks, where there are any

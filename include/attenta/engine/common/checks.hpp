@@ -41,9 +41,10 @@ inline void check_pointer(const char* f, const char* name, const void* p, std::i
                     ", the size of an element");
 }
 
-inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o) {
+inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o,
+                         const char* name = "o") {
     if (o.heads != heads || o.tokens != tokens || o.dim != dim)
-        fail(f, "o is " + shape(o.heads, o.tokens, o.dim) + ", needs " + shape(heads, tokens, dim));
+        fail(f, std::string(name) + " is " + shape(o.heads, o.tokens, o.dim) + ", needs " + shape(heads, tokens, dim));
     if (o.tokens == 0) return;
     const auto extent = [&](std::int64_t count, std::int64_t stride) {
         return saturating::add(saturating::multiply(count - 1, stride), o.dim);
@@ -52,7 +53,7 @@ inline void check_output(const char* f, std::int64_t heads, std::int64_t tokens,
     const bool tokens_ok = o.tokens <= 1 || o.token_stride >= o.dim, heads_ok = o.heads <= 1 || o.head_stride >= o.dim;
     const bool apart = o.tokens <= 1 || o.heads <= 1 || o.head_stride >= along || o.token_stride >= across;
     if (!tokens_ok || !heads_ok || !apart)
-        fail(f, "o has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) +
+        fail(f, std::string(name) + " has strides " + text(o.head_stride) + " of heads and " + text(o.token_stride) +
                     " of tokens, rows of " + text(o.dim) + " features need more: they overlap");
 }
 

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <attenta/core/finite.hpp>
+#include <attenta/core/run_tasks.hpp>
+#include <attenta/engine/common/checks.hpp>
+#include <attenta/sparse/documents/rope_reencode.hpp>
+#include <attenta/sparse/documents/rope_reencode_kernels.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace detail {
+
+inline void check_rope_reencode(const RopeReencodeInputs& x, Heads<float> k_new, const RopeReencodeOptions& options) {
+    const char* const f = "rope_reencode";
+    const InputList inputs(x);
+    check_given(f, inputs);
+    check_shapes(f, inputs, {});
+    if (x.k.heads < 1 || x.k.tokens < 1 || x.k.dim < 1)
+        fail(f, "k is " + checks::shape(x.k.heads, x.k.tokens, x.k.dim) + ", needs at least one of each");
+    if (!is_finite(options.base) || options.base <= 0)
+        fail(f, "base is " + std::to_string(options.base) + ", needs a finite number above 0");
+    const std::int64_t rotated = options.rotary_dim.value_or(x.k.dim);
+    if (rotated < 1 || rotated > x.k.dim || rotated % 2 != 0)
+        fail(f, "rotary_dim is " + checks::text(rotated) + ", needs an even number up to the " + checks::text(x.k.dim) +
+                    " features of k");
+    if (options.check_data) check_numbers(f, inputs);
+    checks::check_output(f, x.k.heads, x.k.tokens, x.k.dim, k_new, "k_new");
+    checks::check_pointer(f, "k_new", k_new.data, sizeof(float), true);
+    const std::array positions = {NamedBytes{"old_position", bytes_of(x.old_position)},
+                                  NamedBytes{"new_position", bytes_of(x.new_position)}};
+    checks::check_apart(f, "k_new", bytes_of(k_new), positions);
+    const bool in_place =
+        k_new.data == x.k.data && k_new.head_stride == x.k.head_stride && k_new.token_stride == x.k.token_stride;
+    if (!in_place) checks::check_apart(f, "k_new", bytes_of(k_new), std::array{NamedBytes{"k", bytes_of(x.k)}});
+}
+
+/// Sines and cosines of a displacement.
+class RotaryTable {
+public:
+    RotaryTable(std::int64_t rotated, const RopeReencodeOptions& options) : interleaved_(options.interleaved) {
+        for (std::int64_t t = 0; t < rotated / 2; ++t)
+            frequency_.push_back(
+                std::pow(double{options.base}, -2 * static_cast<double>(t) / static_cast<double>(rotated)));
+    }
+
+    std::int64_t pairs() const { return static_cast<std::int64_t>(frequency_.size()); }
+    void fill(double displacement, float* table) const {
+        const std::size_t n = frequency_.size();
+        for (std::size_t t = 0; t < n; ++t) {
+            const double angle = displacement * frequency_[t];
+            table[interleaved_ ? 2 * t : t] = static_cast<float>(std::cos(angle));
+            table[interleaved_ ? 2 * t + 1 : t + n] = static_cast<float>(std::sin(angle));
+        }
+    }
+
+private:
+    bool interleaved_;
+    std::vector<double> frequency_;
+};
+
+}  // namespace detail
+
+ATTENTA_INLINE void rope_reencode(const RopeReencodeInputs& x, const Heads<float>& k_new,
+                                  const RopeReencodeOptions& options, Context& context) {
+    detail::check_rope_reencode(x, k_new, options);
+    // Tokens that move equally far come together, so that a task makes one table for them.
+    std::vector<double> displacement(static_cast<std::size_t>(x.k.tokens));
+    for (std::size_t t = 0; t < displacement.size(); ++t)
+        displacement[t] = static_cast<double>(x.new_position[t]) - static_cast<double>(x.old_position[t]);
+    std::vector<std::size_t> order(displacement.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return displacement[a] < displacement[b]; });
+
+    const detail::RotaryTable rotary(options.rotary_dim.value_or(x.k.dim), options);
+    const detail::RotateRow rotate = detail::rotate_row(active_isa());
+    constexpr std::int64_t together = 128;  // tokens of a task
+    run_tasks(context.executor(), (x.k.tokens + together - 1) / together, [&](std::int64_t task, int) {
+        std::vector<float> table(static_cast<std::size_t>(2 * rotary.pairs()));
+        const std::int64_t begin = task * together, end = std::min(begin + together, x.k.tokens);
+        for (std::int64_t n = begin; n < end; ++n) {
+            const std::size_t token = order[static_cast<std::size_t>(n)];
+            if (n == begin || displacement[token] != displacement[order[static_cast<std::size_t>(n - 1)]])
+                rotary.fill(displacement[token], table.data());
+            for (std::int64_t h = 0; h < x.k.heads; ++h) {
+                const auto t = static_cast<std::int64_t>(token);
+                rotate(x.k.row(h, t), table.data(), rotary.pairs(), options.interleaved, x.k.dim, k_new.row(h, t));
+            }
+        }
+    });
+}
+
+ATTENTA_END
