@@ -4,4 +4,3 @@
 #include <attenta/sparse/documents/rope_reencode_kernels.inl>
 #include <attenta/sparse/pages/minference_kernels.inl>
 #include <attenta/sparse/row_softmax_kernels.inl>
-// Kernels of sparse mechanisms: #include <attenta/sparse/FOLDER/MECHANISM_kernels.inl>
