@@ -6,3 +6,4 @@
 #include <attenta/sparse/lists/csr.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/quest.hpp>
+#include <attenta/sparse/retrieval/loki.hpp>

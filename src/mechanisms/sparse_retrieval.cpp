@@ -1,1 +1,2 @@
 // What is compiled once of retrieval of keys.
+#include <attenta/sparse/retrieval/loki.inl>

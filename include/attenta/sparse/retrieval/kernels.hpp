@@ -1,0 +1,17 @@
+// What the mechanisms of retrieval have compiled for each instruction set: products of rows, and edits that only look.
+#pragma once
+
+#include <attenta/core/dtype.hpp>
+#include <attenta/engine/kernel.hpp>
+#include <attenta/engine/score/score_edit.hpp>
+
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+/// to[0, width) = Σ_c x[c] · basis[c · stride + 0 .. width), c < dim.
+using ProjectRow = void (*)(const float* x, std::int64_t dim, const float* basis, std::int64_t stride,
+                            std::int64_t width, float* to);
+ATTENTA_DECLARE_KERNEL(ProjectRow, project_row)
+
+ATTENTA_END
