@@ -7,3 +7,4 @@
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/quest.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
+#include <attenta/sparse/retrieval/retrieval.hpp>

@@ -1,2 +1,3 @@
 // What is compiled once of retrieval of keys.
 #include <attenta/sparse/retrieval/loki.inl>
+#include <attenta/sparse/retrieval/retrieval.inl>

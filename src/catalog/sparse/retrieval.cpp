@@ -1,4 +1,5 @@
 #include <attenta/sparse/retrieval/loki.hpp>
+#include <attenta/sparse/retrieval/retrieval.hpp>
 
 #include "../sparse_row.hpp"
 
@@ -18,6 +19,20 @@ void call_loki(Arguments& args, Context& context) {
     give_index(args, "index", lists, options.read_keys(x.kv.length(0)));
 }
 
+void call_retrieval(Arguments& args, Context& context) {
+    const auto x = args.inputs<RetrievalInputs>();
+    const auto options = args.options<RetrievalOptions>();
+    KeyLists lists;
+    RetrievalOutputs out{sparse_outputs(args, x.q, x.kv)};
+    out.lists = &lists;
+    out.o_static = args.output("o_static", x.q.heads, x.q.tokens, x.kv.v.dim);
+    out.lse_static = args.output<float>("lse_static", {x.q.heads, x.q.tokens});
+    if (x.found.data) out.recall = args.output<float>("recall", {x.q.heads, x.q.tokens});
+    retrieval(x, out, options, context);
+    const auto end = [](std::int64_t position, std::int64_t window) { return position + 1 - window; };
+    give_index(args, "index", lists, options.top_k, {.begin = options.sink, .end = end, .parameter = options.window});
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -28,6 +43,13 @@ std::vector<Mechanism> retrieval_rows() {
                            .cost = "Tk·d per query to rank, top_k·(D+Dv) to attend",
                            .more_outputs = ", index [Hq, Tq, top_k]"},
                           call_loki),
+        sparse_row<&retrieval>(
+            {.name = "retrieval",
+             .summary = "each query reads sinks, a window and the other keys with the largest products",
+             .source = "Liu et al. 2024, RetrievalAttention, section 3",
+             .cost = "Tk·D per query to rank, (sink+window+top_k)·(D+Dv) to attend",
+             .more_outputs = ", o_static [Hq, Tq, Dv], lse_static [Hq, Tq], index [Hq, Tq, top_k], (recall [Hq, Tq])"},
+            call_retrieval),
     };
 }
 
