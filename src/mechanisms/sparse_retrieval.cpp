@@ -1,3 +1,4 @@
 // What is compiled once of retrieval of keys.
+#include <attenta/sparse/retrieval/knn_memory.inl>
 #include <attenta/sparse/retrieval/loki.inl>
 #include <attenta/sparse/retrieval/retrieval.inl>

@@ -77,8 +77,7 @@ ATTENTA_INLINE void SparseParts::merge() const {
     });
 }
 
-/// NaN in K or V of a cache.
-inline void check_rows(const char* f, const Input& in, const KvView& kv, bool values) {
+ATTENTA_INLINE void check_rows(const char* f, const char* name, const KvView& kv, bool values) {
     const KvView::Rows& side = values ? kv.v : kv.k;
     for (std::int64_t t = 0; t < kv.length(0); ++t) {
         const std::byte *k = nullptr, *v = nullptr;
@@ -91,7 +90,7 @@ inline void check_rows(const char* f, const Input& in, const KvView& kv, bool va
                                     ? static_cast<float>(reinterpret_cast<const bfloat16*>(row)[c])
                                     : static_cast<float>(reinterpret_cast<const float16*>(row)[c]);
                 if (is_nan(x))
-                    fail(f, std::string(in.name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
+                    fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
             }
     }
 }
@@ -132,7 +131,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
         check_numbers(f, inputs);
         for (const Input& in : inputs)
             if (in.elements == Input::Elements::cache && (in.view.data == kv.k.data || in.view.data == kv.v.data))
-                check_rows(f, in, kv, in.view.data == kv.v.data);
+                check_rows(f, in.name, kv, in.view.data == kv.v.data);
     }
     return call;
 }

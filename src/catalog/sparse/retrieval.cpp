@@ -1,3 +1,4 @@
+#include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 
@@ -33,6 +34,17 @@ void call_retrieval(Arguments& args, Context& context) {
     give_index(args, "index", lists, options.top_k, {.begin = options.sink, .end = end, .parameter = options.window});
 }
 
+void call_knn_memory(Arguments& args, Context& context) {
+    const auto x = args.inputs<KnnMemoryInputs>();
+    const auto options = args.options<KnnMemoryOptions>();
+    KeyLists lists;
+    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
+    out.lists = &lists;
+    knn_memory(x, out, options, context);
+    if (options.top_k.value_or(0) > 0) give_index(args, "index", lists, *options.top_k);
+    if (options.top_k == 0) args.output<std::int64_t>("index", {x.q.heads, x.q.tokens, 0});
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -43,6 +55,12 @@ std::vector<Mechanism> retrieval_rows() {
                            .cost = "Tk·d per query to rank, top_k·(D+Dv) to attend",
                            .more_outputs = ", index [Hq, Tq, top_k]"},
                           call_loki),
+        sparse_row<&knn_memory>({.name = "knn_memory",
+                                 .summary = "each query reads the local context and the best keys of a memory",
+                                 .source = "Tworkowski et al. 2023, Focused Transformer, section 3.1",
+                                 .cost = "Tm·D per query to rank, (Tk+top_k)·(D+Dv) to attend",
+                                 .more_outputs = ", (index [Hq, Tq, top_k])"},
+                                call_knn_memory),
         sparse_row<&retrieval>(
             {.name = "retrieval",
              .summary = "each query reads sinks, a window and the other keys with the largest products",
