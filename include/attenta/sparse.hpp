@@ -9,3 +9,4 @@
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
+#include <attenta/sparse/retrieval/retrieval_index.hpp>

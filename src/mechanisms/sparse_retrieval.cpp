@@ -2,3 +2,4 @@
 #include <attenta/sparse/retrieval/knn_memory.inl>
 #include <attenta/sparse/retrieval/loki.inl>
 #include <attenta/sparse/retrieval/retrieval.inl>
+#include <attenta/sparse/retrieval/retrieval_index.inl>

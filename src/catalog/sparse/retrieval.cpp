@@ -1,6 +1,10 @@
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
+#include <attenta/sparse/retrieval/retrieval_index.hpp>
+
+#include <algorithm>
+#include <vector>
 
 #include "../sparse_row.hpp"
 
@@ -45,6 +49,55 @@ void call_knn_memory(Arguments& args, Context& context) {
     if (options.top_k == 0) args.output<std::int64_t>("index", {x.q.heads, x.q.tokens, 0});
 }
 
+/// What builds an index and what searches it.
+struct IndexOptions {
+    RetrievalIndexOptions build;
+    IndexSearchOptions search;
+
+    static void fields(auto&& visit, auto& o) {
+        RetrievalIndexOptions::fields(visit, o.build);
+        IndexSearchOptions::fields(visit, o.search);
+    }
+};
+
+/// Beside the exact best keys what the index of these options achieves: its graph is the definition's, and so are its
+/// recall and its share of keys whose score was taken.
+void call_retrieval_index(Arguments& args, Context& context) {
+    const auto matrix = [&](std::string_view name) {
+        const auto a = args.array<float>(name, {any_size, any_size});
+        return hnd(a.data, 1, a.shape[0], a.shape[1]);
+    };
+    const Heads<const float> keys = matrix("keys"), train = matrix("train_queries"), q = matrix("queries");
+    const auto options = args.options<IndexOptions>();
+    const KvView kv = KvView::of(keys, keys);
+    const RetrievalIndex index({.kv = kv, .end = keys.tokens}, {train.data, 1, train.tokens, train.dim}, options.build,
+                               context);
+    const std::int64_t top_k = options.search.top_k;
+    std::vector<std::int64_t> found(static_cast<std::size_t>(q.tokens * std::max<std::int64_t>(top_k, 0))),
+        scanned(static_cast<std::size_t>(q.tokens));
+    index.search(q, options.search, found.data(), context, scanned.data());
+    KeyLists exact;
+    select::Request r{.function = "retrieval_index", .q = q, .keys = kv};
+    r.visible_keys = r.units = {.count = keys.tokens, .causal = false};
+    r.top = top_k;
+    r.cache_keys = keys.tokens;
+    select::check(r);
+    select::run(r, exact, context);
+    give_index(args, "index", exact, top_k, {}, true);
+    double recall = 0, share = 0;
+    for (std::int64_t n = 0; n < q.tokens; ++n) {
+        std::int64_t hits = 0;
+        for (const KeyRun& run : exact.runs(n))
+            hits += std::count_if(found.begin() + n * top_k, found.begin() + (n + 1) * top_k,
+                                  [&](std::int64_t key) { return key >= run.start && key < run.start + run.count; });
+        recall += static_cast<double>(hits) / static_cast<double>(exact.keys_of(n));
+        share += static_cast<double>(scanned[static_cast<std::size_t>(n)]) / static_cast<double>(keys.tokens);
+    }
+    *args.output<std::int64_t>("entry", {1}) = index.entry();
+    *args.output<float>("recall_reference", {1}) = static_cast<float>(recall / static_cast<double>(q.tokens));
+    *args.output<float>("scanned_reference", {1}) = static_cast<float>(share / static_cast<double>(q.tokens));
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -68,6 +121,15 @@ std::vector<Mechanism> retrieval_rows() {
              .cost = "Tk·D per query to rank, (sink+window+top_k)·(D+Dv) to attend",
              .more_outputs = ", o_static [Hq, Tq, Dv], lse_static [Hq, Tq], index [Hq, Tq, top_k], (recall [Hq, Tq])"},
             call_retrieval),
+        {.name = "retrieval_index",
+         .family = "sparse",
+         .summary = "a graph over keys in which queries find the best ones without looking at all",
+         .source = "Liu et al. 2024, RetrievalAttention, section 3.2; Chen et al. 2024, RoarGraph",
+         .cost = "N·build_queue·degree·D to build, search_queue·degree·D per query",
+         .inputs = "keys [N, D], train_queries [M, D], queries [Q, D]",
+         .outputs = "index [Q, top_k], entry [1], recall_reference [1], scanned_reference [1]",
+         .parameters = parameters_of<IndexOptions>,
+         .call = call_retrieval_index},
     };
 }
 

@@ -5,6 +5,7 @@
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 ATTENTA_BEGIN
@@ -13,5 +14,11 @@ ATTENTA_BEGIN
 using ProjectRow = void (*)(const float* x, std::int64_t dim, const float* basis, std::int64_t stride,
                             std::int64_t width, float* to);
 ATTENTA_DECLARE_KERNEL(ProjectRow, project_row)
+
+/// to[i] = x · row keys[i] of `rows`, which lie behind each other. Products are exact and their sum is a double, formed in one
+/// order everywhere: what is ranked by it is the same for any instruction set.
+using ExactDots = void (*)(const float* x, std::int64_t dim, const std::byte* rows, Dtype dtype,
+                           const std::int32_t* keys, std::int64_t count, double* to);
+ATTENTA_DECLARE_KERNEL(ExactDots, exact_dots)
 
 ATTENTA_END
