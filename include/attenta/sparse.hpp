@@ -6,6 +6,7 @@
 #include <attenta/sparse/lists/csr.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 #include <attenta/sparse/pages/quest.hpp>
+#include <attenta/sparse/retrieval/infini_retrieval.hpp>
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>

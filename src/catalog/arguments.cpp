@@ -145,6 +145,13 @@ void Arguments::read(std::string_view name, const Json& json, std::array<float, 
         read(std::string(name) + "[1]", json[1], value[1]);
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::array<std::int64_t, 2>& value) const {
+    if (!json.is_array() || json.size() != value.size())
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 integers");
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
+}
+
 std::size_t Arguments::choice(std::string_view name, const Json& json, std::span<const std::string_view> names) const {
     for (std::size_t i = 0; i < names.size(); ++i)
         if (json.is_string() && json.get_ref<const std::string&>() == names[i]) return i;

@@ -28,6 +28,7 @@ constexpr std::string_view type_text(const std::optional<bool>&) { return "bool 
 constexpr std::string_view type_text(const std::optional<float>&) { return "float or null"; }
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
+constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { return "2 ints"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
 template <class T>
@@ -35,7 +36,8 @@ std::string default_text(const T& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
-inline std::string default_text(const std::array<float, 2>& value) {
+template <class T>
+std::string default_text(const std::array<T, 2>& value) {
     return std::string("[").append(default_text(value[0])).append(", ").append(default_text(value[1])).append("]");
 }
 template <NamedEnum E>

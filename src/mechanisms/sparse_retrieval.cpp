@@ -1,4 +1,5 @@
 // What is compiled once of retrieval of keys.
+#include <attenta/sparse/retrieval/infini_retrieval.inl>
 #include <attenta/sparse/retrieval/knn_memory.inl>
 #include <attenta/sparse/retrieval/loki.inl>
 #include <attenta/sparse/retrieval/retrieval.inl>

@@ -1,3 +1,4 @@
+#include <attenta/sparse/retrieval/infini_retrieval.hpp>
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
@@ -98,6 +99,19 @@ void call_retrieval_index(Arguments& args, Context& context) {
     *args.output<float>("scanned_reference", {1}) = static_cast<float>(share / static_cast<double>(q.tokens));
 }
 
+void call_infini_retrieval(Arguments& args, Context& context) {
+    const Heads<const float> k = args.heads("k");
+    const InfiniRetrievalInputs x{args.heads("q"), KvView::of(k, k), args.vector<std::int64_t>("sentence")};
+    const auto options = args.options<InfiniRetrievalOptions>();
+    const auto n = static_cast<std::int64_t>(x.sentence.size());
+    const std::int64_t chosen = std::clamp<std::int64_t>(options.top_k, 0, n);
+    InfiniRetrievalOutputs out;
+    out.score = args.output<float>("score", {n});
+    out.index = args.output<std::int64_t>("index", {chosen});
+    out.keep = args.output<std::int64_t>("keep", {n});
+    infini_retrieval(x, out, options, context);
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -130,6 +144,15 @@ std::vector<Mechanism> retrieval_rows() {
          .outputs = "index [Q, top_k], entry [1], recall_reference [1], scanned_reference [1]",
          .parameters = parameters_of<IndexOptions>,
          .call = call_retrieval_index},
+        {.name = "infini_retrieval",
+         .family = "sparse",
+         .summary = "the attention of a question scores the tokens of a context",
+         .source = "Ye et al. 2025, Infinite Retrieval, section 3",
+         .cost = "question rows·T·D per head",
+         .inputs = "q [Hq, T, D], k [Hkv, T, D], sentence [N]",
+         .outputs = "score [N], index [top_k or N], keep [N]",
+         .parameters = parameters_of<InfiniRetrievalOptions>,
+         .call = call_infini_retrieval},
     };
 }
 

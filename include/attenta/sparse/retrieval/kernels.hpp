@@ -21,4 +21,19 @@ using ExactDots = void (*)(const float* x, std::int64_t dim, const std::byte* ro
                            const std::int32_t* keys, std::int64_t count, double* to);
 ATTENTA_DECLARE_KERNEL(ExactDots, exact_dots)
 
+namespace edits {
+
+/// An observer of weights: sums[head, key] += Σ over queries of factor[query] · weight. [Hq, keys]
+struct FactoredSums {
+    float* sums;
+    std::int64_t keys;
+    const float* factor;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(FactoredSums)
+
+}  // namespace edits
+
 ATTENTA_END

@@ -67,4 +67,18 @@ void exact_dots(const float* x, std::int64_t dim, const std::byte* rows, Dtype d
 ATTENTA_DEFINE_KERNEL(ProjectRow, project_row, &kernels::project_row<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(ExactDots, exact_dots, &kernels::exact_dots<simd::NativeArch>)
 
+namespace edits {
+
+template <class Arch>
+void FactoredSums::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r)
+        simd::add_row<Arch>(sums + t.row(r).head * keys + block.begin, t.raw().s + r * t.raw().stride, block.count,
+                            factor[t.row(r).index]);
+}
+
+ATTENTA_DEFINE_EDIT(FactoredSums)
+
+}  // namespace edits
+
 ATTENTA_END
