@@ -9,5 +9,6 @@
 #include <attenta/sparse/retrieval/infini_retrieval.hpp>
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
+#include <attenta/sparse/retrieval/modality_adaptive.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 #include <attenta/sparse/retrieval/retrieval_index.hpp>

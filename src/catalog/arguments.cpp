@@ -135,6 +135,11 @@ void Arguments::read(std::string_view name, const Json& json, float& value) cons
     value = static_cast<float>(wide);
 }
 
+void Arguments::read(std::string_view name, const Json& json, double& value) const {
+    if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a number");
+    value = json.get<double>();
+}
+
 void Arguments::read(std::string_view name, const Json& json, std::array<float, 2>& value) const {
     if (!json.is_array() || json.size() != value.size())
         refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 numbers");

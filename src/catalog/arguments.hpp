@@ -109,6 +109,7 @@ private:
     void read(std::string_view name, const nlohmann::json& json, int& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
     void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    void read(std::string_view name, const nlohmann::json& json, double& value) const;
     /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::array<std::int64_t, 2>& value) const;

@@ -1,6 +1,7 @@
 #include <attenta/sparse/retrieval/infini_retrieval.hpp>
 #include <attenta/sparse/retrieval/knn_memory.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
+#include <attenta/sparse/retrieval/modality_adaptive.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 #include <attenta/sparse/retrieval/retrieval_index.hpp>
 
@@ -112,6 +113,23 @@ void call_infini_retrieval(Arguments& args, Context& context) {
     infini_retrieval(x, out, options, context);
 }
 
+void call_modality_adaptive(Arguments& args, Context& context) {
+    const auto x = args.inputs<ModalityAdaptiveInputs>();
+    const auto options = args.options<ModalityAdaptiveOptions>();
+    ModalityState state;
+    ModalityAdaptiveOutputs out{sparse_outputs(args, x.q, x.kv), args.output<std::int64_t>("used", {x.q.tokens}),
+                                &state};
+    modality_adaptive(x, out, options, context);
+    const auto give = [&](std::string_view name, const std::vector<std::int64_t>& tokens) {
+        std::copy(tokens.begin(), tokens.end(), args.output<std::int64_t>(name, {std::ssize(tokens)}));
+    };
+    give("secondary", state.secondary());
+    give("core", state.core());
+    // Heads keep as many tokens each, though others.
+    std::int64_t* text = args.output<std::int64_t>("text", {x.kv.heads, std::ssize(state.text(0))});
+    for (std::int64_t g = 0; g < x.kv.heads; ++g) text = std::copy(state.text(g).begin(), state.text(g).end(), text);
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -144,6 +162,13 @@ std::vector<Mechanism> retrieval_rows() {
          .outputs = "index [Q, top_k], entry [1], recall_reference [1], scanned_reference [1]",
          .parameters = parameters_of<IndexOptions>,
          .call = call_retrieval_index},
+        sparse_row<&modality_adaptive>(
+            {.name = "modality_adaptive",
+             .summary = "steps read a core of the image tokens and the text that was liked",
+             .source = "Zhang et al. 2024, A-VL",
+             .cost = "T·(D+Dv) per row of the prompt, kept·(D+Dv) per step",
+             .more_outputs = ", used [Tq], secondary [images kept], core [images read], text [Hkv, kept]"},
+            call_modality_adaptive),
         {.name = "infini_retrieval",
          .family = "sparse",
          .summary = "the attention of a question scores the tokens of a context",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/core/dtype.hpp>
+#include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
@@ -21,7 +22,21 @@ using ExactDots = void (*)(const float* x, std::int64_t dim, const std::byte* ro
                            const std::int32_t* keys, std::int64_t count, double* to);
 ATTENTA_DECLARE_KERNEL(ExactDots, exact_dots)
 
+/// to[i] += exp(s[i] − max) / sum of a row's statistics.
+using AddWeights = void (*)(const float* s, std::int64_t n, const RowStatistics& row, float* to);
+ATTENTA_DECLARE_KERNEL(AddWeights, add_weights)
+
 namespace edits {
+
+/// An observer of scores, of calls with one query: scores[head, position of the key]. [Hq, keys]
+struct ScoresByKey {
+    float* scores;
+    std::int64_t keys;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(ScoresByKey)
 
 /// An observer of weights: sums[head, key] += Σ over queries of factor[query] · weight. [Hq, keys]
 struct FactoredSums {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/score/own_edit.hpp>
+#include <attenta/simd/math.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
@@ -18,6 +19,21 @@ void project_row(const float* x, std::int64_t dim, const float* basis, std::int6
                  float* to) {
     std::fill_n(to, width, 0.f);
     for (std::int64_t c = 0; c < dim; ++c) simd::add_row<Arch>(to, basis + c * stride, width, x[c]);
+}
+
+template <class Arch>
+void add_weights(const float* s, std::int64_t n, const RowStatistics& row, float* to) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const B max(row.max), factor(row.output_factor());
+    const auto weights = [&](B x, B before) {
+        return simd::fma<Arch>(simd::exp_weight<Arch>(x - max), factor, before);
+    };
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) weights(simd::load<Arch>(s + i), simd::load<Arch>(to + i)).store_unaligned(to + i);
+    if (i < n)
+        simd::store_part<Arch>(
+            to + i, weights(simd::load_part<Arch>(s + i, n - i), simd::load_part<Arch>(to + i, n - i)), n - i);
 }
 
 inline constexpr std::int64_t exact_lanes = 16;
@@ -65,6 +81,7 @@ void exact_dots(const float* x, std::int64_t dim, const std::byte* rows, Dtype d
 }  // namespace kernels
 
 ATTENTA_DEFINE_KERNEL(ProjectRow, project_row, &kernels::project_row<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(AddWeights, add_weights, &kernels::add_weights<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(ExactDots, exact_dots, &kernels::exact_dots<simd::NativeArch>)
 
 namespace edits {
@@ -77,7 +94,18 @@ void FactoredSums::operator()(Tile<Arch> t) const {
                             factor[t.row(r).index]);
 }
 
+template <class Arch>
+void ScoresByKey::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        float* const to = scores + t.row(r).head * keys;
+        const float* const s = t.raw().s + r * t.raw().stride;
+        for (std::int64_t i = 0; i < block.count; ++i) to[block.position(i)] = s[i];
+    }
+}
+
 ATTENTA_DEFINE_EDIT(FactoredSums)
+ATTENTA_DEFINE_EDIT(ScoresByKey)
 
 }  // namespace edits
 
