@@ -12,3 +12,4 @@
 #include <attenta/sparse/retrieval/modality_adaptive.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 #include <attenta/sparse/retrieval/retrieval_index.hpp>
+#include <attenta/sparse/retrieval/triangular_spans.hpp>

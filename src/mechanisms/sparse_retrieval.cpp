@@ -5,3 +5,4 @@
 #include <attenta/sparse/retrieval/modality_adaptive.inl>
 #include <attenta/sparse/retrieval/retrieval.inl>
 #include <attenta/sparse/retrieval/retrieval_index.inl>
+#include <attenta/sparse/retrieval/triangular_spans.inl>

@@ -4,6 +4,7 @@
 #include <attenta/sparse/retrieval/modality_adaptive.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 #include <attenta/sparse/retrieval/retrieval_index.hpp>
+#include <attenta/sparse/retrieval/triangular_spans.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -130,6 +131,36 @@ void call_modality_adaptive(Arguments& args, Context& context) {
     for (std::int64_t g = 0; g < x.kv.heads; ++g) text = std::copy(state.text(g).begin(), state.text(g).end(), text);
 }
 
+void call_triangular_spans(Arguments& args, Context& context) {
+    const auto x = args.inputs<TriangularSpansInputs>();
+    const auto options = args.options<TriangularSpansOptions>();
+    std::vector<TokenSpan> spans;
+    std::vector<std::vector<std::int64_t>> chosen;
+    const std::int64_t local = std::clamp<std::int64_t>(options.local, 0, x.q.tokens);
+    TriangularSpansOutputs out;
+    out.o = args.output("o", x.q.heads, local, x.kv.v.dim);
+    out.lse = args.output<float>("lse", {x.q.heads, local});
+    out.spans = &spans;
+    out.chosen = &chosen;
+    triangular_spans(x, out, options, context);
+    const std::int64_t n = std::ssize(spans);
+    std::int64_t *ends = args.output<std::int64_t>("spans", {n, 2}),
+                 *tokens = args.output<std::int64_t>("index_tokens", {n, options.index_vectors}),
+                 *best = args.output<std::int64_t>("chosen", {x.kv.heads, options.top_spans});
+    float* score = args.output<float>("span_score", {n});
+    const auto give_row = [](const std::vector<std::int64_t>& row, std::int64_t width, std::int64_t*& to) {
+        std::fill(std::copy(row.begin(), row.end(), to), to + width, -1);
+        to += width;
+    };
+    for (const TokenSpan& span : spans) {
+        *ends++ = span.first;
+        *ends++ = span.last;
+        *score++ = static_cast<float>(span.score);
+        give_row(span.index_tokens, options.index_vectors, tokens);
+    }
+    for (const auto& of_head : chosen) give_row(of_head, options.top_spans, best);
+}
+
 }  // namespace
 
 std::vector<Mechanism> retrieval_rows() {
@@ -169,6 +200,17 @@ std::vector<Mechanism> retrieval_rows() {
              .cost = "T·(D+Dv) per row of the prompt, kept·(D+Dv) per step",
              .more_outputs = ", used [Tq], secondary [images kept], core [images read], text [Hkv, kept]"},
             call_modality_adaptive),
+        {.name = "triangular_spans",
+         .family = "sparse",
+         .summary = "a chunk reads the spans of the past that fit it best (a reading of an open definition)",
+         .source = "Tang et al. 2024, Ltri-LLM",
+         .cost = "W²·D per head and window of the map, then what is read",
+         .inputs = text_of(InputList(TriangularSpansInputs{})),
+         .outputs =
+             "o [Hq, local, Dv], lse [Hq, local], spans [n, 2], span_score [n], index_tokens [n, index_vectors], "
+             "chosen [Hkv, top_spans]",
+         .parameters = parameters_of<TriangularSpansOptions>,
+         .call = call_triangular_spans},
         {.name = "infini_retrieval",
          .family = "sparse",
          .summary = "the attention of a question scores the tokens of a context",

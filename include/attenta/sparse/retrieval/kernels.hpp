@@ -38,6 +38,16 @@ struct ScoresByKey {
 };
 ATTENTA_DECLARE_EDIT(ScoresByKey)
 
+/// An observer of weights: map[K/V head, query, key − first] += the weights of the head's group. [Hkv, width, width]
+struct GroupMaps {
+    float* map;
+    std::int64_t group, first, width;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(GroupMaps)
+
 /// An observer of weights: sums[head, key] += Σ over queries of factor[query] · weight. [Hq, keys]
 struct FactoredSums {
     float* sums;

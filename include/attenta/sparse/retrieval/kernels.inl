@@ -104,7 +104,18 @@ void ScoresByKey::operator()(Tile<Arch> t) const {
     }
 }
 
+template <class Arch>
+void GroupMaps::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    // A block may begin before the map and end behind it.
+    const std::int64_t begin = std::max(block.begin, first), end = std::min(block.begin + block.count, first + width);
+    for (std::int64_t r = 0; r < t.rows() && begin < end; ++r)
+        simd::add_row<Arch>(map + (t.row(r).head / group * width + t.row(r).index) * width + begin - first,
+                            t.raw().s + r * t.raw().stride + begin - block.begin, end - begin, 1.f);
+}
+
 ATTENTA_DEFINE_EDIT(FactoredSums)
+ATTENTA_DEFINE_EDIT(GroupMaps)
 ATTENTA_DEFINE_EDIT(ScoresByKey)
 
 }  // namespace edits
