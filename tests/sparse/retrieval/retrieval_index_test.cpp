@@ -4,7 +4,6 @@
 #include <set>
 
 #include "sparse/support/mechanism.hpp"
-#include "support/count_allocations.hpp"
 #include "support/errors.hpp"
 #include "support/isas.hpp"
 #include "support/paged.hpp"
@@ -272,21 +271,6 @@ TEST(RetrievalIndex, FindsKeysThatCameLater) {
     EXPECT_EQ(index.keys(), 900);
     const double whole = recall(RetrievalIndex(data.head_keys(), data.train_queries(), options), data, o);
     EXPECT_GT(recall(index, data, o), whole - 0.1);
-}
-
-TEST(RetrievalIndex, SearchesAllocateNothing) {
-    const Data data(300, 50, 6, 24, 2);
-    const RetrievalIndex index(data.head_keys(), data.train_queries(), small);
-    std::vector<std::int64_t> found(6 * 9), scanned(6);
-    on_every_isa([&](Context& context) {
-        for (int repeat = 0; repeat < 3; ++repeat) {
-            const std::int64_t before = allocations;
-            index.search(data.queries.view(), {.top_k = 9, .search_queue = 40}, found.data(), context, scanned.data());
-            if (repeat > 0) {
-                EXPECT_EQ(allocations - before, 0);
-            }
-        }
-    });
 }
 
 TEST(RetrievalIndex, IsSavedAndLoaded) {
