@@ -7,6 +7,7 @@
 #include <attenta/sparse/retrieval/triangular_spans.hpp>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "../sparse_row.hpp"
@@ -72,10 +73,13 @@ void call_retrieval_index(Arguments& args, Context& context) {
     };
     const Heads<const float> keys = matrix("keys"), train = matrix("train_queries"), q = matrix("queries");
     const auto options = args.options<IndexOptions>();
+    const std::int64_t top_k = options.search.top_k;
+    if (top_k > keys.tokens)
+        args.refuse("top_k is " + std::to_string(top_k) + ", needs at most the " + std::to_string(keys.tokens) +
+                    " keys");
     const KvView kv = KvView::of(keys, keys);
     const RetrievalIndex index({.kv = kv, .end = keys.tokens}, {train.data, 1, train.tokens, train.dim}, options.build,
                                context);
-    const std::int64_t top_k = options.search.top_k;
     std::vector<std::int64_t> found(static_cast<std::size_t>(q.tokens * std::max<std::int64_t>(top_k, 0))),
         scanned(static_cast<std::size_t>(q.tokens));
     index.search(q, options.search, found.data(), context, scanned.data());
