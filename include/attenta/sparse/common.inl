@@ -19,6 +19,11 @@ ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64
         fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
 }
 
+ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
+    if (scale && (!is_finite(*scale) || *scale <= 0))
+        fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+}
+
 ATTENTA_INLINE attention::Request SparseCall::request() const {
     attention::Request r;
     r.function = function;
@@ -99,8 +104,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
                                        const KvView& kv, const SparseOutputs& out, std::optional<float> scale,
                                        Positions positions, bool check_data, Context& context) {
     using checks::text;
-    if (scale && (!is_finite(*scale) || *scale <= 0))
-        fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+    check_scale(f, scale);
     if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
     check_given(f, inputs);
     check_shapes(f, inputs, {});

@@ -21,8 +21,9 @@ inline attention::Request question_rows(const InfiniRetrievalInputs& x, const In
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     const auto [a, b] = options.context;
     const auto [c, d] = options.question;
-    if (options.scale && (!is_finite(*options.scale) || *options.scale <= 0))
-        fail(f, "scale is " + std::to_string(*options.scale) + ", needs a finite number above 0");
+    check_scale(f, options.scale);
+    if (!is_finite(options.question_power))
+        fail(f, "question_power is " + std::to_string(options.question_power) + ", needs a finite number");
     if (x.kv.sequences != 1) fail(f, "kv has " + text(x.kv.sequences) + " sequences, needs one");
     if (!x.q.data) fail(f, "q is null, needs a tensor");
     if (x.q.tokens != x.kv.length(0))
@@ -32,8 +33,6 @@ inline attention::Request question_rows(const InfiniRetrievalInputs& x, const In
                     "), needs both in this order in the " + text(x.q.tokens) + " tokens of the chunk");
     require_at_least(f, "phrase", options.phrase, 1);
     require_at_least(f, "top_k", options.top_k, 1);
-    if (!is_finite(options.question_power))
-        fail(f, "question_power is " + std::to_string(options.question_power) + ", needs a finite number");
     if (std::ssize(x.sentence) != b - a || !x.sentence.data())
         fail(f, "sentence has " + text(std::ssize(x.sentence)) + " elements, needs " + text(b - a));
     attention::Request r;

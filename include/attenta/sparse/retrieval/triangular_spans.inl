@@ -20,6 +20,7 @@ namespace detail {
 
 inline void check_triangular(const TriangularSpansOptions& options, std::int64_t tokens) {
     const char* const f = "triangular_spans";
+    check_scale(f, options.scale);
     if (options.local < 1 || options.local >= tokens)
         fail(f, "local is " + std::to_string(options.local) + ", needs 1 to " + std::to_string(tokens - 1) +
                     " of the " + std::to_string(tokens) + " tokens");
