@@ -4,7 +4,6 @@
 #include <attenta/sparse/content/combiner.hpp>
 #include <attenta/sparse/content/head_gating.hpp>
 #include <attenta/sparse/content/landmark.hpp>
-#include <attenta/sparse/content/landmark_edits.hpp>
 #include <attenta/sparse/content/routing.hpp>
 #include <attenta/sparse/content/social.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
@@ -31,3 +30,11 @@
 #include <attenta/sparse/patterns/star.hpp>
 #include <attenta/sparse/patterns/strided.hpp>
 #include <attenta/sparse/patterns/token_types.hpp>
+#include <attenta/sparse/retrieval/exact_weights.hpp>
+#include <attenta/sparse/retrieval/infini_retrieval.hpp>
+#include <attenta/sparse/retrieval/knn_memory.hpp>
+#include <attenta/sparse/retrieval/loki.hpp>
+#include <attenta/sparse/retrieval/modality_adaptive.hpp>
+#include <attenta/sparse/retrieval/retrieval.hpp>
+#include <attenta/sparse/retrieval/retrieval_index.hpp>
+#include <attenta/sparse/retrieval/triangular_spans.hpp>

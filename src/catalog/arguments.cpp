@@ -142,6 +142,11 @@ void Arguments::read(std::string_view name, const Json& json, std::vector<std::i
         read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
 }
 
+void Arguments::read(std::string_view name, const Json& json, double& value) const {
+    if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a number");
+    value = json.get<double>();
+}
+
 void Arguments::read(std::string_view name, const Json& json, std::array<float, 2>& value) const {
     if (!json.is_array() || json.size() != value.size())
         refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 numbers");
@@ -157,6 +162,13 @@ void Arguments::read(std::string_view name, const Json& json, std::array<float, 
         refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 4 numbers");
     for (std::size_t i = 0; i < value.size(); ++i)
         read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
+}
+
+void Arguments::read(std::string_view name, const Json& json, std::array<std::int64_t, 2>& value) const {
+    if (!json.is_array() || json.size() != value.size())
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 2 integers");
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
 }
 
 std::size_t Arguments::choice(std::string_view name, const Json& json, std::span<const std::string_view> names) const {

@@ -110,11 +110,13 @@ private:
     void read(std::string_view name, const nlohmann::json& json, int& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::int64_t& value) const;
     void read(std::string_view name, const nlohmann::json& json, float& value) const;
+    void read(std::string_view name, const nlohmann::json& json, double& value) const;
     /// A list, or its only element.
     void read(std::string_view name, const nlohmann::json& json, std::vector<std::int64_t>& value) const;
     /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 4>& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::array<std::int64_t, 2>& value) const;
     template <NamedEnum E>
     void read(std::string_view name, const nlohmann::json& json, E& value) const;
     template <class T>

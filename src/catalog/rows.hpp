@@ -30,6 +30,7 @@ constexpr std::string_view type_text(const std::optional<std::int64_t>&) { retur
 constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return "int or list"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }
+constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { return "2 ints"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
 template <class T>
@@ -37,10 +38,10 @@ std::string default_text(const T& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
-template <std::size_t N>
-std::string default_text(const std::array<float, N>& value) {
+template <class T, std::size_t N>
+std::string default_text(const std::array<T, N>& value) {
     std::string text;
-    for (const float x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
+    for (const T x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
     return text.append("]");
 }
 /// Of a list with one element.

@@ -50,10 +50,12 @@ TEST_P(SparseErrors, MissingInputs) {
             if (in.elements == attenta::Input::Elements::integers) {
                 c.integers.erase(in.name);
             } else if (in.elements == attenta::Input::Elements::cache) {
-                KvView kv = KvView::of(c.view("k"), c.view("v"));
+                std::string k(in.name), v(in.name);  // "mem_k", "mem_v"
+                k.back() = 'k', v.back() = 'v';
                 if (c.floats.count(in.name) == 0) return;
-                (std::string_view(in.name).ends_with('k') ? kv.k : kv.v).data = nullptr;
-                c.caches.insert_or_assign("k", kv);
+                KvView kv = KvView::of(c.view(k), c.view(v));
+                (in.name == k ? kv.k : kv.v).data = nullptr;
+                c.caches.insert_or_assign(k, kv);
             } else {
                 c.floats.erase(in.name);
             }

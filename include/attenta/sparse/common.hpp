@@ -122,6 +122,12 @@ inline KvView keys_of(const Matrices<const float>& x) {
     return KvView::of(rows, rows);
 }
 
+/// Throws Error on NaN in K, or V where `values`, of a cache, whose name in the call is `name`.
+void check_rows(const char* function, const char* name, const KvView& kv, bool values);
+
+/// Throws Error on a scale that is not finite or not above 0.
+void check_scale(const char* function, std::optional<float> scale);
+
 /// Throws Error unless n is at least `least`.
 void require_at_least(const char* function, const char* name, std::int64_t n, std::int64_t least);
 

@@ -19,6 +19,11 @@ ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64
         fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
 }
 
+ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
+    if (scale && (!is_finite(*scale) || *scale <= 0))
+        fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+}
+
 ATTENTA_INLINE attention::Request SparseCall::request() const {
     attention::Request r;
     r.function = function;
@@ -77,8 +82,7 @@ ATTENTA_INLINE void SparseParts::merge() const {
     });
 }
 
-/// NaN in K or V of a cache.
-inline void check_rows(const char* f, const Input& in, const KvView& kv, bool values) {
+ATTENTA_INLINE void check_rows(const char* f, const char* name, const KvView& kv, bool values) {
     const KvView::Rows& side = values ? kv.v : kv.k;
     for (std::int64_t t = 0; t < kv.length(0); ++t) {
         const std::byte *k = nullptr, *v = nullptr;
@@ -91,7 +95,7 @@ inline void check_rows(const char* f, const Input& in, const KvView& kv, bool va
                                     ? static_cast<float>(reinterpret_cast<const bfloat16*>(row)[c])
                                     : static_cast<float>(reinterpret_cast<const float16*>(row)[c]);
                 if (is_nan(x))
-                    fail(f, std::string(in.name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
+                    fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
             }
     }
 }
@@ -100,8 +104,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
                                        const KvView& kv, const SparseOutputs& out, std::optional<float> scale,
                                        Positions positions, bool check_data, Context& context) {
     using checks::text;
-    if (scale && (!is_finite(*scale) || *scale <= 0))
-        fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+    check_scale(f, scale);
     if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
     check_given(f, inputs);
     check_shapes(f, inputs, {});
@@ -134,7 +137,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
         check_numbers(f, inputs);
         for (const Input& in : inputs)
             if (in.elements == Input::Elements::cache && (in.view.data == kv.k.data || in.view.data == kv.v.data))
-                check_rows(f, in, kv, in.view.data == kv.v.data);
+                check_rows(f, in.name, kv, in.view.data == kv.v.data);
     }
     return call;
 }
