@@ -1,5 +1,4 @@
 // Kernels of sparse mechanisms.
-#include <attenta/sparse/FOLDER/MECHANISM_kernels.inl>
 #include <attenta/sparse/content/landmark_kernels.inl>
 #include <attenta/sparse/documents/maxsim_kernels.inl>
 #include <attenta/sparse/documents/rope_reencode_kernels.inl>
