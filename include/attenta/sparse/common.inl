@@ -19,6 +19,19 @@ ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64
         fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
 }
 
+ATTENTA_INLINE void check_selection(const char* f, std::span<const Input> inputs, Heads<const float> q,
+                                    const KvView& kv) {
+    using checks::text;
+    if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
+    if (kv.positions) fail(f, "kv has positions, needs keys in the order of the sequence");
+    check_given(f, inputs);
+    check_shapes(f, inputs, {});
+    if (q.heads < 1 || kv.heads < 1 || q.heads % kv.heads != 0)
+        fail(f, "q has " + text(q.heads) + " heads, needs a multiple of the " + text(kv.heads) + " heads of k");
+    if (q.tokens > kv.length(0))
+        fail(f, "q has " + text(q.tokens) + " tokens, needs at most the " + text(kv.length(0)) + " of k");
+}
+
 ATTENTA_INLINE attention::Request SparseCall::request() const {
     attention::Request r;
     r.function = function;

@@ -20,6 +20,7 @@ inline select::Request dsa_request(const DsaInputs& x, const DsaOptions& options
 
 ATTENTA_INLINE void dsa_lists(const DsaInputs& x, KeyLists& lists, const DsaOptions& options, Context& context,
                               float* index_score) {
+    detail::check_selection("dsa", InputList(x), x.q, x.kv);
     detail::require_at_least("dsa", "top_k", options.top_k, 1);
     select::Request r = detail::dsa_request(x, options);
     r.scores = index_score;

@@ -17,6 +17,14 @@ ATTENTA_BEGIN
 
 namespace detail {
 
+/// The same selection with tiles and blocks no larger than the sequence needs: one tile of all keys, or one block.
+inline XattentionOptions within(XattentionOptions options, std::int64_t keys) {
+    if (options.stride >= keys) options.stride = options.block_size = std::max<std::int64_t>(keys, 1);
+    if (options.block_size > keys)
+        options.block_size = std::max<std::int64_t>(blocks_of(keys, options.stride), 1) * options.stride;
+    return options;
+}
+
 inline void check_xattention(const XattentionInputs& x, const XattentionOptions& options) {
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     require_at_least("xattention", "stride", options.stride, 1);
@@ -140,11 +148,11 @@ inline std::vector<std::int64_t> blocks_up_to(const float* share, std::int64_t o
 
 }  // namespace detail
 
-ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& options,
+ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& given,
                                      Context& context, float* block_share) {
-    check_given("xattention", InputList(x));
-    check_shapes("xattention", InputList(x), {});
-    detail::check_xattention(x, options);
+    detail::check_selection("xattention", InputList(x), x.q, x.kv);
+    detail::check_xattention(x, given);
+    const XattentionOptions options = detail::within(given, x.kv.length(0));
     const std::int64_t keys = x.kv.length(0), size = options.block_size, heads = x.q.heads;
     const std::int64_t query_blocks = (x.q.tokens + size - 1) / size, key_blocks = (keys + size - 1) / size;
     std::vector<float> own;
