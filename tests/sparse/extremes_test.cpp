@@ -140,6 +140,38 @@ TEST_F(SparseExtremes, SelectionsAlone) {
         {"dsa", "k_idx", "20", "40"}));
 }
 
+/// Outputs beside o and lse have memory of their own, too.
+TEST_F(SparseExtremes, OutputsThatOverlap) {
+    Tensor<float> memory(heads, tokens, tokens);
+    const attenta::Heads<float> o = attenta::hnd(memory.view().data, heads, tokens, dim);
+    attenta::Heads<const float> weights = qi.view();
+    weights.dim = 1;
+    attenta::DsaOutputs dsa;
+    dsa.o = o;
+    dsa.index_score = o.data;
+    EXPECT_TRUE(refuses(
+        [&] {
+            attenta::dsa({q.view(), kv(), qi.view(), index_keys(), weights}, dsa);
+        },
+        {"dsa", "index_score", "overlaps", "o"}));
+    attenta::XattentionOutputs xattention;
+    xattention.o = o;
+    xattention.block_share = k.view().data;
+    EXPECT_TRUE(refuses(
+        [&] {
+            attenta::xattention({q.view(), kv()}, xattention);
+        },
+        {"xattention", "block_share", "overlaps", "k"}));
+    attenta::NsaOutputs nsa;
+    nsa.o = o;
+    nsa.o_slc = nsa.o_win = attenta::hnd(memory.view().data + o.heads * tokens * dim, heads, tokens, dim);
+    EXPECT_TRUE(refuses(
+        [&] {
+            attenta::nsa({q.view(), kv(), gate.view(), gate.view(), gate.view()}, nsa);
+        },
+        {"nsa", "o_win", "overlaps", "o_slc"}));
+}
+
 TEST_F(SparseExtremes, PatternsThatAreNone) {
     Output out(heads, tokens, dim);
     const attenta::SparseOutputs to{out.o.view()};

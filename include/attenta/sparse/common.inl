@@ -5,6 +5,7 @@
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/merge.hpp>
 #include <attenta/sparse/common.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 
 #include <cmath>
 #include <string>
@@ -132,17 +133,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
         fail(f, "kv has positions, needs keys in the order of the sequence");
     const SparseCall call{f, q, kv, out, scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim))), &context};
     attention::check(call.request());
-    std::vector<NamedBytes> others;
-    for (const Input& in : inputs)
-        if (in.given() && in.elements != Input::Elements::cache) {
-            const bool wide = in.elements == Input::Elements::integers;
-            const auto* const integers = reinterpret_cast<const std::int64_t*>(in.view.data);
-            others.push_back({in.name, wide ? bytes_of(Heads<const std::int64_t>{
-                                                  integers, in.view.heads, in.view.tokens, in.view.dim,
-                                                  in.view.head_stride, in.view.token_stride})
-                                            : bytes_of(in.view)});
-        }
-    attention::check_tensors(f, q, kv, &out.o, out.lse, others);
+    attention::check_tensors(f, q, kv, &out.o, out.lse, memory_of(inputs));
     if (check_data) {
         check_numbers(f, inputs);
         for (const Input& in : inputs)

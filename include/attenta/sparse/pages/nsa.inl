@@ -2,6 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/limit_mask.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/row_softmax.hpp>
@@ -185,6 +186,12 @@ ATTENTA_INLINE void nsa(const NsaInputs& x, const NsaOutputs& out, const NsaOpti
     const auto call = detail::check_sparse("nsa", x, out, options, Positions::last, context);
     detail::check_nsa(x, options);
     detail::check_nsa_branches(x, out, options, context);
+    if (out.o_cmp.data || out.o_slc.data || out.o_win.data) {
+        detail::FurtherOutputs further(call, InputList(x));
+        further.add("o_cmp", out.o_cmp);
+        further.add("o_slc", out.o_slc);
+        further.add("o_win", out.o_win);
+    }
     const detail::NsaCompressed compressed(x, options);
     detail::CallLists lists(out);
     detail::select_nsa(x, compressed.kv(), *lists, options, context);

@@ -3,6 +3,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/xattention.hpp>
 #include <attenta/sparse/row_softmax.hpp>
@@ -179,6 +180,10 @@ ATTENTA_INLINE void xattention(const XattentionInputs& x, const XattentionOutput
                                const XattentionOptions& options, Context& context) {
     const auto call = detail::check_sparse("xattention", x, out, options, Positions::last, context);
     detail::check_xattention(x, options);
+    if (out.block_share)
+        detail::FurtherOutputs(call, InputList(x))
+            .add("block_share", hnd(out.block_share, x.q.heads, detail::blocks_of(x.q.tokens, options.block_size),
+                                    detail::blocks_of(call.keys(), options.block_size)));
     detail::CallLists lists(out);
     xattention_lists(x, *lists, options, context, out.block_share);
     call.attend(*lists, Causal{});
