@@ -104,6 +104,13 @@ private:
     std::vector<RowStatistics> statistics_;  ///< [parts, Hq, Tq]
 };
 
+/// Throws Error unless what a selection reads is given and fits, with queries that are the last of one sequence. Of the
+/// cache that is all: a call with attention has checked it.
+void check_selection(const char* function, std::span<const Input> inputs, Heads<const float> q, const KvView& kv);
+
+/// How many blocks of `size` there are in n things, of which the last block may have fewer.
+inline std::int64_t blocks_of(std::int64_t n, std::int64_t size) { return n / size + (n % size != 0); }
+
 /// The lists of a call: the caller's, or those that live as long as it.
 class CallLists {
 public:

@@ -5,6 +5,7 @@
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/merge.hpp>
 #include <attenta/sparse/common.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 
 #include <cmath>
 #include <string>
@@ -22,6 +23,19 @@ ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64
 ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
     if (scale && (!is_finite(*scale) || *scale <= 0))
         fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
+}
+
+ATTENTA_INLINE void check_selection(const char* f, std::span<const Input> inputs, Heads<const float> q,
+                                    const KvView& kv) {
+    using checks::text;
+    if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
+    if (kv.positions) fail(f, "kv has positions, needs keys in the order of the sequence");
+    check_given(f, inputs);
+    check_shapes(f, inputs, {});
+    if (q.heads < 1 || kv.heads < 1 || q.heads % kv.heads != 0)
+        fail(f, "q has " + text(q.heads) + " heads, needs a multiple of the " + text(kv.heads) + " heads of k");
+    if (q.tokens > kv.length(0))
+        fail(f, "q has " + text(q.tokens) + " tokens, needs at most the " + text(kv.length(0)) + " of k");
 }
 
 ATTENTA_INLINE attention::Request SparseCall::request() const {
@@ -122,17 +136,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
         fail(f, "kv has positions, needs keys in the order of the sequence");
     const SparseCall call{f, q, kv, out, scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim))), &context};
     attention::check(call.request());
-    std::vector<NamedBytes> others;
-    for (const Input& in : inputs)
-        if (in.given() && in.elements != Input::Elements::cache) {
-            const bool wide = in.elements == Input::Elements::integers;
-            const auto* const integers = reinterpret_cast<const std::int64_t*>(in.view.data);
-            others.push_back({in.name, wide ? bytes_of(Heads<const std::int64_t>{
-                                                  integers, in.view.heads, in.view.tokens, in.view.dim,
-                                                  in.view.head_stride, in.view.token_stride})
-                                            : bytes_of(in.view)});
-        }
-    attention::check_tensors(f, q, kv, &out.o, out.lse, others);
+    attention::check_tensors(f, q, kv, &out.o, out.lse, memory_of(inputs));
     if (check_data) {
         check_numbers(f, inputs);
         for (const Input& in : inputs)

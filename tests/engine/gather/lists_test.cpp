@@ -225,6 +225,54 @@ TEST(Lists, InBatches) {
     });
 }
 
+/// What keys bring along, and who of a group reads them, is not for sequences whose lists leave out nothing, and blocks run
+/// the other way round whatever else is in the batch.
+TEST(Lists, BringNothingToOtherSequences) {
+    constexpr Shape of_sequences[] = {{4, 2, 3, 900, 16, 16}, {4, 2, 70, 160, 16, 16}, {4, 2, 2, 40, 16, 16}};
+    for (const bool united : {false, true}) {
+        std::vector<Problem> problems;
+        std::vector<KeyLists> lists;
+        std::vector<Sequence> sequences;
+        std::vector<std::int32_t> lengths;
+        for (const Shape& s : of_sequences) {
+            Problem& p = problems.emplace_back(s, 29 + problems.size());
+            const bool all = s.Tk == 900, blocks = s.Tk == 160;
+            KeyLists& list = lists.emplace_back(draw(p, {.heads = 4, .unit = blocks ? 16 : 1}, all ? 1.1 : 0.4));
+            if (all) list = KeyLists::of(attenta::Causal{}, list.shape());
+            if (!all && !blocks && !united)
+                for (std::vector<float>* x : {&list.bias, &list.key_gain, &list.value_gain})
+                    for (std::int64_t n = 0; n < list.size(); ++n)
+                        x->push_back(static_cast<float>(0.5 + p.random.uniform()));
+            lengths.push_back(static_cast<std::int32_t>(s.Tq));
+        }
+        for (const Problem& p : problems) sequences.push_back({p.k.view(), p.v.view()});
+        const PagedPool<float> pool(sequences, 16, PageLayout::head_token);
+        Tensor<float> q(4, 75, 16);
+        std::int64_t token = 0;
+        for (const Problem& p : problems)
+            for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
+                for (std::int64_t h = 0; h < 4; ++h) std::copy_n(p.q.row(h, t), 16, q.row(h, token));
+        on_every_isa([&](attenta::Context& context) {
+            Output got(4, 75, 16);
+            attenta::softmax_attention(q.view(), lengths, pool.view(), got.o.view(), {.causal = true, .lists = lists},
+                                       got.lse.data(), context);
+            token = 0;
+            for (std::size_t s = 0; s < problems.size(); ++s) {
+                const Problem& p = problems[s];
+                Output alone(4, p.shape.Tq, 16);
+                attenta::softmax_attention(p.q.view(), p.kv(), alone.o.view(),
+                                           {.causal = true, .lists = {&lists[s], 1}}, alone.lse.data(), context);
+                EXPECT_TRUE(close(alone, naive_lists(p, lists[s], true)));
+                for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
+                    for (std::int64_t h = 0; h < 4; ++h) {
+                        EXPECT_TRUE(same_bits(alone.o.row(h, t), got.o.row(h, token), 16)) << s << " " << h << " " << t;
+                        EXPECT_EQ(alone.lse_at(h, t), got.lse_at(h, token));
+                    }
+            }
+        });
+    }
+}
+
 /// NaN stays in the rows that read it.
 TEST(Lists, KeepNanInItsRows) {
     constexpr float nan = std::numeric_limits<float>::quiet_NaN();

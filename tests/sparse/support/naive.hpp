@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -54,7 +56,8 @@ inline Keys best(const std::vector<double>& scores, std::int64_t n) {
     std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
         return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
     });
-    order.resize(std::min(order.size(), static_cast<std::size_t>(std::max<std::int64_t>(n, 0))));
+    const auto kept = static_cast<std::ptrdiff_t>(std::clamp<std::int64_t>(n, 0, std::ssize(order)));
+    order.erase(order.begin() + kept, order.end());
     std::sort(order.begin(), order.end());
     return order;
 }

@@ -39,12 +39,15 @@ struct Job {
     const EditCall *edits = nullptr, *weight_edits = nullptr;
     std::int64_t edit_count = 0, weight_edit_count = 0;
     const float* sink = nullptr;
-    const float* value_gain = nullptr;  ///< of each key on the lists: factors of values, not of the sum of weights
+    const float* value_gain = nullptr;  ///< of each key on the lists: factors of values, not of the sum of weights, of
+    const std::uint8_t* counted = nullptr;  ///< [sequences] those whose keys are counted on the lists
     bool values = true;
     float* part_o = nullptr;  ///< results of parts, and their
     RowStatistics* part_statistics = nullptr;
     PhaseTimes* phases = nullptr;
     const Tuning* tuning = nullptr;  ///< the processor's row
+
+    bool has_value_gain(std::int64_t sequence) const { return value_gain && counted[sequence] != 0; }
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).

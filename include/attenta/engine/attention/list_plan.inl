@@ -52,8 +52,9 @@ ATTENTA_INLINE void Plan::schedule_lists(const Task& sequence, const KeyLists& l
     const std::int64_t rows = std::min(heads, sequence.group) * shape.queries_of(0);
     const bool plain = lists.bias.empty() && lists.key_gain.empty() && lists.value_gain.empty();
     if (plain && rows <= few_rows && shape.unit >= least_chain_block && shape.queries >= least_chain_queries &&
-        job_.kv.sequences == 1 && shape.query_step == 0)
+        shape.query_step == 0)
         return schedule_chains(sequence, lists);
+    counted_[static_cast<std::size_t>(sequence.sequence)] = 1;
     if (plain && heads < sequence.group && sequence.group <= HeadsOfKeys::most_heads &&
         sequence.group * shape.queries_of(0) <= most_united_rows && shape.query_step == 0)
         return schedule_united(sequence, lists);
@@ -195,7 +196,7 @@ ATTENTA_INLINE void Plan::schedule_chains(const Task& sequence, const KeyLists& 
             for (all.head_begin = head; all.head_begin < head + std::max<std::int64_t>(1, heads / all.group);
                  ++all.head_begin) {
                 all.head_end = all.head_begin + 1;
-                const std::size_t first_task = tasks_.size();
+                const std::size_t first_task = chain_tasks_.size();
                 for (std::size_t b = 0; b < static_cast<std::size_t>(blocks); ++b) {
                     if (begin[b + 1] == begin[b]) continue;
                     Task t = all;
@@ -205,9 +206,9 @@ ATTENTA_INLINE void Plan::schedule_chains(const Task& sequence, const KeyLists& 
                     t.listed = {memory.blocks.data() + b};
                     t.key_begin = 0;
                     t.key_end = memory.blocks[b].count;
-                    tasks_.push_back(t);
+                    chain_tasks_.push_back(t);
                 }
-                chains_.push_back({first_task, tasks_.size(), all});
+                chains_.push_back({first_task, chain_tasks_.size(), all});
             }
             to += begin.back();
         }
@@ -217,13 +218,14 @@ ATTENTA_INLINE void Plan::schedule_chains(const Task& sequence, const KeyLists& 
 ATTENTA_INLINE void Plan::finish_lists() {
     if (!heads_of_keys_.empty()) {
         heads_of_keys_.resize(static_cast<std::size_t>(listed_keys_), HeadsOfKeys::all);
-        masks_.push_back(HeadsOfKeys{heads_of_keys_.data(), job_.q.heads / job_.kv.heads});
+        masks_.push_back(HeadsOfKeys{heads_of_keys_.data(), job_.q.heads / job_.kv.heads, counted_.data()});
     }
     if (!value_gain_.empty()) job_.value_gain = value_gain_.data();
+    job_.counted = counted_.data();
     if (bias_.empty() && key_gain_.empty()) return;
     // They come first: other edits see finished scores.
     edits_.insert(edits_.begin(), edit(edits::Listed{key_gain_.empty() ? nullptr : key_gain_.data(),
-                                                     bias_.empty() ? nullptr : bias_.data()}));
+                                                     bias_.empty() ? nullptr : bias_.data(), counted_.data()}));
 }
 
 ATTENTA_INLINE void Plan::run_chain(const Job& job, const Chain& chain, std::byte* scratch) const {
@@ -241,7 +243,7 @@ ATTENTA_INLINE void Plan::run_chain(const Job& job, const Chain& chain, std::byt
         std::fill_n(job.o.row(row.head, token), dim_v, 0.f);
     });
     const TaskFunction tiles = tile_task(isa_);
-    for (std::size_t i = chain.begin; i < chain.end; ++i) tiles(job, tasks_[i], scratch);
+    for (std::size_t i = chain.begin; i < chain.end; ++i) tiles(job, chain_tasks_[i], scratch);
     if (job.lse)
         for_rows([&](const QueryRow&, std::int64_t, std::int64_t at) { job.lse[at] = job.statistics[at].lse(); });
 }

@@ -38,6 +38,8 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     job_.values = r.values;
     job_.tuning = &tuning();
 
+    if (!r.lists.empty()) counted_.resize(r.lists.size());
+    run_rows_ = r.q.heads * r.q.tokens * (r.q_step > 0 ? r.kv.sequences : 1);
     std::int64_t q_begin = 0;
     for (std::int64_t s = 0; s < r.kv.sequences; ++s) {
         const std::int64_t queries = r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)];
@@ -68,7 +70,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
         const Interval seen = visible_keys(t);
         return (t.row_end - t.row_begin) * (t.head_end - t.head_begin) * (seen.end - seen.begin);
     };
-    if (chains_.empty() && tasks_.size() > 1 && context.executor().concurrency() > 1)
+    if (tasks_.size() > 1 && context.executor().concurrency() > 1)
         std::stable_sort(tasks_.begin(), tasks_.end(), [&](const Task& a, const Task& b) { return cost(a) > cost(b); });
     reserve_scratch();
 }
@@ -147,7 +149,7 @@ ATTENTA_INLINE void Plan::schedule_few(const Task& all, bool may_split) {
 ATTENTA_INLINE void Plan::reserve_scratch() {
     const std::int64_t dim = job_.kv.k.dim, dim_v = job_.kv.v.dim;
     std::int64_t slot = 0;
-    for (const Task& t : tasks_) {
+    const auto reserve = [&](const Task& t) {
         Arena c(nullptr);
         const std::int64_t rows = t.row_end - t.row_begin;
         if (t.few)
@@ -155,13 +157,14 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
         else
             TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(job_.tuning->tile, dim, dim_v)));
         slot = std::max(slot, c.used());
-    }
+    };
+    for (const Task& t : tasks_) reserve(t);
+    for (const Task& t : chain_tasks_) reserve(t);
     slot_bytes_ = static_cast<std::size_t>(round_up(slot, 64));
     const auto slots = static_cast<std::size_t>(context_->executor().concurrency());
     scratch_bytes_ = slots * slot_bytes_ + static_cast<std::size_t>(part_rows_) * sizeof(RowStatistics) +
                      static_cast<std::size_t>(part_rows_ * dim_v) * sizeof(float);
-    if (!chains_.empty())
-        scratch_bytes_ += static_cast<std::size_t>(job_.q.heads * job_.q.tokens) * sizeof(RowStatistics);
+    if (!chains_.empty()) scratch_bytes_ += static_cast<std::size_t>(run_rows_) * sizeof(RowStatistics);
     if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
 }
 
@@ -191,11 +194,12 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     if (!chains_.empty() && !statistics.found)
         job.statistics = reinterpret_cast<RowStatistics*>(job.part_o + part_rows_ * kv.v.dim);
 
-    const auto pieces = static_cast<std::int64_t>(chains_.empty() ? tasks_.size() : chains_.size());
-    run_tasks(executor, pieces, [&](std::int64_t i, int slot) {
+    // Chains are the longest pieces of work: they come first.
+    const auto chains = static_cast<std::int64_t>(chains_.size());
+    run_tasks(executor, chains + static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         std::byte* const memory = scratch + static_cast<std::size_t>(slot) * slot_bytes_;
-        if (!chains_.empty()) return run_chain(job, chains_[static_cast<std::size_t>(i)], memory);
-        const Task& t = tasks_[static_cast<std::size_t>(i)];
+        if (i < chains) return run_chain(job, chains_[static_cast<std::size_t>(i)], memory);
+        const Task& t = tasks_[static_cast<std::size_t>(i - chains)];
         (t.few ? few_task(t, isa_) : tile_task(isa_))(job, t, memory);
     });
     const MergeFunction merge = merge_row(isa_);

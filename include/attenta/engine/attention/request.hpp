@@ -84,7 +84,7 @@ public:
 private:
     /// Tasks that run one after the other on the same rows, each from where the one before has come.
     struct Chain {
-        std::size_t begin = 0, end = 0;  ///< of the tasks
+        std::size_t begin = 0, end = 0;  ///< of the tasks of chains
         Task rows;                       ///< all rows of one K/V head that the tasks may have
     };
     /// What the tasks of a sequence with lists refer to.
@@ -118,11 +118,16 @@ private:
     bool in_order_;
     std::vector<Task> tasks_;
     std::vector<Merge> merges_;
-    std::vector<Chain> chains_;  ///< of all tasks, where there are any
+    std::vector<Chain> chains_;
+    std::vector<Task> chain_tasks_;  ///< of all chains
     std::deque<ListMemory> list_memory_;
     std::int64_t listed_keys_ = 0;              ///< keys on the lists of the sequences so far, and of each of them:
     std::vector<std::uint16_t> heads_of_keys_;  ///< who reads it
     std::vector<float> bias_, key_gain_, value_gain_;
+    /// [sequences] whether keys are counted on the lists. Where lists leave out nothing, and in chains, they are not: what
+    /// other sequences' keys bring along is none of theirs.
+    std::vector<std::uint8_t> counted_;
+    std::int64_t run_rows_ = 0;  ///< of o
     std::int64_t part_rows_ = 0;
     std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
 };

@@ -109,7 +109,7 @@ private:
             if (x_.job.edit_count > 0 || h.cover != Cover::all) edit(x_, h, streams_);
             if (x_.reading.order == RowOrder::streamed) queue = first_values(h);
             update_softmax(x_, h, queue);
-            if (x_.job.value_gain) scale_weights(x_, h, streams_);
+            if (x_.job.has_value_gain(x_.task.sequence)) scale_weights(x_, h, streams_);
         }
         watch_.lap(Phase::softmax);
         if (!x_.job.values) return;

@@ -13,8 +13,10 @@ struct HeadsOfKeys {
 
     const std::uint16_t* heads = nullptr;  ///< of each key on the lists: bit n is the n-th query head of the group
     std::int64_t group = 1;
+    const std::uint8_t* counted = nullptr;  ///< [sequences] whether its keys are counted on the lists: others show all
 
     void bits(const QueryRow& r, const KeyBlock& keys, std::uint64_t* words) const {
+        if (counted[r.sequence] == 0) return;
         const std::int64_t n = r.head % group;
         for (std::int64_t i = 0; i < keys.count; i += 64) {
             const std::int64_t count = keys.count - i < 64 ? keys.count - i : 64;
@@ -23,6 +25,9 @@ struct HeadsOfKeys {
                 word |= std::uint64_t{static_cast<unsigned>(heads[keys.begin + i + u]) >> n & 1} << u;
             words[i / 64] &= word;
         }
+    }
+    Cover classify(const QueryRow& a, const QueryRow&, const KeyBlock&) const {
+        return counted[a.sequence] == 0 ? Cover::all : Cover::some;
     }
 };
 

@@ -65,6 +65,7 @@ void Bias::operator()(Tile<Arch> t) const {
 
 template <class Arch>
 void Listed::operator()(Tile<Arch> t) const {
+    if (t.rows() == 0 || counted[t.row(0).sequence] == 0) return;
     const KeyBlock& block = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r) {
         float* const s = t.raw().s + r * t.raw().stride;

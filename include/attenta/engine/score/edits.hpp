@@ -42,9 +42,11 @@ struct Bias {
 };
 ATTENTA_DECLARE_EDIT(Bias)
 
-/// s ← gain[n] · s + bias[n] for key n of those on the lists (engine/gather), each where it is given.
+/// s ← gain[n] · s + bias[n] for key n of those on the lists (engine/gather), each where it is given, in sequences whose
+/// keys are counted on the lists.
 struct Listed {
     const float *gain, *bias;
+    const std::uint8_t* counted;  ///< [sequences]
 
     template <class Arch>
     void operator()(Tile<Arch> t) const;

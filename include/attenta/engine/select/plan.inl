@@ -136,9 +136,13 @@ private:
         std::int64_t n = 0;
         for (std::int64_t u = begin; u < begin + first; ++u) to[n++] = static_cast<std::int32_t>(u);
         const std::int64_t from = begin + first, count = end - last - from;
-        const std::int64_t found =
-            top(scores + from, count, std::min(most_chosen_ - first - last, count), to + n, scratch);
-        for (std::int64_t i = 0; i < found; ++i) to[n++] += static_cast<std::int32_t>(from);
+        const std::int64_t room = most_chosen_ - first - last;
+        if (room >= count) {  // all of them, whatever their scores are: infinities and NaN, too
+            for (std::int64_t u = from; u < from + count; ++u) to[n++] = static_cast<std::int32_t>(u);
+        } else {
+            const std::int64_t found = top(scores + from, count, room, to + n, scratch);
+            for (std::int64_t i = 0; i < found; ++i) to[n++] += static_cast<std::int32_t>(from);
+        }
         for (std::int64_t u = end - last; u < end; ++u) to[n++] = static_cast<std::int32_t>(u);
         return n;
     }

@@ -266,7 +266,7 @@ private:
         N::update(scores + begin, key_block, q.rows, n, x_.m + q.begin, x_.l + q.begin,
                   x_.alpha + (q.begin - tile_begin));
         std::fill(x_.alpha + (q.begin - tile_begin) + q.rows, x_.alpha + (q.begin - tile_begin) + q.tile_rows(), 0.f);
-        if (job_.value_gain)
+        if (job_.has_value_gain(task_.sequence))
             for (std::int64_t r = 0; r < q.rows; ++r)
                 simd::multiply_row<Arch>(scores + r * key_block, job_.value_gain + block_.begin, block_.count);
         if (job_.weight_edit_count > 0) {

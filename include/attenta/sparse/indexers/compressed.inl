@@ -179,8 +179,7 @@ ATTENTA_INLINE void CompressedEntries::finish(std::int64_t entry) {
 
 ATTENTA_INLINE void compressed_lists(const CompressedInputs& x, KeyLists& lists, const CompressedOptions& options,
                                      Context& context) {
-    check_given("compressed", InputList(x));
-    check_shapes("compressed", InputList(x), {});
+    detail::check_selection("compressed", InputList(x), x.q, x.kv);
     detail::check_compressed(x, options);
     if (!options.top_k) fail("compressed", "top_k is not given, needs a number to select");
     select::Request r{.function = "compressed", .q = x.q_idx, .weights = x.w_idx, .relu = true};

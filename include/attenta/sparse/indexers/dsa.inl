@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/indexers/dsa.hpp>
 
 ATTENTA_BEGIN
@@ -20,6 +21,7 @@ inline select::Request dsa_request(const DsaInputs& x, const DsaOptions& options
 
 ATTENTA_INLINE void dsa_lists(const DsaInputs& x, KeyLists& lists, const DsaOptions& options, Context& context,
                               float* index_score) {
+    detail::check_selection("dsa", InputList(x), x.q, x.kv);
     detail::require_at_least("dsa", "top_k", options.top_k, 1);
     select::Request r = detail::dsa_request(x, options);
     r.scores = index_score;
@@ -29,6 +31,8 @@ ATTENTA_INLINE void dsa_lists(const DsaInputs& x, KeyLists& lists, const DsaOpti
 
 ATTENTA_INLINE void dsa(const DsaInputs& x, const DsaOutputs& out, const DsaOptions& options, Context& context) {
     const auto call = detail::check_sparse("dsa", x, out, options, Positions::last, context);
+    if (out.index_score)
+        detail::FurtherOutputs(call, InputList(x)).add("index_score", hnd(out.index_score, 1, x.q.tokens, call.keys()));
     detail::CallLists lists(out);
     dsa_lists(x, *lists, options, context, out.index_score);
     call.attend(*lists, Causal{});

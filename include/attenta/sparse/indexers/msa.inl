@@ -36,14 +36,13 @@ inline KeyLists for_query_heads(const KeyLists& lists, std::int64_t heads) {
 }  // namespace detail
 
 ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOptions& options, Context& context) {
-    check_given("msa", InputList(x));
-    check_shapes("msa", InputList(x), {});
+    detail::check_selection("msa", InputList(x), x.q, x.kv);
     detail::check_msa(x, options);
-    const std::int64_t keys = x.kv.length(0), size = options.block_size;
+    const std::int64_t keys = x.kv.length(0), size = std::min(options.block_size, std::max<std::int64_t>(keys, 1));
     select::Request r{.function = "msa", .q = x.q_idx, .keys = detail::keys_of(x.k_idx), .heads = x.q_idx.heads};
     r.pool = size;
     r.visible_keys = {.count = keys, .shift = 1};
-    r.units = {.count = (keys + size - 1) / size, .unit = size, .plus = 1};
+    r.units = {.count = detail::blocks_of(keys, size), .unit = size, .plus = 1};
     r.top = options.top_k;
     r.first_forced = options.init_blocks;
     r.last_forced = options.local_blocks;

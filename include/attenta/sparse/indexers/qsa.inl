@@ -51,7 +51,6 @@ ATTENTA_INLINE void QsaBlockKeys::append(const Matrices<const float>& k_idx) {
     if (k_idx.cols != dim_)
         fail("QsaBlockKeys::append",
              "keys have " + std::to_string(k_idx.cols) + " features, needs " + std::to_string(dim_));
-    rows_.reserve(static_cast<std::size_t>((keys_ + k_idx.rows) / ratio_ * dim_));
     for (std::int64_t t = 0; t < k_idx.rows; ++t) {
         const float* const key = k_idx.row(0, t);
         for (std::int64_t c = 0; c < dim_; ++c) sum_[static_cast<std::size_t>(c)] += double{key[c]};
@@ -81,8 +80,7 @@ ATTENTA_INLINE void QsaBlockKeys::end_block() {
 }
 
 ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOptions& options, Context& context) {
-    check_given("qsa", InputList(x));
-    check_shapes("qsa", InputList(x), {});
+    detail::check_selection("qsa", InputList(x), x.q, x.kv);
     detail::check_qsa(x, options);
     QsaBlockKeys own;
     if (x.k_idx.data) {

@@ -58,6 +58,7 @@ ATTENTA_INLINE void BlockMeans::update(const KvView& kv) {
 }
 
 ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaOptions& options, Context& context) {
+    detail::check_selection("moba", InputList(x), x.q, x.kv);
     detail::check_moba(x, options);
     BlockMeans own;
     if (!x.means) {
@@ -69,11 +70,11 @@ ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaO
         .function = "moba", .q = x.q, .panels = (x.means ? *x.means : own).rows().view(), .heads = x.q.heads};
     // The own block is always read, whatever its mean.
     r.visible_keys = {.count = r.key_count(), .unit = size};
-    r.units = {.count = (keys + size - 1) / size, .unit = size, .plus = 1};
+    r.units = {.count = detail::blocks_of(keys, size), .unit = size, .plus = 1};
     r.top = options.top_k;
     r.last_forced = 1;
     r.q_offset = keys - x.q.tokens;
-    r.unit_keys = size;
+    r.unit_keys = std::min(size, std::max<std::int64_t>(keys, 1));
     r.cache_keys = keys;
     select::check(r);
     select::run(r, lists, context);

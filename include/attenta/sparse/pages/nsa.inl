@@ -2,6 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/limit_mask.hpp>
 #include <attenta/sparse/pages/nsa.hpp>
 #include <attenta/sparse/row_softmax.hpp>
@@ -126,8 +127,11 @@ class NsaCompressed {
 public:
     NsaCompressed(const NsaInputs& x, const NsaOptions& options) : kv_(x.cmp) {
         if (x.cmp.k.data) return;
-        own_ = NsaBlockMeans({x.kv.heads, x.kv.k.dim, x.kv.v.dim, options.cmp_size, options.cmp_stride});
-        own_.update(x.kv);
+        // Blocks that are larger than the sequence, of any size, are none.
+        const bool some = nsa_blocks(x.kv.length(0), options) > 0;
+        own_ = NsaBlockMeans(
+            {x.kv.heads, x.kv.k.dim, x.kv.v.dim, some ? options.cmp_size : 1, some ? options.cmp_stride : 1});
+        if (some) own_.update(x.kv);
         kv_ = own_.view();
     }
     const KvView& kv() const { return kv_; }
@@ -147,12 +151,12 @@ inline void select_nsa(const NsaInputs& x, const KvView& compressed, KeyLists& l
     r.visible_keys = seen_blocks(keys, options);
     r.row = NsaImportance::row;
     r.row_parameters = &importance;
-    r.units = {.count = (keys + size - 1) / size, .unit = size, .plus = 1};
+    r.units = {.count = blocks_of(keys, size), .unit = size, .plus = 1};
     r.top = options.top_n;
     r.first_forced = options.init_blocks;
     r.last_forced = options.local_blocks;
     r.q_offset = keys - x.q.tokens;
-    r.unit_keys = size;
+    r.unit_keys = std::min(size, std::max<std::int64_t>(keys, 1));
     r.cache_keys = keys;
     select::check(r);
     select::run(r, lists, context);
@@ -173,8 +177,7 @@ inline void check_nsa_branches(const NsaInputs& x, const NsaOutputs& out, const 
 }  // namespace detail
 
 ATTENTA_INLINE void nsa_lists(const NsaInputs& x, KeyLists& lists, const NsaOptions& options, Context& context) {
-    check_given("nsa", InputList(x));
-    check_shapes("nsa", InputList(x), {});
+    detail::check_selection("nsa", InputList(x), x.q, x.kv);
     detail::check_nsa(x, options);
     detail::select_nsa(x, detail::NsaCompressed(x, options).kv(), lists, options, context);
 }
@@ -183,6 +186,12 @@ ATTENTA_INLINE void nsa(const NsaInputs& x, const NsaOutputs& out, const NsaOpti
     const auto call = detail::check_sparse("nsa", x, out, options, Positions::last, context);
     detail::check_nsa(x, options);
     detail::check_nsa_branches(x, out, options, context);
+    if (out.o_cmp.data || out.o_slc.data || out.o_win.data) {
+        detail::FurtherOutputs further(call, InputList(x));
+        further.add("o_cmp", out.o_cmp);
+        further.add("o_slc", out.o_slc);
+        further.add("o_win", out.o_win);
+    }
     const detail::NsaCompressed compressed(x, options);
     detail::CallLists lists(out);
     detail::select_nsa(x, compressed.kv(), *lists, options, context);

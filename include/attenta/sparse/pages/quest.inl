@@ -104,6 +104,7 @@ ATTENTA_INLINE void PageBounds::update(const KvView& kv) {
 }
 
 ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const QuestOptions& options, Context& context) {
+    detail::check_selection("quest", InputList(x), x.q, x.kv);
     detail::check_quest(x, options);
     PageBounds own;
     if (!x.bounds) {
@@ -126,7 +127,7 @@ ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const Que
     r.top = options.top_pages;
     r.last_forced = options.include_last ? 1 : 0;
     r.q_offset = keys - q.tokens;
-    r.unit_keys = options.page_size;
+    r.unit_keys = std::min(options.page_size, std::max<std::int64_t>(keys, 1));
     r.cache_keys = keys;
     const detail::QuestOwnPage own_page{&x, options.page_size};
     if (!options.include_last && q.tokens > 1) {

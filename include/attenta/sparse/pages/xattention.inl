@@ -3,6 +3,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/xattention.hpp>
 #include <attenta/sparse/row_softmax.hpp>
@@ -16,6 +17,14 @@
 ATTENTA_BEGIN
 
 namespace detail {
+
+/// The same selection with tiles and blocks no larger than the sequence needs: one tile of all keys, or one block.
+inline XattentionOptions within(XattentionOptions options, std::int64_t keys) {
+    if (options.stride >= keys) options.stride = options.block_size = std::max<std::int64_t>(keys, 1);
+    if (options.block_size > keys)
+        options.block_size = std::max<std::int64_t>(blocks_of(keys, options.stride), 1) * options.stride;
+    return options;
+}
 
 inline void check_xattention(const XattentionInputs& x, const XattentionOptions& options) {
     const auto text = [](std::int64_t n) { return std::to_string(n); };
@@ -140,11 +149,11 @@ inline std::vector<std::int64_t> blocks_up_to(const float* share, std::int64_t o
 
 }  // namespace detail
 
-ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& options,
+ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& given,
                                      Context& context, float* block_share) {
-    check_given("xattention", InputList(x));
-    check_shapes("xattention", InputList(x), {});
-    detail::check_xattention(x, options);
+    detail::check_selection("xattention", InputList(x), x.q, x.kv);
+    detail::check_xattention(x, given);
+    const XattentionOptions options = detail::within(given, x.kv.length(0));
     const std::int64_t keys = x.kv.length(0), size = options.block_size, heads = x.q.heads;
     const std::int64_t query_blocks = (x.q.tokens + size - 1) / size, key_blocks = (keys + size - 1) / size;
     std::vector<float> own;
@@ -171,6 +180,10 @@ ATTENTA_INLINE void xattention(const XattentionInputs& x, const XattentionOutput
                                const XattentionOptions& options, Context& context) {
     const auto call = detail::check_sparse("xattention", x, out, options, Positions::last, context);
     detail::check_xattention(x, options);
+    if (out.block_share)
+        detail::FurtherOutputs(call, InputList(x))
+            .add("block_share", hnd(out.block_share, x.q.heads, detail::blocks_of(x.q.tokens, options.block_size),
+                                    detail::blocks_of(call.keys(), options.block_size)));
     detail::CallLists lists(out);
     xattention_lists(x, *lists, options, context, out.block_share);
     call.attend(*lists, Causal{});

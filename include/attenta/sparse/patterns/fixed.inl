@@ -27,6 +27,9 @@ struct FixedColumns {
 /// Throws Error.
 inline LocalAndColumns<Chunks, FixedColumns> fixed_pattern(const FixedOptions& options) {
     require_at_least("fixed", "stride", options.stride, 1);
+    if (options.pattern > FixedPattern::alternate)
+        fail("fixed", "pattern is " + std::to_string(static_cast<int>(options.pattern)) +
+                          ", needs merged, local, summary or alternate");
     require_at_least("fixed", "c", options.c, 1);
     require_at_least("fixed", "verts", options.verts, 1);
     if (saturating::multiply(options.verts, options.c) > options.stride)

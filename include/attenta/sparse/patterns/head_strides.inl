@@ -12,6 +12,8 @@ ATTENTA_INLINE void head_strides_lists(const HeadStridesInputs& x, KeyLists& lis
     const std::int64_t keys = x.kv.length(0), s = options.stride;
     if (s < 1 || s > keys)
         fail("head_strides", "stride is " + std::to_string(s) + ", needs 1 to the " + std::to_string(keys) + " keys");
+    if (options.mode > HeadStridesMode::block)
+        fail("head_strides", "mode is " + std::to_string(static_cast<int>(options.mode)) + ", needs stride or block");
     const std::int64_t run = (keys - 1) / s + 1;
     lists.reset({.heads = x.q.heads, .queries = x.q.tokens, .keys = keys, .query_block = x.q.tokens});
     for (std::int64_t h = 0; h < x.q.heads; ++h) {

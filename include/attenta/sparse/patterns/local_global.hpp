@@ -47,6 +47,7 @@ struct LocalGlobalOptions {
 };
 
 /// The whole pattern, to be looked at: attention runs on its parts. The index and the options' dilation are borrowed.
+/// Throws Error on options out of range.
 Mask local_global_mask(std::span<const std::int64_t> global_index, const LocalGlobalOptions& options);
 
 /// Throws Error on shapes, options and global tokens that do not fit; nothing is written then.

@@ -212,6 +212,9 @@ private:
 }  // namespace detail
 
 ATTENTA_INLINE Mask local_global_mask(std::span<const std::int64_t> global_index, const LocalGlobalOptions& options) {
+    detail::require_at_least("local_global", "window", options.window, 0);
+    if (options.dilation.empty()) fail("local_global", "dilation has no elements, needs at least one");
+    for (const std::int64_t d : options.dilation) detail::require_at_least("local_global", "dilation", d, 1);
     return detail::LocalGlobalMask{global_index, options.dilation, options.window, options.causal};
 }
 

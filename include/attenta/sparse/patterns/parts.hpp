@@ -147,6 +147,11 @@ void attend(const SparseCall& call, PatternParts which, bool causal, const Local
     const Mask order = causal ? Mask(Causal{}) : Mask();
     if (which == PatternParts::local) return call.attend(local);
     if (which == PatternParts::columns) return call.attend(make_columns(false), order);
+    // A part that shows everything is the whole, to the bit.
+    const QueryRow first{0, 0, call.first_position(), 0}, last{0, call.q.tokens - 1, call.keys() - 1, 0};
+    if (which == PatternParts::merged && local.hull(last, last).begin <= 0 &&
+        (causal || local.hull(first, first).end >= call.keys()))
+        return call.attend(local);
     SparseParts parts(call, 2);
     const bool alternate = which == PatternParts::alternate;
     const KeyLists columns = make_columns(alternate);

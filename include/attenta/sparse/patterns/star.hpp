@@ -72,23 +72,36 @@ private:
     }
 };
 
-/// The pattern for `keys` tokens. Throws Error on options out of range.
-inline Mask star_mask(const StarOptions& options, std::int64_t keys) {
+namespace detail {
+
+/// Throws Error. The tokens of the anchor.
+inline std::int64_t check_star(const StarOptions& options, std::int64_t keys) {
     const auto require = [](const char* name, std::int64_t n, std::int64_t least, std::int64_t most) {
         if (n < least || n > most)
             fail("star", std::string(name) + " is " + std::to_string(n) + ", needs " + std::to_string(least) + " to " +
                              std::to_string(most));
     };
     require("context", options.context, 1, keys);
-    detail::require_at_least("star", "block_size", options.block_size, 1);
-    detail::require_at_least("star", "hosts", options.hosts, 1);
+    require_at_least("star", "block_size", options.block_size, 1);
+    require_at_least("star", "hosts", options.hosts, 1);
     const std::int64_t anchor = options.anchor_size.value_or(options.block_size);
     require("anchor_size", anchor, 0, options.block_size);
+    return anchor;
+}
+
+}  // namespace detail
+
+/// The pattern for `keys` tokens. Throws Error on options out of range.
+inline Mask star_mask(const StarOptions& options, std::int64_t keys) {
+    const std::int64_t anchor = detail::check_star(options, keys);
     return StarBlocks{options.context, options.block_size, anchor};
 }
 
-/// The keys of host number `host`, none where there are more hosts than blocks.
+/// The keys of host number `host`, none where there are more hosts than blocks. Throws Error on options out of range.
 inline Interval star_host(const StarOptions& options, std::int64_t keys, std::int64_t host) {
+    detail::check_star(options, keys);
+    if (host < 0 || host >= options.hosts)
+        fail("star", "host is " + std::to_string(host) + ", needs 0 to " + std::to_string(options.hosts - 1));
     const std::int64_t blocks = (options.context - 1) / options.block_size + 1, each = blocks / options.hosts,
                        longer = blocks % options.hosts;
     const auto first_key = [&](std::int64_t h) {

@@ -3,6 +3,8 @@
 #include <attenta/sparse/patterns/parts.hpp>
 #include <attenta/sparse/patterns/strided.hpp>
 
+#include <string>
+
 ATTENTA_BEGIN
 
 namespace detail {
@@ -16,6 +18,9 @@ struct StridedColumns {
 /// Throws Error.
 inline LocalAndColumns<Window, StridedColumns> strided_pattern(const StridedOptions& options) {
     require_at_least("strided", "stride", options.stride, 1);
+    if (options.pattern > StridedPattern::alternate)
+        fail("strided", "pattern is " + std::to_string(static_cast<int>(options.pattern)) +
+                            ", needs merged, local, column or alternate");
     const std::int64_t window = options.window.value_or(options.stride);
     require_at_least("strided", "window", window, 1);
     return {static_cast<PatternParts>(options.pattern),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/patterns/parts.hpp>
 #include <attenta/sparse/patterns/token_types.hpp>
 
@@ -82,6 +83,11 @@ ATTENTA_INLINE KeyLists LastReaders::lists(std::int64_t queries, std::int64_t qu
 ATTENTA_INLINE void token_types(const TokenTypesInputs& x, const TokenTypesOutputs& out,
                                 const TokenTypesOptions& options, Context& context) {
     const auto call = detail::check_sparse("token_types", x, out, options, Positions::last, context);
+    if (out.last_reader || out.alive) {
+        detail::FurtherOutputs further(call, InputList(x));
+        further.add("last_reader", hnd(out.last_reader, x.kv.heads, call.keys(), 1));
+        further.add("alive", hnd(out.alive, x.kv.heads, call.keys(), 1));
+    }
     const LastReaders readers(x.types, options.window);
     call.attend(readers.lists(x.q.tokens), readers.mask(x.q.heads));
     for (std::int64_t h = 0; h < readers.heads(); ++h)
