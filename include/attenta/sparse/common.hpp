@@ -135,6 +135,8 @@ void check_rows(const char* function, const char* name, const KvView& kv, bool v
 /// Throws Error on a scale that is not finite or not above 0.
 void check_scale(const char* function, std::optional<float> scale);
 
+/// Throws Error unless eps, which keeps a norm from 0, is a finite number >= 0.
+void check_eps(const char* function, float eps);
 /// Throws Error unless n is at least `least`.
 void require_at_least(const char* function, const char* name, std::int64_t n, std::int64_t least);
 

@@ -20,6 +20,10 @@ ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64
         fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
 }
 
+ATTENTA_INLINE void check_eps(const char* f, float eps) {
+    if (!is_finite(eps) || eps < 0) fail(f, "eps is " + std::to_string(eps) + ", needs a finite number from 0 up");
+}
+
 ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
     if (scale && (!is_finite(*scale) || *scale <= 0))
         fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
@@ -108,8 +112,7 @@ ATTENTA_INLINE void check_rows(const char* f, const char* name, const KvView& kv
                                 : side.dtype == Dtype::bf16
                                     ? static_cast<float>(reinterpret_cast<const bfloat16*>(row)[c])
                                     : static_cast<float>(reinterpret_cast<const float16*>(row)[c]);
-                if (is_nan(x))
-                    fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
+                if (is_nan(x)) fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
             }
     }
 }

@@ -93,6 +93,8 @@ void call_compressed(Arguments& args, Context& context) {
     auto x = args.inputs<CompressedCase>();
     x.kv = args.kv("k", args.has("v") ? "v" : "k");
     const auto options = args.options<CompressedCaseOptions>();
+    detail::check_scale("compressed", options.scale);
+    detail::check_eps("compressed", options.eps);
     if (args.has("v") != args.has("v_cmp"))
         args.refuse("one of the inputs 'v' and 'v_cmp' is given, needs both or none");
     CompressedEntries keys, index_keys;

@@ -294,8 +294,10 @@ TEST(RoutingErrors, NothingIsWritten) {
     EXPECT_TRUE(refused({"routing", "mu", "7", "8"}, [](RoutingCase& c, auto&) { c.x.mu.dim = 7; }));
     EXPECT_TRUE(refused({"routing", "o", "3", "4"}, [](RoutingCase&, Heads<float>& o) { o.dim = 3; }));
     EXPECT_TRUE(refused({"routing", "o", "v"}, [](RoutingCase& c, Heads<float>& o) { o.data = c.v.view().data; }));
-    EXPECT_TRUE(
-        refused({"routing", "numbers"}, [&](RoutingCase& c, auto&) { c.q.view().row(1, 3)[2] = nan; }, {.window = 12}));
+    // Ten tokens with numbers are fewer than a cluster of 11.
+    EXPECT_TRUE(refused({"routing", "numbers"},
+                        [&](RoutingCase& c, auto&) { c.q.view().row(1, 3)[2] = c.q.view().row(1, 5)[2] = nan; },
+                        {.window = 11}));
     EXPECT_TRUE(refused({"routing", "v", "nan"}, [&](RoutingCase& c, auto&) { c.v.view().row(1, 3)[2] = nan; },
                         {.check_data = true}));
 }

@@ -115,6 +115,7 @@ ATTENTA_INLINE CompressedEntries::CompressedEntries(const Form& form)
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     detail::require_at_least(f, "dim", dim_, 1);
     detail::require_at_least(f, "rate", rate_, 1);
+    detail::check_eps(f, form.eps);
     if (form.bias.data && (form.bias.rows != rate_ || form.bias.cols != channels()))
         fail(f, "bias is [" + text(form.bias.rows) + ", " + text(form.bias.cols) + "], needs [" + text(rate_) + ", " +
                     text(channels()) + "]");

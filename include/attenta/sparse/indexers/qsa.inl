@@ -14,6 +14,7 @@ inline void check_qsa(const QsaInputs& x, const QsaOptions& options) {
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     require_at_least("qsa", "ratio", options.ratio, 1);
     require_at_least("qsa", "budget", options.budget, options.ratio);
+    check_eps("qsa", options.eps);
     // Keys of no complete block are a tensor without elements, which may have no data.
     const bool tokens = x.k_idx.data, blocks = x.k_block.data || x.k_block.cols > 0;
     if (tokens == blocks)
@@ -38,6 +39,7 @@ ATTENTA_INLINE QsaBlockKeys::QsaBlockKeys(const Form& form)
       eps_(double{form.eps}) {
     detail::require_at_least("QsaBlockKeys", "dim", dim_, 1);
     detail::require_at_least("QsaBlockKeys", "ratio", ratio_, 1);
+    detail::check_eps("QsaBlockKeys", form.eps);
     const auto factors = static_cast<std::int64_t>(norm_.size()), turned = 2 * static_cast<std::int64_t>(freq_.size());
     if (factors != 0 && factors != dim_)
         fail("QsaBlockKeys", "norm has " + std::to_string(factors) + " factors, needs " + std::to_string(dim_));
