@@ -4,6 +4,8 @@
 //   recovered mass   exp(lse of the selection − lse of all keys): the share of the attention that falls on what is read
 //   output error     |o − o of all keys| / |o of all keys|
 //
+// A selection reads one page or block at least, however small its budget.
+//
 // Selections that are trained with their model (dsa, msa, qsa, nsa, compressed, sparsek) need a model that has them.
 #include "llama.hpp"
 
@@ -282,6 +284,7 @@ int main(int argc, char** argv) {
             print(all.back(), "recovered attention mass", &Score::mass);
             print(all.back(), "error of the output", &Score::error);
         }
+        std::printf("A page or block is read at least, however small the budget.\n");
         draw(all, svg);
         std::printf("The picture is in %s.\n", svg.c_str());
     } catch (const std::exception& e) {

@@ -1,9 +1,10 @@
 // The names of the benchmarks of sparse attention:
 //
-//   sparse/attenta/quest/decode/Hq:32/Hkv:8/D:128/Tk:131072/page:16,top:163/threads:1
-//   sparse/<impl>/<mechanism>/<prefill|decode>/Hq:/Hkv:/D:/Tk:/<setting>/threads:
+//   sparse/attenta/quest/decode/hnd/Hq:32/Hkv:8/D:128/Tk:131072/page:16,top:163/threads:1
+//   sparse/<impl>/<mechanism>/<prefill|decode>/<layout>/Hq:/Hkv:/D:/Tk:/<setting>/threads:
 //
-// A prefill has as many queries as keys, a decode step one.
+// A prefill has as many queries as keys, a decode step one. Keys that heads choose for themselves lie head by head, hnd, those
+// that all heads choose together token by token, nhd: a cache is laid out as it is read.
 #pragma once
 
 #include "bench/names.hpp"
@@ -16,12 +17,14 @@ namespace bench {
 struct SparseCase {
     std::string impl = "attenta", mechanism, setting;
     bool decode = false;
+    Layout layout = Layout::nhd;
     std::int64_t Hq = 0, Hkv = 0, D = 0, Tk = 0;
     int threads = 1;
 };
 
 inline std::string format_name(const SparseCase& c) {
-    std::string s = "sparse/" + c.impl + '/' + c.mechanism + (c.decode ? "/decode" : "/prefill");
+    std::string s = "sparse/" + c.impl + '/' + c.mechanism + (c.decode ? "/decode/" : "/prefill/");
+    s += layout_names[static_cast<std::size_t>(c.layout)];
     const auto add = [&](const char* key, std::int64_t value) {
         s += '/' + std::string(key) + ':' + std::to_string(value);
     };

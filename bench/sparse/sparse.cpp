@@ -17,7 +17,8 @@ namespace bench {
 namespace {
 
 AttendCase shape_of(const SparseCase& c) {
-    return {.causal = true,
+    return {.layout = c.layout,
+            .causal = true,
             .Hq = c.Hq,
             .Hkv = c.Hkv,
             .D = c.D,
@@ -34,8 +35,9 @@ Sample time_of(const Problem& problem, const std::function<void(std::size_t)>& r
 
 /// Of exact attention, measured once per shape.
 double dense_seconds(const SparseCase& c, const Problem& problem) {
-    static std::map<std::array<std::int64_t, 6>, double> known;
-    const auto [entry, is_new] = known.try_emplace({c.Hq, c.Hkv, c.D, c.Tk, c.decode ? 1 : 0, c.threads});
+    static std::map<std::array<std::int64_t, 7>, double> known;
+    const auto [entry, is_new] =
+        known.try_emplace({c.Hq, c.Hkv, c.D, c.Tk, c.decode ? 1 : 0, c.threads, static_cast<std::int64_t>(c.layout)});
     if (is_new) entry->second = time_of(problem, implementation("attenta").prepare(problem)).seconds;
     return entry->second;
 }

@@ -1,4 +1,4 @@
-// The benchmarks of sparse attention, float32, K and V [token, head, dim] in as many copies as are needed to come from memory.
+// The benchmarks of sparse attention, float32, K and V in as many copies as are needed to come from memory.
 // Sampled as in attend.hpp; counters:
 //
 //   dense_ratio  time of attenta's exact causal attention on the same tensors, measured in the same process / this time

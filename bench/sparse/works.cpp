@@ -161,8 +161,118 @@ SparseWork moba(const Problem& p, Context& context) {
     return work;
 }
 
-SparseCase decode(const char* mechanism, const char* setting) {
-    return {.mechanism = mechanism, .setting = setting, .decode = true, .Hq = 32, .Hkv = 8, .D = 128, .Tk = 131072};
+/// A quarter of the components, in `storage`. The basis does not matter for the time: it is that of the channels.
+template <attenta::Dtype storage>
+SparseWork loki(const Problem& p, Context& context) {
+    const AttendCase& c = p.shape();
+    struct Basis {
+        std::vector<float> pca;
+        attenta::LowRankKeys low;
+    };
+    auto basis = std::make_shared<Basis>();
+    basis->pca.resize(static_cast<std::size_t>(c.Hkv * c.D * c.D));
+    for (std::int64_t h = 0; h < c.Hkv; ++h)
+        for (std::int64_t i = 0; i < c.D; ++i) basis->pca[static_cast<std::size_t>((h * c.D + i) * c.D + i)] = 1;
+    const auto pca = attenta::hnd(std::as_const(basis->pca).data(), c.Hkv, c.D, c.D);
+    basis->low = attenta::LowRankKeys(pca, c.D / 4, storage);
+    basis->low.update(p.kv(0));
+    const attenta::LokiOptions options{.d = c.D / 4, .top_k = c.Tk / 50};
+    const auto inputs = [&p, basis, pca](std::size_t copy) {
+        return attenta::LokiInputs{.q = p.q(copy), .kv = p.kv(copy), .pca = pca, .low = &basis->low};
+    };
+    SparseWork work = selecting(
+        p, [=, &context](std::size_t copy, KeyLists& lists) { loki_lists(inputs(copy), lists, options, context); },
+        [=, &p, &context](std::size_t copy) { loki(inputs(copy), {.o = p.o(copy)}, options, context); });
+    work.select_flops = static_cast<double>(c.Hq * c.Tk * c.D / 2);
+    work.select_bytes = static_cast<double>(c.Hkv * c.Tk * c.D / 4 * attenta::size_of(storage));
+    return work;
+}
+
+/// Index heads of 64 channels, one for each K/V head.
+SparseWork msa(const Problem& p, Context& context) {
+    const AttendCase& c = p.shape();
+    struct Index {
+        std::vector<float> q, k;
+    };
+    auto index = std::make_shared<Index>(Index{normals(c.Hkv * c.Tq * 64, 1), normals(c.Tk * 64, 2)});
+    const attenta::MsaOptions options{.block_size = 128, .top_k = c.Tk / 128 / 16};
+    const auto inputs = [&p, index, c](std::size_t copy) {
+        return attenta::MsaInputs{.q = p.q(copy),
+                                  .kv = p.kv(copy),
+                                  .q_idx = attenta::hnd(std::as_const(index->q).data(), c.Hkv, c.Tq, 64),
+                                  .k_idx = {index->k.data(), 1, c.Tk, 64}};
+    };
+    SparseWork work = selecting(
+        p, [=, &context](std::size_t copy, KeyLists& lists) { msa_lists(inputs(copy), lists, options, context); },
+        [=, &p, &context](std::size_t copy) { msa(inputs(copy), {.o = p.o(copy)}, options, context); });
+    work.select_flops = static_cast<double>(c.Hkv * c.Tq * c.Tk * 64);
+    return work;
+}
+
+/// Blocks of 64 keys, the means of 64 at a time that rank them, and a window; all three branches.
+SparseWork nsa(const Problem& p, Context& context) {
+    const AttendCase& c = p.shape();
+    struct Kept {
+        std::vector<float> gates;
+        attenta::NsaBlockMeans means;
+    };
+    auto kept = std::make_shared<Kept>(Kept{std::vector<float>(static_cast<std::size_t>(c.Hq * c.Tq), 0.5f),
+                                            attenta::NsaBlockMeans({c.Hkv, c.D, c.D, 64, 32})});
+    kept->means.update(p.kv(0));
+    const attenta::NsaOptions options{.cmp_size = 64, .cmp_stride = 32, .top_n = 8, .window = 128};
+    const auto inputs = [&p, kept, c](std::size_t copy) {
+        const auto gates = attenta::hnd(std::as_const(kept->gates).data(), c.Hq, c.Tq, 1);
+        return attenta::NsaInputs{.q = p.q(copy),
+                                  .kv = p.kv(copy),
+                                  .g_cmp = gates,
+                                  .g_slc = gates,
+                                  .g_win = gates,
+                                  .cmp = kept->means.view()};
+    };
+    SparseWork work = selecting(
+        p, [=, &context](std::size_t copy, KeyLists& lists) { nsa_lists(inputs(copy), lists, options, context); },
+        [=, &p, &context](std::size_t copy) { nsa(inputs(copy), {{.o = p.o(copy)}}, options, context); });
+    const auto T = static_cast<double>(c.Tk), heads = static_cast<double>(c.Hq), w = 128.0;
+    work.pairs += heads * (T * w - w * (w - 1) / 2) + heads * T * T / 64;  // window and compressed blocks
+    work.select_flops = heads * T * T / 32 * static_cast<double>(c.D);
+    return work;
+}
+
+/// Columns that the last 64 queries find, and the last 512 diagonals: those of random numbers would lie anywhere.
+SparseWork minference(const Problem& p, Context& context) {
+    const AttendCase& c = p.shape();
+    const attenta::MinferenceOptions options{.local = 512, .vertical_size = c.Tk / 40, .slash_size = 512};
+    SparseWork work;
+    const auto selection = std::make_shared<attenta::MinferenceSelection>();
+    work.select = [=, &p, &context](std::size_t copy) {
+        minference_lists({.q = p.q(copy), .kv = p.kv(copy)}, *selection, options, context);
+    };
+    work.run = [=, &p, &context](std::size_t copy) {
+        minference({.q = p.q(copy), .kv = p.kv(copy)}, {{.o = p.o(copy)}}, options, context);
+    };
+    work.select(0);
+    // A pair is seen by its column or by its diagonal.
+    for (std::size_t h = 0; h < selection->columns.size(); ++h) {
+        double columns = 0, diagonals = 0;
+        for (const std::int64_t j : selection->columns[h]) columns += static_cast<double>(c.Tk - j);
+        for (const std::int64_t o : selection->offsets[h]) diagonals += static_cast<double>(c.Tk - o);
+        const double all = static_cast<double>(c.Tk) * static_cast<double>(c.Tk + 1) / 2;
+        work.pairs += columns + diagonals - columns * diagonals / all;  // as if they met by chance
+    }
+    work.rows = static_cast<double>(c.Hkv * c.Tk);
+    work.select_flops = 2.0 * 2 * 64 * static_cast<double>(c.Hq * c.Tk * c.D);
+    return work;
+}
+
+SparseCase decode(const char* mechanism, const char* setting, Layout layout = Layout::hnd) {
+    return {.mechanism = mechanism,
+            .setting = setting,
+            .decode = true,
+            .layout = layout,
+            .Hq = 32,
+            .Hkv = 8,
+            .D = 128,
+            .Tk = 131072};
 }
 SparseCase prefill(const char* mechanism, const char* setting, std::int64_t T = 16384) {
     return {.mechanism = mechanism, .setting = setting, .Hq = 8, .Hkv = 2, .D = 128, .Tk = T};
@@ -173,12 +283,17 @@ SparseCase prefill(const char* mechanism, const char* setting, std::int64_t T = 
 std::vector<SparseBench> sparse_works() {
     return {
         {decode("csr", "kept:2621"), csr},
-        {decode("dsa", "top:2621"), dsa},
+        {decode("dsa", "top:2621", Layout::nhd), dsa},
         {decode("quest", "page:16,top:163"), quest<attenta::Dtype::f32>},
         {decode("quest", "page:16,top:163,bf16"), quest<attenta::Dtype::bf16>},
+        {decode("loki", "d:32,top:2621"), loki<attenta::Dtype::f32>},
+        {decode("loki", "d:32,top:2621,bf16"), loki<attenta::Dtype::bf16>},
         {prefill("window", "keys:512"), window},
         {prefill("block_sparse", "block:64,kept:0.1", 8192), block_sparse},
         {prefill("moba", "block:512,top:2"), moba},
+        {prefill("nsa", "block:64,top:8,window:128"), nsa},
+        {prefill("minference", "columns:409,diagonals:512"), minference},
+        {prefill("msa", "block:128,top:8"), msa},
     };
 }
 

@@ -64,6 +64,24 @@ private:
     std::int64_t lines_, at_ = 0;
 };
 
+/// Prefetches memory line by line, in its order.
+class LinePrefetch {
+public:
+    LinePrefetch() = default;
+    LinePrefetch(const std::byte* begin, std::int64_t bytes) : at_(begin), end_(begin + bytes) {}
+    template <int Lines>
+    ATTENTA_ALWAYS_INLINE void prefetch() {
+        unrolled<Lines>([&](auto) ATTENTA_FLATTEN {
+            if (at_ >= end_) return;
+            prefetch_line(at_);
+            at_ += cache_line;
+        });
+    }
+
+private:
+    const std::byte *at_ = nullptr, *end_ = nullptr;
+};
+
 /// Prefetches rows, in their own order. A line costs three or more instructions: of more than one for a group of FMAs, the
 /// products wait.
 class PrefetchQueue {

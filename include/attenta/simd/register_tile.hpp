@@ -41,13 +41,14 @@ public:
     }
     /// C[r][n] += Σ_k A[r · RowStep + k · depth_step] · B[k · b_stride + n lanes], k < depth. The rows' step is
     /// compile-time so that their addresses are displacements. Calls between() before every `together` steps.
-    template <int RowStep, class Between = Idle>
-    ATTENTA_ALWAYS_INLINE void add(const float* a, std::int64_t depth_step, const float* b, std::int64_t b_stride,
+    template <int RowStep, class T, class Between = Idle>
+    ATTENTA_ALWAYS_INLINE void add(const float* a, std::int64_t depth_step, const T* b, std::int64_t b_stride,
                                    std::int64_t depth, Between&& between = {}) {
         const auto step = [&](std::int64_t u) ATTENTA_FLATTEN {
-            const float *const x = a + u * depth_step, *const y = b + u * b_stride;
+            const float* const x = a + u * depth_step;
+            const T* const y = b + u * b_stride;
             B row[Vectors];
-            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = B::load_unaligned(y + n * lanes<Arch>); });
+            unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { row[n] = simd::load<Arch>(y + n * lanes<Arch>); });
             unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
                 const B weight(x[r * RowStep]);
                 unrolled<Vectors>([&](auto n) ATTENTA_FLATTEN { sum_[r][n] = fma<Arch>(weight, row[n], sum_[r][n]); });

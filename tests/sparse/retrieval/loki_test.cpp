@@ -59,7 +59,7 @@ TEST(LowRankKeys, GrowWithTheCache) {
         const auto k = attenta::Heads<const float>(c.view("k")).slice(0, keys);
         kept.update(KvView::of(k, k));
         halves.update(KvView::of(k, k));
-        EXPECT_EQ(kept.rows().rows(), keys);
+        EXPECT_EQ(kept.rows().size(), keys);
     }
     x.low = &kept;
     attenta::loki_lists(x, got, options(c));

@@ -132,22 +132,25 @@ private:
     void panels(std::int64_t end) {
         const T* const keys = static_cast<const T*>(r_.panels.data) + task_.key_head * r_.panels.head_stride;
         const std::int64_t count = ceil_div(end - task_.key_begin, Panels::width);
+        const auto key_at = [&](std::int64_t i) {
+            return task_.key_begin + simd::in_streams(std::min(i, count - 1), count, panel_streams) * Panels::width;
+        };
         for (std::int64_t i = 0; i < count; ++i) {
-            key_ = task_.key_begin + simd::in_streams(i, count, panel_streams) * Panels::width;
+            key_ = key_at(i);
             count_ = std::min(Panels::width, end - key_);
             const T* const stored = keys + key_ * dim_;
-            const float* packed = x_.keys;
-            if constexpr (std::is_same_v<T, float>)
-                packed = stored;
-            else
-                simd::widen_row<Arch>(stored, x_.keys, dim_ * Panels::width);
-            with_tile_rows([&]<int R>(std::integral_constant<int, R>) { panel<R>(packed); });
+            ahead_ = {reinterpret_cast<const std::byte*>(keys + key_at(i + panel_streams) * dim_),
+                      dim_ * Panels::width * static_cast<std::int64_t>(sizeof(T))};
+            with_tile_rows([&]<int R>(std::integral_constant<int, R>) { panel<R>(stored); });
         }
     }
 
-    template <int R>
-    void panel(const float* keys) {
+    template <int R, class T>
+    void panel(const T* keys) {
         constexpr std::int64_t step = std::min(width, Panels::width);
+        // As many lines as the product reads between two of its calls, or more.
+        constexpr int together = simd::RegisterTile<Arch, R, static_cast<int>(step / L)>::together;
+        constexpr int lines = std::max(1, together * static_cast<int>(Panels::width) / simd::per_line<T>);
         const bool in_place = plain_ && heads_ == job_.rows;
         for (std::int64_t b = 0; b < rows_; b += R) {
             const bool whole = in_place && b + R <= rows_;
@@ -156,7 +159,8 @@ private:
             for (std::int64_t n = 0; n < Panels::width; n += step) {
                 simd::RegisterTile<Arch, R, static_cast<int>(step / L)> sum;
                 sum.zero();
-                sum.template add<1>(x_.queries + b * dim_, R, keys + n, Panels::width, dim_);
+                sum.template add<1>(x_.queries + b * dim_, R, keys + n, Panels::width, dim_,
+                                    [&] { ahead_.template prefetch<lines>(); });
                 sum.store(to + n, stride);
             }
             for (std::int64_t r = b; !whole && r < std::min(b + R, rows_); ++r)
@@ -225,6 +229,7 @@ private:
     Arena arena_;
     ScoreScratch x_;
     std::int64_t key_ = 0, count_ = 0;
+    simd::LinePrefetch ahead_;  ///< a panel that comes soon
 };
 
 }  // namespace select

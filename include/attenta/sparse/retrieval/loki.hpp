@@ -10,7 +10,7 @@
 #pragma once
 
 #include <attenta/sparse/common.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_panels.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -27,7 +27,7 @@ public:
 
     /// The keys that the cache holds beyond those seen so far. Throws Error where heads or features differ.
     void update(const KvView& kv);
-    const KeyTable& rows() const { return table_; }  ///< [Hkv, keys, components]
+    const KeyPanels& rows() const { return table_; }  ///< [Hkv, keys, components]
     std::int64_t dim() const { return dim_; }        ///< D
     /// A row of D numbers in the basis of a K/V head: its components.
     void project(std::int64_t kv_head, const float* x, float* to) const;
@@ -35,7 +35,7 @@ public:
 private:
     std::int64_t dim_ = 0;
     std::vector<float> basis_;  ///< [Hkv, D, components]
-    KeyTable table_;
+    KeyPanels table_;
 };
 
 /// `low` of all keys with the options' number of components, or null: they are made for this call.

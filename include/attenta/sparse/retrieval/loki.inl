@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
+#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/retrieval/kernels.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 
@@ -32,7 +33,7 @@ inline void check_loki(const LokiInputs& x, const LokiOptions& options) {
     check("low has heads ", x.low->rows().heads(), x.kv.heads);
     check("low has features ", x.low->dim(), x.q.dim);
     check("low has components ", x.low->rows().dim(), options.components(x.q.dim));
-    check("low has keys ", x.low->rows().rows(), x.kv.length(0));
+    check("low has keys ", x.low->rows().size(), x.kv.length(0));
 }
 
 }  // namespace detail
@@ -40,7 +41,7 @@ inline void check_loki(const LokiInputs& x, const LokiOptions& options) {
 ATTENTA_INLINE LowRankKeys::LowRankKeys(Heads<const float> pca, std::int64_t components, Dtype storage)
     : dim_(pca.dim) {
     detail::check_basis("LowRankKeys", pca, components);
-    table_ = KeyTable(pca.heads, components, storage);
+    table_ = KeyPanels(pca.heads, components, storage);
     for (std::int64_t h = 0; h < pca.heads; ++h)
         for (std::int64_t c = 0; c < dim_; ++c) basis_.insert(basis_.end(), pca.row(h, c), pca.row(h, c) + components);
 }
@@ -55,7 +56,7 @@ ATTENTA_INLINE void LowRankKeys::update(const KvView& kv) {
         fail("LowRankKeys::update", "keys have " + std::to_string(kv.heads) + " heads of " + std::to_string(kv.k.dim) +
                                         " features, needs " + std::to_string(table_.heads()) + " of " +
                                         std::to_string(dim_));
-    const std::int64_t first = table_.rows(), keys = kv.length(0);
+    const std::int64_t first = table_.size(), keys = kv.length(0);
     if (keys <= first) return;
     table_.append(keys - first);
     std::vector<float> key(static_cast<std::size_t>(dim_)), row(static_cast<std::size_t>(table_.dim()));
@@ -80,7 +81,7 @@ ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiO
     const Heads<float> q = hnd(rotated.data(), x.q.heads, x.q.tokens, components);
     for (std::int64_t h = 0; h < q.heads; ++h)
         for (std::int64_t t = 0; t < q.tokens; ++t) low.project(h / (q.heads / x.kv.heads), x.q.row(h, t), q.row(h, t));
-    select::Request r{.function = "loki", .q = q, .keys = low.rows().view(), .heads = q.heads};
+    select::Request r{.function = "loki", .q = q, .panels = low.rows().view(), .heads = q.heads};
     r.visible_keys = r.units = {.count = keys, .shift = 1};
     r.top = options.read_keys(keys);
     r.q_offset = keys - q.tokens;
