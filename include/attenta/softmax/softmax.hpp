@@ -44,8 +44,8 @@ struct SoftmaxOptions {
     FloatMatrices bias = {};  ///< [1 or Hq, 1 or Tq, Tk], may hold -inf, which hides as a mask does
     Mask visible = {};        ///< a mask of one's own, on top of all others
     ScoreEdits edits = {};    ///< edits of one's own, after bias and ALiBi
-    /// [sequences] the keys that queries read, of those that the rest shows; empty: all. Not with segments, mask and bias;
-    /// to `visible` and `edits` a key's number is its number on the lists, its position its own.
+    /// [sequences] the keys that queries read, of those that the rest shows; empty: all. Not with segments, mask and bias.
+    /// `visible` and `edits` see the keys' positions; their numbers are not those of the cache.
     std::span<const KeyLists> lists = {};
     // Rows of a mask or bias may be shorter than Tk: keys behind their end are hidden. Segments, mask and bias describe one
     // sequence. In a batch each sequence has its own, of its own sizes; one without data does nothing:
