@@ -8,6 +8,7 @@
 //
 // Selections that are trained with their model (dsa, msa, qsa, nsa, compressed, sparsek) need a model that has them.
 #include "llama.hpp"
+#include "tensor.hpp"
 
 #include <attenta/catalog.hpp>
 #include <attenta/sparse.hpp>
@@ -33,22 +34,6 @@ using attenta::Heads;
 using attenta::KeyLists;
 using attenta::KvView;
 using attenta::SparseOutputs;
-
-/// A tensor [heads, tokens, dim] of its own.
-struct Tensor {
-    std::int64_t heads = 0, tokens = 0, dim = 0;
-    std::vector<float> values;
-
-    Tensor() = default;
-    Tensor(std::int64_t h, std::int64_t t, std::int64_t d)
-        : heads(h), tokens(t), dim(d), values(static_cast<std::size_t>(h * t * d)) {}
-    explicit Tensor(Heads<const float> x) : Tensor(x.heads, x.tokens, x.dim) {
-        for (std::int64_t h = 0; h < heads; ++h)
-            for (std::int64_t t = 0; t < tokens; ++t) std::copy_n(x.row(h, t), dim, view().row(h, t));
-    }
-    Heads<float> view() { return attenta::hnd(values.data(), heads, tokens, dim); }
-    Heads<const float> view() const { return attenta::hnd(values.data(), heads, tokens, dim); }
-};
 
 /// Queries at the end of a context.
 struct Problem {
@@ -141,7 +126,7 @@ std::vector<Method> methods() {
          }},
         {"loki, a quarter of D",
          [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
-             const Tensor pca = principal_components(p.k);
+             const auto pca = principal_components(p.k);
              loki({.q = p.q.view(), .kv = p.kv(), .pca = pca.view()}, out, {.top_k = budget});
          }},
         {"the best keys",

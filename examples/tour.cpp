@@ -1,6 +1,7 @@
 // A tour of attenta on real input: the bundled model, its logits against a reference in double, and the attention of
 // each of its layers at full context, timed beside the same computation written with Eigen.
 #include "llama.hpp"
+#include "tensor.hpp"
 
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/naive_eigen.hpp"
@@ -24,19 +25,6 @@ namespace {
 using attenta::Dtype;
 using attenta::Heads;
 using attenta::Isa;
-
-/// A tensor [heads, tokens, dim] of its own.
-struct Tensor {
-    std::int64_t heads = 0, tokens = 0, dim = 0;
-    std::vector<float> values;
-
-    Tensor() = default;
-    explicit Tensor(Heads<const float> x) : heads(x.heads), tokens(x.tokens), dim(x.dim) {
-        for (std::int64_t h = 0; h < heads; ++h)
-            for (std::int64_t t = 0; t < tokens; ++t) values.insert(values.end(), x.row(h, t), x.row(h, t) + dim);
-    }
-    Heads<const float> view() const { return attenta::hnd(values.data(), heads, tokens, dim); }
-};
 
 /// What the model's attention saw and gave in one layer.
 struct LayerTensors {

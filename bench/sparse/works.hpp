@@ -5,7 +5,7 @@
 #include "bench/sparse/names.hpp"
 
 #include <attenta/core/context.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 
 #include <cstddef>
 #include <functional>

@@ -45,6 +45,18 @@ void call_sparse(Arguments& args, Context& context) {
     function(x, sparse_outputs(args, x.q, x.kv), options, context);
 }
 
+/// The same of a mechanism that selects: give(lists, options) makes outputs of what it has selected.
+template <auto function, class Give>
+void call_selecting(Arguments& args, Context& context, Give&& give) {
+    const auto x = args.inputs<typename SparseFunction<function>::Inputs>();
+    const auto options = args.options<typename SparseFunction<function>::Options>();
+    KeyLists lists;
+    typename SparseFunction<function>::Outputs out{sparse_outputs(args, x.q, x.kv)};
+    out.lists = &lists;
+    function(x, out, options, context);
+    give(lists, options);
+}
+
 template <auto function>
 Mechanism sparse_row(const SparseAbout& about, void (*call)(Arguments&, Context&) = call_sparse<function>) {
     using Inputs = typename SparseFunction<function>::Inputs;

@@ -1,4 +1,3 @@
 // What is compiled once of what all sparse mechanisms share.
 #include <attenta/sparse/common.inl>
-#include <attenta/sparse/key_panels.inl>
-#include <attenta/sparse/key_table.inl>
+#include <attenta/sparse/key_rows.inl>

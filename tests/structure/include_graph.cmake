@@ -1,6 +1,6 @@
 # Reads the include graph under INCLUDE_DIR/attenta and fails where it breaks the rules of the house:
 #   - includes point downward: core <- simd <- engine <- families <- headers at the top;
-#   - in engine/: common <- mask <- score <- gather <- the loops, and no loop includes another one;
+#   - in engine/: common <- mask <- score <- lists <- the loops, and no loop includes another one;
 #   - a family sees of another family its public headers alone, not .inl files or what is in detail/;
 #   - xsimd is included in simd/ and engine/ alone, Eigen in .inl files and eigen.hpp alone;
 #   - a public header reaches neither, unless ATTENTA_HEADERS is defined.
@@ -9,7 +9,7 @@ cmake_minimum_required(VERSION 3.22)
 
 set(floors core simd engine family top)
 set(lower_folders core simd engine)
-set(rooms common mask score gather)  # of engine/, in this order below the loops
+set(rooms common mask score lists)  # of engine/, in this order below the loops
 set(loops tile few select scan dense)
 
 # core/a.hpp -> core, softmax/a.hpp -> softmax, attenta.hpp -> top

@@ -7,7 +7,7 @@
 #include <attenta/engine/few/kernels_16_64.inl>
 #include <attenta/engine/few/kernels_1_2.inl>
 #include <attenta/engine/few/kernels_4_8.inl>
-#include <attenta/engine/gather/key_lists.inl>
 #include <attenta/engine/isa.inl>
+#include <attenta/engine/lists/key_lists.inl>
 #include <attenta/engine/score/edit_kernels.inl>
 #include <attenta/engine/tile/kernels.inl>

@@ -6,7 +6,7 @@
 #include <attenta/core/kv_view.hpp>
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/inputs.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/mask/combine.hpp>
 #include <attenta/engine/mask/masks.hpp>
 

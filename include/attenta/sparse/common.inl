@@ -6,6 +6,7 @@
 #include <attenta/engine/common/merge.hpp>
 #include <attenta/sparse/common.hpp>
 #include <attenta/sparse/further_outputs.hpp>
+#include <attenta/sparse/key_rows.hpp>
 
 #include <cmath>
 #include <string>
@@ -101,20 +102,15 @@ ATTENTA_INLINE void SparseParts::merge() const {
 }
 
 ATTENTA_INLINE void check_rows(const char* f, const char* name, const KvView& kv, bool values) {
-    const KvView::Rows& side = values ? kv.v : kv.k;
-    for (std::int64_t t = 0; t < kv.length(0); ++t) {
-        const std::byte *k = nullptr, *v = nullptr;
-        kv.locate(0, t, 1, &k, &v);
-        for (std::int64_t h = 0; h < kv.heads; ++h)
-            for (std::int64_t c = 0; c < side.dim; ++c) {
-                const std::byte* const row = (values ? v : k) + side.head_bytes(h);
-                const float x = side.dtype == Dtype::f32 ? reinterpret_cast<const float*>(row)[c]
-                                : side.dtype == Dtype::bf16
-                                    ? static_cast<float>(reinterpret_cast<const bfloat16*>(row)[c])
-                                    : static_cast<float>(reinterpret_cast<const float16*>(row)[c]);
-                if (is_nan(x)) fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
-            }
-    }
+    const KvView rows = values ? values_as_keys(kv) : kv;
+    std::vector<float> row(static_cast<std::size_t>(rows.k.dim));
+    for (std::int64_t t = 0; t < rows.length(0); ++t)
+        for (std::int64_t h = 0; h < rows.heads; ++h) {
+            read_key(rows, h, t, row.data());
+            for (std::int64_t c = 0; c < rows.k.dim; ++c)
+                if (is_nan(row[static_cast<std::size_t>(c)]))
+                    fail(f, std::string(name) + " is nan at " + checks::shape(h, t, c) + ", needs a number");
+        }
 }
 
 ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inputs, Heads<const float> q,

@@ -34,16 +34,12 @@ void call_head_gating(Arguments& args, Context& context) {
 }
 
 void call_landmark(Arguments& args, Context& context) {
-    const auto x = args.inputs<LandmarkInputs>();
-    const auto options = args.options<LandmarkOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    landmark(x, out, options, context);
-    if (!options.top_k) return;
-    const auto own_block = [](std::int64_t position, std::int64_t size) { return position / size * size; };
-    give_index(args, "index", lists, *options.top_k,
-               {.unit = options.block_size, .end = own_block, .parameter = options.block_size});
+    call_selecting<&landmark>(args, context, [&](const KeyLists& lists, const LandmarkOptions& options) {
+        if (!options.top_k) return;
+        const auto own_block = [](std::int64_t position, std::int64_t size) { return position / size * size; };
+        give_index(args, "index", lists, *options.top_k,
+                   {.unit = options.block_size, .end = own_block, .parameter = options.block_size});
+    });
 }
 
 void call_social(Arguments& args, Context& context) {

@@ -25,26 +25,18 @@ void call_dsa(Arguments& args, Context& context) {
 }
 
 void call_msa(Arguments& args, Context& context) {
-    const auto x = args.inputs<MsaInputs>();
-    const auto options = args.options<MsaOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    msa(x, out, options, context);
-    give_index(args, "index", lists, options.top_k, {.unit = options.block_size});
+    call_selecting<&msa>(args, context, [&](const KeyLists& lists, const MsaOptions& options) {
+        give_index(args, "index", lists, options.top_k, {.unit = options.block_size});
+    });
 }
 
 /// The tail behind the complete blocks is no part of the index.
 void call_qsa(Arguments& args, Context& context) {
-    const auto x = args.inputs<QsaInputs>();
-    const auto options = args.options<QsaOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    qsa(x, out, options, context);
-    const auto complete = [](std::int64_t position, std::int64_t ratio) { return (position + 1) / ratio * ratio; };
-    give_index(args, "index", lists, options.budget / options.ratio,
-               {.unit = options.ratio, .end = complete, .parameter = options.ratio}, true);
+    call_selecting<&qsa>(args, context, [&](const KeyLists& lists, const QsaOptions& options) {
+        const auto complete = [](std::int64_t position, std::int64_t ratio) { return (position + 1) / ratio * ratio; };
+        give_index(args, "index", lists, options.budget / options.ratio,
+                   {.unit = options.ratio, .end = complete, .parameter = options.ratio}, true);
+    });
 }
 
 /// What a case has: entries and index keys, or what they are pooled from; v where it is not k.

@@ -28,23 +28,15 @@ void give_blocks(Arguments& args, const KeyLists& lists, std::int64_t width) {
 }
 
 void call_quest(Arguments& args, Context& context) {
-    const auto x = args.inputs<QuestInputs>();
-    const auto options = args.options<QuestOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    quest(x, out, options, context);
-    give_index(args, "index", lists, options.top_pages, {.unit = options.page_size});
+    call_selecting<&quest>(args, context, [&](const KeyLists& lists, const QuestOptions& options) {
+        give_index(args, "index", lists, options.top_pages, {.unit = options.page_size});
+    });
 }
 
 void call_moba(Arguments& args, Context& context) {
-    const auto x = args.inputs<MobaInputs>();
-    const auto options = args.options<MobaOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    moba(x, out, options, context);
-    give_index(args, "index", lists, options.top_k, {.unit = options.block_size});
+    call_selecting<&moba>(args, context, [&](const KeyLists& lists, const MobaOptions& options) {
+        give_index(args, "index", lists, options.top_k, {.unit = options.block_size});
+    });
 }
 
 void call_nsa(Arguments& args, Context& context) {

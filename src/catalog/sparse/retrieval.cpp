@@ -19,13 +19,9 @@ namespace rows {
 namespace {
 
 void call_loki(Arguments& args, Context& context) {
-    const auto x = args.inputs<LokiInputs>();
-    const auto options = args.options<LokiOptions>();
-    KeyLists lists;
-    SparseOutputs out = sparse_outputs(args, x.q, x.kv);
-    out.lists = &lists;
-    loki(x, out, options, context);
-    give_index(args, "index", lists, options.read_keys(x.kv.length(0)));
+    call_selecting<&loki>(args, context, [&](const KeyLists& lists, const LokiOptions& options) {
+        give_index(args, "index", lists, options.read_keys(lists.shape().keys));
+    });
 }
 
 void call_retrieval(Arguments& args, Context& context) {

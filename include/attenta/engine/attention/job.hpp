@@ -6,7 +6,7 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/common/row_statistics.hpp>
 #include <attenta/engine/common/tuning.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/mask/mask.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 

@@ -11,7 +11,7 @@
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/tuning.hpp>
-#include <attenta/engine/gather/heads_of_keys.hpp>
+#include <attenta/engine/lists/heads_of_keys.hpp>
 #include <attenta/engine/score/edits.hpp>
 #include <attenta/engine/tile/kernels.hpp>
 

@@ -28,7 +28,7 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/attention/job.hpp>
 #include <attenta/engine/common/bytes.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
 #include <cstdint>

@@ -60,7 +60,7 @@ private:
     bool pass() {
         const Task& task = x_.task;
         const std::int64_t at_once = x_.reading.heads_in_flight();
-        gather::KeyCursor keys(x_.job.kv, task.sequence, task.listed);
+        KeyCursor keys(x_.job.kv, task.sequence, task.listed);
         begin_rows(x_);
         for (std::int64_t j = task.key_begin; j < task.key_end; j += run_.count) {
             const LocatedRun located = locate_rows(x_, keys, j, run_length(task.key_end - j));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/engine/few/task.hpp>
-#include <attenta/engine/gather/key_cursor.hpp>
+#include <attenta/engine/lists/key_cursor.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -40,8 +40,7 @@ struct LocatedRun {
 
 /// Fills k_rows and v_rows for the next `length` keys, from `begin` on.
 template <class Arch, int Rows>
-LocatedRun locate_rows(const FewTask<Arch, Rows>& task, gather::KeyCursor& cursor, std::int64_t begin,
-                       std::int64_t length) {
+LocatedRun locate_rows(const FewTask<Arch, Rows>& task, KeyCursor& cursor, std::int64_t begin, std::int64_t length) {
     const FewScratch& x = task.scratch;
     const std::int64_t count = std::min(length, rows_block), most = task.reading.streams;
     // Whole vectors of each place's tokens, for the transposes of edits.

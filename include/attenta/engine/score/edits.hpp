@@ -42,7 +42,7 @@ struct Bias {
 };
 ATTENTA_DECLARE_EDIT(Bias)
 
-/// s ← gain[n] · s + bias[n] for key n of those on the lists (engine/gather), each where it is given, in sequences whose
+/// s ← gain[n] · s + bias[n] for key n of those on the lists (engine/lists), each where it is given, in sequences whose
 /// keys are counted on the lists.
 struct Listed {
     const float *gain, *bias;

@@ -11,7 +11,7 @@
 #include <attenta/core/context.hpp>
 #include <attenta/core/kv_view.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 
 #include <algorithm>
 #include <cstdint>

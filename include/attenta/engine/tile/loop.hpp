@@ -3,7 +3,7 @@
 
 #include <attenta/engine/attention/row_ends.hpp>
 #include <attenta/engine/common/normalizer.hpp>
-#include <attenta/engine/gather/key_cursor.hpp>
+#include <attenta/engine/lists/key_cursor.hpp>
 #include <attenta/engine/tile/scratch.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
@@ -89,7 +89,7 @@ private:
     bool pass() {
         load_queries();
         const Interval seen = visible_keys();
-        gather::KeyCursor keys(job_.kv, task_.sequence, task_.listed);
+        KeyCursor keys(job_.kv, task_.sequence, task_.listed);
         std::int64_t j = task_.listed ? seen.begin : seen.begin / key_block * key_block;
         locate_next(keys, j, seen);
         for (; j < seen.end; j += key_block) {
@@ -144,7 +144,7 @@ private:
     }
 
     /// Finds the rows of the block at `begin`.
-    void locate_next(gather::KeyCursor& keys, std::int64_t begin, const Interval& seen) {
+    void locate_next(KeyCursor& keys, std::int64_t begin, const Interval& seen) {
         const std::int64_t count = std::clamp<std::int64_t>(seen.end - begin, 0, key_block);
         next_ = keys.locate(begin, count, x_.k_next, x_.v_next, x_.positions_next);
     }

@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/sparse/content/combiner.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -34,7 +34,7 @@ struct CombinerRegions {
     KeyLists read;
 
     static CombinerRegions fixed(std::int64_t tokens, std::int64_t segment, const CombinerOptions& options) {
-        const std::int64_t segments = (tokens + segment - 1) / segment;
+        const std::int64_t segments = blocks_of(tokens, segment);
         // Nothing is later than the last one.
         const std::int64_t count = options.causal ? segments - 1 : segments;
         CombinerRegions r;

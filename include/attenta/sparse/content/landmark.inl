@@ -46,7 +46,7 @@ inline KeyTable landmarks_of(const KvView& kv, std::int64_t block_size) {
 /// The blocks that each head reads with all its queries: of the largest weights that these give.
 inline void choose_for_heads(const LandmarkInputs& x, const KeyTable& landmarks, KeyLists& lists,
                              const LandmarkOptions& options, Context& context) {
-    const std::int64_t blocks = landmarks.rows(), queries = x.q.tokens, keys = x.kv.length(0),
+    const std::int64_t blocks = landmarks.size(), queries = x.q.tokens, keys = x.kv.length(0),
                        size = options.block_size, top = std::min(*options.top_k, blocks);
     std::vector<float> weights(static_cast<std::size_t>(x.q.heads * queries * blocks)),
         most(static_cast<std::size_t>(blocks));
@@ -95,7 +95,7 @@ public:
         : call_(call),
           lists_(lists),
           block_size_(options.block_size),
-          blocks_((call.keys() + block_size_ - 1) / block_size_),
+          blocks_(blocks_of(call.keys(), block_size_)),
           range_(std::clamp<std::int64_t>(most_numbers / (call.q.heads * blocks_), 1, call.q.tokens)),
           numbers_(static_cast<std::size_t>(call.q.heads * range_ * blocks_)),
           lse_(static_cast<std::size_t>(call.q.heads * range_)) {}
@@ -142,11 +142,12 @@ private:
 ATTENTA_INLINE void landmark_lists(const LandmarkInputs& x, KeyLists& lists, const LandmarkOptions& options,
                                    Context& context) {
     if (!options.top_k) fail("landmark", "top_k is not given, lists need a number");
+    detail::check_selection("landmark", InputList(x), x.q, x.kv);
     detail::check_landmark(x, options);
     const KeyTable landmarks = detail::landmarks_of(x.kv, options.block_size);
     const std::int64_t keys = x.kv.length(0);
     select::Request r{.function = "landmark", .q = x.q, .keys = landmarks.view(), .heads = x.q.heads};
-    r.visible_keys = r.units = {.count = landmarks.rows(), .unit = options.block_size};
+    r.visible_keys = r.units = {.count = landmarks.size(), .unit = options.block_size};
     r.top = *options.top_k;
     r.q_offset = keys - x.q.tokens;
     r.unit_keys = options.block_size;

@@ -17,7 +17,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/inputs.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 
 #include <array>
 #include <optional>

@@ -108,9 +108,7 @@ private:
 inline void check_sparsek(const SparsekInputs& x, const SparsekOptions& options) {
     require_at_least("sparsek", "k", options.k, 1);
     require_at_least("sparsek", "window", options.window, 0);
-    const InputList inputs(x);
-    check_given("sparsek", inputs);
-    check_shapes("sparsek", inputs, {});
+    check_selection("sparsek", InputList(x), x.q, x.kv);
     for (std::int64_t h = 0; h < x.u.heads; ++h)
         for (std::int64_t t = 0; t < x.u.tokens; ++t)
             if (const float u = x.u.row(h, t)[0]; !is_finite(u))

@@ -5,25 +5,17 @@
 
 ATTENTA_BEGIN
 
-namespace detail {
-
-inline select::Request dsa_request(const DsaInputs& x, const DsaOptions& options) {
-    select::Request r{.function = "dsa", .q = x.q_idx, .keys = keys_of(x.k_idx), .weights = x.w_idx, .relu = true};
-    const std::int64_t keys = x.kv.length(0);
-    r.visible_keys = r.units = {.count = keys, .shift = 1};
-    r.top = options.top_k;
-    r.q_offset = keys - x.q.tokens;
-    r.cache_keys = keys;
-    return r;
-}
-
-}  // namespace detail
-
 ATTENTA_INLINE void dsa_lists(const DsaInputs& x, KeyLists& lists, const DsaOptions& options, Context& context,
                               float* index_score) {
     detail::check_selection("dsa", InputList(x), x.q, x.kv);
     detail::require_at_least("dsa", "top_k", options.top_k, 1);
-    select::Request r = detail::dsa_request(x, options);
+    const std::int64_t keys = x.kv.length(0);
+    select::Request r{
+        .function = "dsa", .q = x.q_idx, .keys = detail::keys_of(x.k_idx), .weights = x.w_idx, .relu = true};
+    r.visible_keys = r.units = {.count = keys, .shift = 1};
+    r.top = options.top_k;
+    r.q_offset = keys - x.q.tokens;
+    r.cache_keys = keys;
     r.scores = index_score;
     select::check(r);
     select::run(r, lists, context);

@@ -55,7 +55,6 @@ ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOpti
 
 ATTENTA_INLINE void msa(const MsaInputs& x, const SparseOutputs& out, const MsaOptions& options, Context& context) {
     const auto call = detail::check_sparse("msa", x, out, options, Positions::last, context);
-    detail::check_msa(x, options);
     detail::CallLists lists(out);
     msa_lists(x, *lists, options, context);
     const std::int64_t heads = x.q_idx.heads;

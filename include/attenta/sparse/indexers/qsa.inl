@@ -105,7 +105,6 @@ ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOpti
 
 ATTENTA_INLINE void qsa(const QsaInputs& x, const SparseOutputs& out, const QsaOptions& options, Context& context) {
     const auto call = detail::check_sparse("qsa", x, out, options, Positions::last, context);
-    detail::check_qsa(x, options);
     detail::CallLists lists(out);
     qsa_lists(x, *lists, options, context);
     call.attend(*lists, Causal{});

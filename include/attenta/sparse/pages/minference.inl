@@ -4,7 +4,7 @@
 #include <attenta/engine/select/kernels.hpp>
 #include <attenta/engine/select/request.hpp>
 #include <attenta/softmax/weights.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_rows.hpp>
 #include <attenta/sparse/pages/minference.hpp>
 #include <attenta/sparse/pages/minference_edit.hpp>
 
@@ -85,7 +85,7 @@ inline void find_lines(const MinferenceInputs& x, MinferenceSelection& selection
 template <class Read>
 std::vector<float> means_of_blocks(std::int64_t heads, std::int64_t tokens, std::int64_t dim, std::int64_t block,
                                    Context& context, Read&& read) {
-    const std::int64_t blocks = (tokens + block - 1) / block;
+    const std::int64_t blocks = blocks_of(tokens, block);
     std::vector<float> means(static_cast<std::size_t>(heads * blocks * dim));
     run_tasks(context.executor(), heads * blocks, [&](std::int64_t i, int) {
         const std::int64_t first = i % blocks * block, end = std::min(first + block, tokens);
@@ -105,7 +105,7 @@ std::vector<float> means_of_blocks(std::int64_t heads, std::int64_t tokens, std:
 inline void find_blocks(const MinferenceInputs& x, KeyLists& lists, const MinferenceOptions& options,
                         Context& context) {
     const std::int64_t T = x.q.tokens, dim = x.q.dim, size = std::min(options.block_size(), T),
-                       blocks = (T + size - 1) / size;
+                       blocks = blocks_of(T, size);
     const std::vector<float> of_q = means_of_blocks(x.q.heads, T, dim, size, context,
                                                     [&](std::int64_t h, std::int64_t t, float*to) {
                                                         std::copy_n(x.q.row(h, t), dim, to);

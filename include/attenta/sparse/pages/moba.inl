@@ -1,7 +1,6 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
-#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/moba.hpp>
 
 #include <algorithm>
@@ -16,14 +15,10 @@ inline void check_moba(const MobaInputs& x, const MobaOptions& options) {
     require_at_least("moba", "block_size", options.block_size, 1);
     require_at_least("moba", "top_k", options.top_k, 1);
     if (!x.means) return;
-    const auto check = [](const char* what, std::int64_t got, std::int64_t expected) {
-        if (got != expected)
-            fail("moba", "means are of " + std::to_string(got) + " " + what + ", needs " + std::to_string(expected));
-    };
-    check("heads", x.means->rows().heads(), x.kv.heads);
-    check("features", x.means->rows().dim(), x.q.dim);
-    check("keys to a block", x.means->block_size(), options.block_size);
-    check("keys", x.means->keys(), x.kv.length(0));
+    check_kept("moba", "means", "heads", x.means->rows().heads(), x.kv.heads);
+    check_kept("moba", "means", "features", x.means->rows().dim(), x.q.dim);
+    check_kept("moba", "means", "keys to a block", x.means->block_size(), options.block_size);
+    check_kept("moba", "means", "keys", x.means->keys(), x.kv.length(0));
 }
 
 }  // namespace detail
@@ -36,10 +31,7 @@ ATTENTA_INLINE BlockMeans::BlockMeans(std::int64_t kv_heads, std::int64_t dim, s
 
 ATTENTA_INLINE void BlockMeans::update(const KvView& kv) {
     const std::int64_t dim = table_.dim();
-    if (kv.heads != table_.heads() || kv.k.dim != dim)
-        fail("BlockMeans::update", "keys have " + std::to_string(kv.heads) + " heads of " + std::to_string(kv.k.dim) +
-                                       " features, needs " + std::to_string(table_.heads()) + " of " +
-                                       std::to_string(dim));
+    detail::check_kept_keys("BlockMeans::update", kv, table_.heads(), dim);
     std::vector<float> key(static_cast<std::size_t>(dim));
     for (; keys_ < kv.length(0); ++keys_) {
         const bool last = (keys_ + 1) % block_size_ == 0;
@@ -82,7 +74,6 @@ ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaO
 
 ATTENTA_INLINE void moba(const MobaInputs& x, const SparseOutputs& out, const MobaOptions& options, Context& context) {
     const auto call = detail::check_sparse("moba", x, out, options, Positions::last, context);
-    detail::check_moba(x, options);
     detail::CallLists lists(out);
     moba_lists(x, *lists, options, context);
     call.attend(*lists, Causal{});

@@ -38,10 +38,8 @@ ATTENTA_INLINE void NsaBlockMeans::update(const KvView& kv) {
                                           std::to_string(kv.k.dim) + " and " + std::to_string(kv.v.dim) +
                                           " features, needs " + std::to_string(shape_.kv_heads) + " of " +
                                           std::to_string(shape_.dim) + " and " + std::to_string(shape_.dim_v));
-    KvView values = kv;
-    values.k = kv.v;
     add(k_, kv);
-    add(v_, values);
+    add(v_, detail::values_as_keys(kv));
     tokens_ = std::max(tokens_, kv.length(0));
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
-#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/pages/quest.hpp>
 
 #include <algorithm>
@@ -58,14 +57,10 @@ inline void check_quest(const QuestInputs& x, const QuestOptions& options) {
     require_at_least("quest", "page_size", options.page_size, 1);
     require_at_least("quest", "top_pages", options.top_pages, 1);
     if (!x.bounds) return;
-    const auto check = [](const char* what, std::int64_t got, std::int64_t expected) {
-        if (got != expected)
-            fail("quest", "bounds are of " + std::to_string(got) + " " + what + ", needs " + std::to_string(expected));
-    };
-    check("heads", x.bounds->rows().heads(), x.kv.heads);
-    check("features", x.bounds->rows().dim(), 2 * x.q.dim);
-    check("keys to a page", x.bounds->page_size(), options.page_size);
-    check("keys", x.bounds->keys(), x.kv.length(0));
+    check_kept("quest", "bounds", "heads", x.bounds->rows().heads(), x.kv.heads);
+    check_kept("quest", "bounds", "features", x.bounds->rows().dim(), 2 * x.q.dim);
+    check_kept("quest", "bounds", "keys to a page", x.bounds->page_size(), options.page_size);
+    check_kept("quest", "bounds", "keys", x.bounds->keys(), x.kv.length(0));
 }
 
 }  // namespace detail
@@ -78,10 +73,7 @@ ATTENTA_INLINE PageBounds::PageBounds(std::int64_t kv_heads, std::int64_t dim, s
 
 ATTENTA_INLINE void PageBounds::update(const KvView& kv) {
     const std::int64_t dim = table_.dim() / 2;
-    if (kv.heads != table_.heads() || kv.k.dim != dim)
-        fail("PageBounds::update", "keys have " + std::to_string(kv.heads) + " heads of " + std::to_string(kv.k.dim) +
-                                       " features, needs " + std::to_string(table_.heads()) + " of " +
-                                       std::to_string(dim));
+    detail::check_kept_keys("PageBounds::update", kv, table_.heads(), dim);
     std::vector<float> key(static_cast<std::size_t>(dim)), row(static_cast<std::size_t>(2 * dim));
     const bool rounds = table_.storage() == Dtype::bf16;
     for (; keys_ < kv.length(0); ++keys_) {
@@ -141,7 +133,6 @@ ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const Que
 ATTENTA_INLINE void quest(const QuestInputs& x, const SparseOutputs& out, const QuestOptions& options,
                           Context& context) {
     const auto call = detail::check_sparse("quest", x, out, options, Positions::last, context);
-    detail::check_quest(x, options);
     detail::CallLists lists(out);
     quest_lists(x, *lists, options, context);
     call.attend(*lists, Causal{});

@@ -4,7 +4,7 @@
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/select/request.hpp>
 #include <attenta/sparse/further_outputs.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_rows.hpp>
 #include <attenta/sparse/pages/xattention.hpp>
 #include <attenta/sparse/row_softmax.hpp>
 
@@ -51,7 +51,7 @@ inline void check_xattention(const XattentionInputs& x, const XattentionOptions&
 class TileRows {
 public:
     TileRows(std::int64_t heads, std::int64_t tokens, std::int64_t dim, std::int64_t stride)
-        : heads_(heads), tokens_(tokens), dim_(dim), stride_(stride), tiles_((tokens + stride - 1) / stride) {
+        : heads_(heads), tokens_(tokens), dim_(dim), stride_(stride), tiles_(blocks_of(tokens, stride)) {
         rows_.resize(static_cast<std::size_t>(heads * tiles_ * stride * dim));
     }
     /// read(head, token, to) of all tokens, those of a tile in order or reversed.
@@ -97,8 +97,8 @@ inline void share_blocks(const XattentionInputs& x, const XattentionOptions& opt
               [&](std::int64_t h, std::int64_t t, float* to) { std::copy_n(x.q.row(h, t), x.q.dim, to); });
     of_k.fill(false, context, [&](std::int64_t h, std::int64_t t, float* to) { read_key(x.kv, h, t, to); });
     const Heads<const float> q = of_q.view(), k = of_k.view();
-    const std::int64_t heads = q.heads, query_blocks = (q.tokens + per_block - 1) / per_block,
-                       key_blocks = (k.tokens + per_block - 1) / per_block;
+    const std::int64_t heads = q.heads, query_blocks = blocks_of(q.tokens, per_block),
+                       key_blocks = blocks_of(k.tokens, per_block);
 
     const float scale = options.scale.value_or(1.f / std::sqrt(static_cast<float>(x.q.dim)));
     const ShareOfBlocks row{row_softmax(), scale / (static_cast<float>(S) * options.norm), per_block};
@@ -120,7 +120,7 @@ inline void share_blocks(const XattentionInputs& x, const XattentionOptions& opt
         r.scores = of_rows.data();
         select::check(r);
         select::run(r, unused, context);
-        run_tasks(context.executor(), heads * ((rows + per_block - 1) / per_block), [&](std::int64_t i, int) {
+        run_tasks(context.executor(), heads * blocks_of(rows, per_block), [&](std::int64_t i, int) {
             const std::int64_t h = i % heads, block = i / heads;
             float* const to = share + (h * query_blocks + m + block) * key_blocks;
             std::fill_n(to, key_blocks, 0.f);
@@ -155,7 +155,7 @@ ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists,
     detail::check_xattention(x, given);
     const XattentionOptions options = detail::within(given, x.kv.length(0));
     const std::int64_t keys = x.kv.length(0), size = options.block_size, heads = x.q.heads;
-    const std::int64_t query_blocks = (x.q.tokens + size - 1) / size, key_blocks = (keys + size - 1) / size;
+    const std::int64_t query_blocks = detail::blocks_of(x.q.tokens, size), key_blocks = detail::blocks_of(keys, size);
     std::vector<float> own;
     if (!block_share) {
         own.resize(static_cast<std::size_t>(heads * query_blocks * key_blocks));

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <attenta/engine/select/request.hpp>
-#include <attenta/sparse/key_table.hpp>
 #include <attenta/sparse/retrieval/kernels.hpp>
 #include <attenta/sparse/retrieval/loki.hpp>
 
@@ -22,18 +21,13 @@ inline void check_basis(const char* f, Heads<const float> pca, std::int64_t comp
 }
 
 inline void check_loki(const LokiInputs& x, const LokiOptions& options) {
-    const auto check = [](const char* what, std::int64_t got, std::int64_t expected) {
-        if (got != expected) fail("loki", what + std::to_string(got) + ", needs " + std::to_string(expected));
-    };
-    check("pca has heads ", x.pca.heads, x.kv.heads);
-    check("pca has features ", x.pca.dim, x.q.dim);
     check_basis("loki", x.pca, options.components(x.q.dim));
     require_at_least("loki", "top_k", options.read_keys(x.kv.length(0)), 1);
     if (!x.low) return;
-    check("low has heads ", x.low->rows().heads(), x.kv.heads);
-    check("low has features ", x.low->dim(), x.q.dim);
-    check("low has components ", x.low->rows().dim(), options.components(x.q.dim));
-    check("low has keys ", x.low->rows().size(), x.kv.length(0));
+    check_kept("loki", "keys of low", "heads", x.low->rows().heads(), x.kv.heads);
+    check_kept("loki", "keys of low", "features", x.low->dim(), x.q.dim);
+    check_kept("loki", "keys of low", "components", x.low->rows().dim(), options.components(x.q.dim));
+    check_kept("loki", "keys of low", "keys", x.low->rows().size(), x.kv.length(0));
 }
 
 }  // namespace detail
@@ -52,10 +46,7 @@ ATTENTA_INLINE void LowRankKeys::project(std::int64_t kv_head, const float* x, f
 }
 
 ATTENTA_INLINE void LowRankKeys::update(const KvView& kv) {
-    if (kv.heads != table_.heads() || kv.k.dim != dim_)
-        fail("LowRankKeys::update", "keys have " + std::to_string(kv.heads) + " heads of " + std::to_string(kv.k.dim) +
-                                        " features, needs " + std::to_string(table_.heads()) + " of " +
-                                        std::to_string(dim_));
+    detail::check_kept_keys("LowRankKeys::update", kv, table_.heads(), dim_);
     const std::int64_t first = table_.size(), keys = kv.length(0);
     if (keys <= first) return;
     table_.append(keys - first);
@@ -69,6 +60,7 @@ ATTENTA_INLINE void LowRankKeys::update(const KvView& kv) {
 }
 
 ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiOptions& options, Context& context) {
+    detail::check_selection("loki", InputList(x), x.q, x.kv);
     detail::check_loki(x, options);
     const std::int64_t keys = x.kv.length(0), components = options.components(x.q.dim);
     LowRankKeys own;
@@ -92,7 +84,6 @@ ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiO
 
 ATTENTA_INLINE void loki(const LokiInputs& x, const SparseOutputs& out, const LokiOptions& options, Context& context) {
     const auto call = detail::check_sparse("loki", x, out, options, Positions::last, context);
-    detail::check_loki(x, options);
     detail::CallLists lists(out);
     loki_lists(x, *lists, options, context);
     call.attend(*lists, Causal{});

@@ -111,6 +111,7 @@ private:
 
 ATTENTA_INLINE void retrieval_lists(const RetrievalInputs& x, KeyLists& lists, const RetrievalOptions& options,
                                     Context& context) {
+    detail::check_selection("retrieval", InputList(x), x.q, x.kv);
     detail::check_retrieval(x, options);
     const std::int64_t keys = x.kv.length(0);
     select::Request r{.function = "retrieval", .q = x.q, .keys = x.kv, .heads = x.q.heads};

@@ -97,7 +97,7 @@ public:
     /// Later keys, numbered behind those that there are. Throws Error as the constructor does; nothing is changed then.
     void insert(const HeadKeys& keys);
 
-    std::int64_t keys() const { return table_.rows(); }
+    std::int64_t keys() const { return table_.size(); }
     std::int64_t dim() const { return table_.dim(); }
     /// Where searches begin: the key that is nearest to the mean of those of the constructor.
     std::int64_t entry() const { return entry_; }

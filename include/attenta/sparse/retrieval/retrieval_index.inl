@@ -138,7 +138,7 @@ ATTENTA_INLINE RetrievalIndex::RetrievalIndex(const HeadKeys& keys, Matrices<con
     graph_ = detail::Neighbours(3 * options.degree);
     append(f, keys);
     find_entry();
-    detail::Neighbours projection(options.degree, table_.rows());
+    detail::Neighbours projection(options.degree, table_.size());
     project(train_queries, projection, context);
     connect(projection);
 }
@@ -156,8 +156,8 @@ ATTENTA_INLINE void RetrievalIndex::append(const char* f, const HeadKeys& keys) 
         fail(f,
              "keys are those from " + text(keys.begin) + " to " + text(keys.end) + ", there are " + text(kv.length(0)));
     const std::int64_t n = keys.end - keys.begin;
-    if (n > std::numeric_limits<std::int32_t>::max() - table_.rows())
-        fail(f, "keys are " + text(n) + " more than " + text(table_.rows()) + ", needs fewer than 2^31");
+    if (n > std::numeric_limits<std::int32_t>::max() - table_.size())
+        fail(f, "keys are " + text(n) + " more than " + text(table_.size()) + ", needs fewer than 2^31");
     std::vector<float> rows(static_cast<std::size_t>(n * dim()));
     for (std::int64_t j = 0; j < n; ++j) {
         float* const row = rows.data() + j * dim();
@@ -165,7 +165,7 @@ ATTENTA_INLINE void RetrievalIndex::append(const char* f, const HeadKeys& keys) 
         detail::check_finite_row(f, "keys", row, keys.begin + j, dim());
     }
     table_.append(hnd(std::as_const(rows).data(), 1, n, dim()));
-    graph_.resize(table_.rows());
+    graph_.resize(table_.size());
 }
 
 ATTENTA_INLINE const float* RetrievalIndex::row(std::int64_t key, std::vector<float>& buffer) const {

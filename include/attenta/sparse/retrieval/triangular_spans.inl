@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/finite.hpp>
-#include <attenta/sparse/key_table.hpp>
+#include <attenta/sparse/key_rows.hpp>
 #include <attenta/sparse/retrieval/exact_weights.hpp>
 #include <attenta/sparse/retrieval/kernels.hpp>
 #include <attenta/sparse/retrieval/triangular_spans.hpp>

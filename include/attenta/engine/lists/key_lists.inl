@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 
 #include <algorithm>
 #include <limits>

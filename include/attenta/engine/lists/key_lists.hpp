@@ -168,5 +168,5 @@ KeyLists KeyLists::blocks(const Shape& shape, std::span<const Int> indptr, std::
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/gather/key_lists.inl>
+#include <attenta/engine/lists/key_lists.inl>
 #endif

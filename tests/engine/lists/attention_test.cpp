@@ -187,26 +187,24 @@ TEST(Lists, BesideOtherOptions) {
     });
 }
 
-/// Each sequence of a batch has lists of its own, and its results do not depend on the others.
-TEST(Lists, InBatches) {
-    std::vector<Problem> problems;
-    std::vector<KeyLists> lists;
+/// A batch of problems, each with lists of its own: every one gives what it gives alone, to the bit, and that is the definition's.
+void expect_batch(const std::vector<Problem>& problems, const std::vector<KeyLists>& lists) {
     std::vector<Sequence> sequences;
     std::vector<std::int32_t> lengths;
-    for (const Shape& s : {Shape{4, 2, 1, 900, 16, 16}, Shape{4, 2, 70, 80, 16, 16}, Shape{4, 2, 3, 40, 16, 16}}) {
-        Problem& p = problems.emplace_back(s, 17 + problems.size());
-        lists.push_back(draw(p, {.heads = 4}, 0.3));
+    std::int64_t tokens = 0;
+    for (const Problem& p : problems) {
         sequences.push_back({p.k.view(), p.v.view()});
-        lengths.push_back(static_cast<std::int32_t>(s.Tq));
+        lengths.push_back(static_cast<std::int32_t>(p.shape.Tq));
+        tokens += p.shape.Tq;
     }
     const PagedPool<float> pool(sequences, 16, PageLayout::head_token);
-    Tensor<float> q(4, 74, 16);
+    Tensor<float> q(4, tokens, 16);
     std::int64_t token = 0;
     for (const Problem& p : problems)
         for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
             for (std::int64_t h = 0; h < 4; ++h) std::copy_n(p.q.row(h, t), 16, q.row(h, token));
     on_every_isa([&](attenta::Context& context) {
-        Output got(4, 74, 16);
+        Output got(4, tokens, 16);
         attenta::softmax_attention(q.view(), lengths, pool.view(), got.o.view(), {.causal = true, .lists = lists},
                                    got.lse.data(), context);
         token = 0;
@@ -218,11 +216,22 @@ TEST(Lists, InBatches) {
             EXPECT_TRUE(close(alone, naive_lists(p, lists[s], true)));
             for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
                 for (std::int64_t h = 0; h < 4; ++h) {
-                    EXPECT_TRUE(same_bits(alone.o.row(h, t), got.o.row(h, token), 16));
+                    EXPECT_TRUE(same_bits(alone.o.row(h, t), got.o.row(h, token), 16)) << s << " " << h << " " << t;
                     EXPECT_EQ(alone.lse_at(h, t), got.lse_at(h, token));
                 }
         }
     });
+}
+
+/// Each sequence of a batch has lists of its own, and its results do not depend on the others.
+TEST(Lists, InBatches) {
+    std::vector<Problem> problems;
+    std::vector<KeyLists> lists;
+    for (const Shape& s : {Shape{4, 2, 1, 900, 16, 16}, Shape{4, 2, 70, 80, 16, 16}, Shape{4, 2, 3, 40, 16, 16}}) {
+        Problem& p = problems.emplace_back(s, 17 + problems.size());
+        lists.push_back(draw(p, {.heads = 4}, 0.3));
+    }
+    expect_batch(problems, lists);
 }
 
 /// What keys bring along, and who of a group reads them, is not for sequences whose lists leave out nothing, and blocks run
@@ -232,8 +241,6 @@ TEST(Lists, BringNothingToOtherSequences) {
     for (const bool united : {false, true}) {
         std::vector<Problem> problems;
         std::vector<KeyLists> lists;
-        std::vector<Sequence> sequences;
-        std::vector<std::int32_t> lengths;
         for (const Shape& s : of_sequences) {
             Problem& p = problems.emplace_back(s, 29 + problems.size());
             const bool all = s.Tk == 900, blocks = s.Tk == 160;
@@ -243,33 +250,8 @@ TEST(Lists, BringNothingToOtherSequences) {
                 for (std::vector<float>* x : {&list.bias, &list.key_gain, &list.value_gain})
                     for (std::int64_t n = 0; n < list.size(); ++n)
                         x->push_back(static_cast<float>(0.5 + p.random.uniform()));
-            lengths.push_back(static_cast<std::int32_t>(s.Tq));
         }
-        for (const Problem& p : problems) sequences.push_back({p.k.view(), p.v.view()});
-        const PagedPool<float> pool(sequences, 16, PageLayout::head_token);
-        Tensor<float> q(4, 75, 16);
-        std::int64_t token = 0;
-        for (const Problem& p : problems)
-            for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
-                for (std::int64_t h = 0; h < 4; ++h) std::copy_n(p.q.row(h, t), 16, q.row(h, token));
-        on_every_isa([&](attenta::Context& context) {
-            Output got(4, 75, 16);
-            attenta::softmax_attention(q.view(), lengths, pool.view(), got.o.view(), {.causal = true, .lists = lists},
-                                       got.lse.data(), context);
-            token = 0;
-            for (std::size_t s = 0; s < problems.size(); ++s) {
-                const Problem& p = problems[s];
-                Output alone(4, p.shape.Tq, 16);
-                attenta::softmax_attention(p.q.view(), p.kv(), alone.o.view(),
-                                           {.causal = true, .lists = {&lists[s], 1}}, alone.lse.data(), context);
-                EXPECT_TRUE(close(alone, naive_lists(p, lists[s], true)));
-                for (std::int64_t t = 0; t < p.shape.Tq; ++t, ++token)
-                    for (std::int64_t h = 0; h < 4; ++h) {
-                        EXPECT_TRUE(same_bits(alone.o.row(h, t), got.o.row(h, token), 16)) << s << " " << h << " " << t;
-                        EXPECT_EQ(alone.lse_at(h, t), got.lse_at(h, token));
-                    }
-            }
-        });
+        expect_batch(problems, lists);
     }
 }
 

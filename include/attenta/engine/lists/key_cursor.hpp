@@ -2,7 +2,7 @@
 #pragma once
 
 #include <attenta/core/kv_view.hpp>
-#include <attenta/engine/gather/key_lists.hpp>
+#include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/mask/mask.hpp>
 
 #include <algorithm>
@@ -10,8 +10,6 @@
 #include <cstdint>
 
 ATTENTA_BEGIN
-
-namespace gather {
 
 class KeyCursor {
 public:
@@ -49,7 +47,5 @@ private:
     const KeyRun* run_;
     std::int64_t skipped_;
 };
-
-}  // namespace gather
 
 ATTENTA_END
