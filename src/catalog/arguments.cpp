@@ -142,6 +142,19 @@ void Arguments::read(std::string_view name, const Json& json, std::vector<std::i
         read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::vector<Operation>& value) const {
+    const auto refuse_it = [&](const Json& it) {
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(it) + ", expected lists of a string and integers");
+    };
+    if (!json.is_array()) refuse_it(json);
+    value.clear();
+    for (const Json& one : json) {
+        if (!one.is_array() || one.empty() || !one[0].is_string()) refuse_it(one);
+        Operation& operation = value.emplace_back(Operation{one[0].get<std::string>(), {}});
+        for (std::size_t i = 1; i < one.size(); ++i) read(name, one[i], operation.numbers.emplace_back());
+    }
+}
+
 void Arguments::read(std::string_view name, const Json& json, double& value) const {
     if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a number");
     value = json.get<double>();

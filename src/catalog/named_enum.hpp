@@ -1,9 +1,12 @@
-// Enums that have names in JSON.
+// Types of parameters beside numbers: enums that have names in JSON, operations.
 #pragma once
 
 #include <attenta/core/config.hpp>
 
+#include <cstdint>
+#include <string>
 #include <type_traits>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -11,6 +14,12 @@ ATTENTA_BEGIN
 template <class E>
 concept NamedEnum = std::is_enum_v<E> && requires(E value) {
     names_of(value)[0];
+};
+
+/// A parameter that is a list ["name", 1, 2]: what is done, and to what.
+struct Operation {
+    std::string name;
+    std::vector<std::int64_t> numbers;
 };
 
 ATTENTA_END

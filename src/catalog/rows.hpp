@@ -17,6 +17,7 @@ ATTENTA_BEGIN
 std::span<const Mechanism> softmax_rows();
 std::span<const Mechanism> linear_rows();
 std::span<const Mechanism> sparse_rows();
+std::span<const Mechanism> kv_rows();
 
 namespace detail {
 
@@ -31,6 +32,7 @@ constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return 
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }
 constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { return "2 ints"; }
+constexpr std::string_view type_text(const std::vector<Operation>&) { return "lists of a string and ints"; }
 
 inline std::string default_text(const bool& value) { return value ? "true" : "false"; }
 template <class T>
@@ -44,6 +46,7 @@ std::string default_text(const std::array<T, N>& value) {
     for (const T x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
     return text.append("]");
 }
+inline std::string default_text(const std::vector<Operation>&) { return "[]"; }
 /// Of a list with one element.
 inline std::string default_text(const std::vector<std::int64_t>& value) { return default_text(value.front()); }
 template <NamedEnum E>

@@ -124,8 +124,8 @@ TEST(Dtypes, TheLargestNumberIsTheLastThatStaysFinite) {
 }
 
 TEST(Dtypes, NumbersOfNoDtypeHaveNoName) {
-    EXPECT_FALSE(attenta::is_dtype(attenta::Dtype(3)));
-    EXPECT_STREQ(attenta::name(attenta::Dtype(3)), "unknown");
+    EXPECT_FALSE(attenta::is_dtype(attenta::Dtype(4)));
+    EXPECT_STREQ(attenta::name(attenta::Dtype(4)), "unknown");
     EXPECT_STREQ(attenta::name(attenta::Dtype::f16), "f16");
 }
 

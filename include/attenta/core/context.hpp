@@ -25,6 +25,16 @@ public:
     explicit Workspace(Allocator allocator) : allocator_(std::move(allocator)) {}
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
+    Workspace(Workspace&& other) noexcept
+        : allocator_(other.allocator_),
+          data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)) {}
+    Workspace& operator=(Workspace&& other) noexcept {
+        std::swap(allocator_, other.allocator_);
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
     ~Workspace();
 
     /// At least `bytes` of scratch, aligned to 64 bytes. Earlier pointers become invalid when it grows. Throws Error if

@@ -8,16 +8,22 @@
 
 ATTENTA_BEGIN
 
-enum class Dtype : std::uint8_t { f32, bf16, f16 };
-inline constexpr int dtype_count = 3;
+enum class Dtype : std::uint8_t {
+    f32,
+    bf16,
+    f16,
+    codes,  ///< rows of small integers with scales: core/row_codes.hpp
+};
+inline constexpr int dtype_count = 3;  ///< floating types
 
-/// The value is one of those above.
+/// The value is a floating type.
 constexpr bool is_dtype(Dtype t) { return static_cast<int>(t) < dtype_count; }
 constexpr const char* name(Dtype t) {
-    constexpr const char* names[] = {"f32", "bf16", "f16"};
-    return is_dtype(t) ? names[static_cast<int>(t)] : "unknown";
+    constexpr const char* names[] = {"f32", "bf16", "f16", "codes"};
+    return t <= Dtype::codes ? names[static_cast<int>(t)] : "unknown";
 }
-constexpr std::int64_t size_of(Dtype t) { return t == Dtype::f32 ? 4 : 2; }
+/// Bytes of an element; strides of codes count bytes.
+constexpr std::int64_t size_of(Dtype t) { return t == Dtype::codes ? 1 : t == Dtype::f32 ? 4 : 2; }
 /// The largest finite number of the type.
 constexpr float largest(Dtype t) {
     return std::bit_cast<float>(t == Dtype::f32 ? 0x7f7fffffu : t == Dtype::bf16 ? 0x7f7f0000u : 0x477fe000u);

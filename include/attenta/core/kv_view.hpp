@@ -4,11 +4,12 @@
 // table, K and V in one pool. A KvView describes such memory without owning it. Every engine reads K and V through
 // `KvView::locate`, a list of row addresses for a block of tokens, so that layout is nobody else's business.
 //
-// Room for what comes: scales and zeros of quantised rows belong to `Rows` (their strides mirror the data's); lengths
-// per head, after eviction, beside `lengths`; both are resolved in `locate` and in the row conversions of simd/.
+// Quantised rows carry their scales with them (row_codes.hpp). After eviction heads may hold different tokens, and
+// different numbers of them: `head_lengths` and positions per head.
 #pragma once
 
 #include <attenta/core/dtype.hpp>
+#include <attenta/core/row_codes.hpp>
 #include <attenta/core/view.hpp>
 
 #include <cstddef>
@@ -19,7 +20,7 @@
 ATTENTA_BEGIN
 
 struct KvView {
-    /// Where K or V lies. Strides count elements.
+    /// Where K or V lies. Strides count elements, those of codes bytes.
     struct Rows {
         const void* data = nullptr;
         Dtype dtype = Dtype::f32;
@@ -27,8 +28,9 @@ struct KvView {
         std::int64_t head_stride = 0, token_stride = 0;
         std::int64_t page_stride = 0;   ///< between pages of the pool, when paged
         std::int64_t layer_stride = 0;  ///< between layers, for `at`; 0: there is one layer
+        RowCodes codes = {};            ///< where dtype is Dtype::codes
 
-        std::int64_t row_bytes() const { return dim * size_of(dtype); }
+        std::int64_t row_bytes() const { return dtype == Dtype::codes ? codes.row_bytes(dim) : dim * size_of(dtype); }
         /// From a row of head 0, as `locate` gives it, to that of `head`, in bytes.
         std::int64_t head_bytes(std::int64_t head) const { return head * head_stride * size_of(dtype); }
     };
@@ -60,6 +62,9 @@ struct KvView {
     std::int64_t tokens = 0;                ///< length of the only sequence, where `lengths` is null
     const std::int32_t* lengths = nullptr;  ///< [sequences] tokens held
     const std::int32_t* starts = nullptr;   ///< [sequences] first token of each sequence in contiguous memory; null: 0
+    const std::int32_t* head_lengths =
+        nullptr;  ///< [sequences, heads] tokens that each head holds, at most those of its
+                  ///< sequence; null: all of them
 
     std::int64_t page_size = 0;                 ///< tokens of a page; 0: contiguous
     std::int64_t pages = 0;                     ///< pages in the pool
@@ -68,11 +73,17 @@ struct KvView {
 
     const std::int32_t* positions = nullptr;  ///< [sequences, positions_stride] position of each slot; null: its index
     std::int64_t positions_stride = 0;
+    std::int64_t positions_head_stride = 0;  ///< from head to head of a sequence; 0: heads hold the same tokens
 
     std::int64_t length(std::int64_t sequence) const { return lengths ? lengths[sequence] : tokens; }
-    const std::int32_t* positions_of(std::int64_t sequence) const {
-        return positions ? positions + sequence * positions_stride : nullptr;
+    std::int64_t length(std::int64_t sequence, std::int64_t head) const {
+        return head_lengths ? head_lengths[sequence * heads + head] : length(sequence);
     }
+    const std::int32_t* positions_of(std::int64_t sequence, std::int64_t head = 0) const {
+        return positions ? positions + sequence * positions_stride + head * positions_head_stride : nullptr;
+    }
+    /// Heads hold different tokens.
+    bool differs_by_head() const { return head_lengths != nullptr || (positions && positions_head_stride != 0); }
 
     /// The same view of another layer of the pool, counted from this one. Throws Error on layers below 0, and on others
     /// than 0 where a layer_stride is 0.
@@ -145,8 +156,8 @@ private:
     static KvView of(const char* function, const Heads<K>& k, const Heads<V>& v) {
         check_pair(function, {k.heads, k.tokens}, {v.heads, v.tokens});
         KvView r;
-        r.k = {k.data, dtype_of<std::remove_const_t<K>>, k.dim, k.head_stride, k.token_stride, 0, 0};
-        r.v = {v.data, dtype_of<std::remove_const_t<V>>, v.dim, v.head_stride, v.token_stride, 0, 0};
+        r.k = {k.data, dtype_of<std::remove_const_t<K>>, k.dim, k.head_stride, k.token_stride};
+        r.v = {v.data, dtype_of<std::remove_const_t<V>>, v.dim, v.head_stride, v.token_stride};
         r.heads = k.heads;
         r.tokens = k.tokens;
         return r;

@@ -23,6 +23,8 @@ ATTENTA_ALWAYS_INLINE void with_type(Dtype t, F&& f) {
             return f(static_cast<const bfloat16*>(nullptr));
         case Dtype::f16:
             return f(static_cast<const float16*>(nullptr));
+        case Dtype::codes:
+            return;  // widened by simd/codes.hpp
     }
 }
 

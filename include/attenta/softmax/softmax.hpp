@@ -77,6 +77,12 @@ void softmax_attention(Heads<const float> q, Heads<K> k, Heads<V> v, Heads<float
 void softmax_attention(Heads<const float> q, const KvView& kv, Heads<float> o, const SoftmaxOptions& options = {},
                        float* lse = nullptr, Context& context = default_context());
 
+/// The same on one sequence whose keys lie in up to four places: a quantised part and the newest tokens in float, a prefix
+/// that sequences share, a memory. Each view has its own type and layout; keys of all but one need positions. Not with
+/// lists, segments, mask and bias.
+void softmax_attention(Heads<const float> q, std::span<const KvView> views, Heads<float> o,
+                       const SoftmaxOptions& options = {}, float* lse = nullptr, Context& context = default_context());
+
 /// The same for a batch of sequences of any lengths, prefill and decode mixed: the queries of sequence s are the next
 /// q_lengths[s] tokens of q, its keys those of sequence s of `kv`. lse is [Hq, tokens of q].
 void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv, Heads<float> o,

@@ -51,6 +51,13 @@ public:
     }
 
     attention::Request& request() { return r_; }
+    void add_views(std::span<const KvView> more) {
+        r_.more = more;
+        if (!more.empty())
+            for_sequences([this](const Sequence&) {
+                fail(f_, "several views are given beside segments, mask or bias, needs one view");
+            });
+    }
 
     /// The arrays of the options, which no output may meet.
     std::vector<NamedBytes> arrays() const {
@@ -229,6 +236,17 @@ ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const std:
 ATTENTA_INLINE void softmax_attention(Heads<const float> q, const KvView& kv, Heads<float> o,
                                       const SoftmaxOptions& options, float* lse, Context& context) {
     softmax_attention(q, {}, kv, o, options, lse, context);
+}
+
+ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const KvView> views, Heads<float> o,
+                                      const SoftmaxOptions& options, float* lse, Context& context) {
+    const char* f = "softmax_attention";
+    if (views.empty()) fail(f, "views are none, needs at least one");
+    detail::SoftmaxRequest request(f, q, {}, views[0], options);
+    request.add_views(views.subspan(1));
+    const attention::Plan plan(request.request(), context);
+    for (const KvView& kv : views) attention::check_tensors(f, q, kv, &o, lse, request.arrays());
+    plan.run(q, views[0], views.subspan(1), o, lse);
 }
 
 ATTENTA_INLINE void softmax_attention(HeadsBatch<const float> q, const KvView& kv, HeadsBatch<float> o,

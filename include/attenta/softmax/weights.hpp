@@ -29,6 +29,15 @@ enum class ScoreStage { scaled, capped, masked };
 void softmax_scores(Heads<const float> q, const KvView& kv, float* scores, ScoreStage stage,
                     const SoftmaxOptions& options = {}, Context& context = default_context());
 
+namespace detail {
+
+/// softmax_attention that also keeps its scores, [Hq, Tq] rows of `stride`, by slot; scores of keys that nobody sees are not
+/// written.
+void attend_with_scores(Heads<const float> q, const KvView& kv, Heads<float> o, const SoftmaxOptions& options,
+                        float* lse, float* scores, std::int64_t stride, Context& context);
+
+}  // namespace detail
+
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)

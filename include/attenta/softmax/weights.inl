@@ -91,6 +91,16 @@ ATTENTA_INLINE void softmax_weights(Heads<const float> q, const KvView& kv, cons
     plan.run(q, kv, o, nullptr, {.known = statistics});
 }
 
+ATTENTA_INLINE void detail::attend_with_scores(Heads<const float> q, const KvView& kv, Heads<float> o,
+                                               const SoftmaxOptions& options, float* lse, float* scores,
+                                               std::int64_t stride, Context& context) {
+    const char* f = "softmax_attention";
+    detail::SoftmaxRequest r(f, q, {}, kv, options);
+    const attention::Plan plan(r.request(), context);
+    attention::check_tensors(f, q, kv, &o, lse, r.arrays());
+    plan.run(q, kv, o, lse, {.scores = scores, .scores_stride = stride});
+}
+
 ATTENTA_INLINE void softmax_scores(Heads<const float> q, const KvView& kv, float* scores, ScoreStage stage,
                                    const SoftmaxOptions& options, Context& context) {
     const char* f = "softmax_scores";

@@ -45,13 +45,25 @@ inline void check_batch(const Request& r) {
         fail(f, "q_lengths add up to " + text(sum) + ", q has " + text(r.q.tokens) + " tokens");
 }
 
+/// Behind the newest key.
+inline std::int64_t end_of_positions(const KvView& kv, std::int64_t sequence) {
+    if (!kv.positions) return kv.length(sequence);
+    std::int64_t end = 0;
+    for (std::int64_t h = 0; h < (kv.differs_by_head() ? kv.heads : 1); ++h) {
+        const std::int32_t* const positions = kv.positions_of(sequence, h);
+        const std::int64_t keys = kv.length(sequence, h);
+        if (keys > 0) end = std::max(end, *std::max_element(positions, positions + keys) + std::int64_t{1});
+    }
+    return end;
+}
+
 /// Position of query 0. By default the last query stands where the newest key does.
 inline std::int64_t first_position(const Request& r, std::int64_t sequence, std::int64_t queries) {
     if (!r.q_offsets.empty()) return r.q_offsets[static_cast<std::size_t>(sequence)];
     if (r.q_offset) return *r.q_offset;
-    const std::int64_t keys = r.kv.length(sequence);
-    const std::int32_t* const positions = r.kv.positions_of(sequence);
-    return (positions && keys > 0 ? *std::max_element(positions, positions + keys) + std::int64_t{1} : keys) - queries;
+    std::int64_t end = end_of_positions(r.kv, sequence);
+    for (const KvView& kv : r.more) end = std::max(end, end_of_positions(kv, sequence));
+    return end - queries;
 }
 
 inline void check_offsets(const Request& r) {
@@ -78,14 +90,15 @@ public:
     bool operator()(std::int64_t begin, std::int64_t end) const {
         const KvView& kv = r_.kv;
         if (queries_ == 0) return false;
-        const KeyBlock keys = KeyBlock{0, end, kv.positions_of(sequence_)}.slice(begin, end - begin);
         const MaskSet masks{r_.masks.data(), static_cast<std::int64_t>(r_.masks.size())};
         Task t;
         t.q_offset = offset_;
         t.group = t.heads_per_query = r_.q.heads / kv.heads;
-        for (std::int64_t h = 0; h < kv.heads; ++h)
+        for (std::int64_t h = 0; h < kv.heads; ++h) {
+            const KeyBlock keys = KeyBlock{0, end, kv.positions_of(sequence_, h)}.slice(begin, end - begin);
             if (masks.classify(t.query_row(h, 0), t.query_row(h, queries_ * t.group - 1), keys) != Cover::none)
                 return true;
+        }
         return false;
     }
 
@@ -123,12 +136,35 @@ inline void check_pages(const Request& r, std::int64_t sequence, std::int64_t qu
 
 inline void check_side(const char* f, const KvView::Rows& s, const std::string& side) {
     constexpr std::int64_t most_features = std::int64_t{1} << 24;  // scratch for them is far from 64 bits
-    if (!is_dtype(s.dtype)) fail(f, side + " has no Dtype, needs f32, bf16 or f16");
+    if (!is_dtype(s.dtype) && s.dtype != Dtype::codes) fail(f, side + " has no Dtype, needs f32, bf16, f16 or codes");
     if (s.dim > most_features)
         fail(f, side + " has " + text(s.dim) + " features, needs at most " + text(most_features));
     for (const auto& [what, stride] :
          {std::pair{"token", s.token_stride}, {"head", s.head_stride}, {"page", s.page_stride}})
         if (stride < 0) fail(f, side + " has " + what + " stride " + text(stride) + ", needs at least 0");
+    if (s.dtype != Dtype::codes) return;
+    if (s.codes.bits != 8 && s.codes.bits != 4 && s.codes.bits != 2)
+        fail(f, side + " has codes of " + text(s.codes.bits) + " bits, needs 8, 4 or 2");
+    if (s.codes.group < 0 || (s.codes.group > 0 && s.dim % s.codes.group != 0))
+        fail(f, side + " has groups of " + text(s.codes.group) + " channels, needs what divides its " + text(s.dim) +
+                    " features, or 0");
+}
+
+/// What heads hold where they hold different tokens.
+inline void check_heads(const char* f, const KvView& kv) {
+    const std::int64_t stride = kv.positions_head_stride;
+    if (stride < 0) fail(f, "kv.positions_head_stride is " + text(stride) + ", needs at least 0");
+    for (std::int64_t s = 0; s < kv.sequences; ++s) {
+        for (std::int64_t h = 0; kv.head_lengths && h < kv.heads; ++h)
+            if (kv.length(s, h) < 0 || kv.length(s, h) > kv.length(s))
+                fail(f, "kv.head_lengths has " + text(kv.length(s, h)) + " for head " + text(h) + ", needs 0 to the " +
+                            text(kv.length(s)) + " tokens of its sequence");
+        const std::int64_t needed = saturating::add(saturating::multiply(kv.heads - 1, stride), kv.length(s));
+        if (kv.positions && stride > 0 && (stride < kv.length(s) || (kv.sequences > 1 && kv.positions_stride < needed)))
+            fail(f, "kv.positions_head_stride is " + text(stride) + " in sequences of " + text(kv.positions_stride) +
+                        ", sequence " + text(s) + " has " + text(kv.heads) + " heads of " + text(kv.length(s)) +
+                        " keys");
+    }
 }
 
 inline void check_cache(const char* f, const KvView& kv) {
@@ -152,6 +188,7 @@ inline void check_cache(const char* f, const KvView& kv) {
     }
     check_side(f, kv.k, "k");
     check_side(f, kv.v, "v");
+    check_heads(f, kv);
 }
 
 /// Sums and products that the engine forms of sizes and positions stay in their type.
@@ -175,6 +212,7 @@ inline void check_lists(const Request& r) {
         fail(f, text(static_cast<std::int64_t>(r.lists.size())) + " lists are given, needs those of " +
                     text(r.kv.sequences) + " sequences");
     if (r.two_passes) fail(f, "lists are given, needs a call in one pass");
+    if (r.kv.differs_by_head()) fail(f, "lists are given, needs heads of K and V that hold the same tokens");
     for (std::int64_t s = 0; s < r.kv.sequences; ++s) {
         const KeyLists& lists = r.lists[static_cast<std::size_t>(s)];
         const KeyLists::Shape& shape = lists.shape();
@@ -215,6 +253,26 @@ inline void check_request(const Request& r) {
     check_lists(r);
     for (std::int64_t s = 0; kv.page_size > 0 && s < kv.sequences; ++s)
         check_pages(r, s, r.q_lengths.empty() ? r.q.tokens : r.q_lengths[static_cast<std::size_t>(s)]);
+}
+
+/// Further views are of the same heads and sequences. Each is a request of its own.
+inline void check_more(const Request& r) {
+    if (r.more.empty()) return;
+    const char* f = r.function;
+    if (r.more.size() >= most_views)
+        fail(f, text(static_cast<std::int64_t>(r.more.size()) + 1) + " views are given, needs at most " +
+                    text(most_views));
+    if (!r.lists.empty() || r.two_passes) fail(f, "several views are given, needs a call in one pass, without lists");
+    for (const KvView& kv : r.more) {
+        if (kv.heads != r.kv.heads || kv.v.dim != r.kv.v.dim || kv.sequences != r.kv.sequences)
+            fail(f, "a view has " + text(kv.heads) + " heads, values of " + text(kv.v.dim) + " features and " +
+                        text(kv.sequences) + " sequences, needs " + text(r.kv.heads) + ", " + text(r.kv.v.dim) +
+                        " and " + text(r.kv.sequences) + " as the first");
+        Request one = r;
+        one.kv = kv;
+        one.more = {};
+        check_request(one);
+    }
 }
 
 /// The kernels of a list of edits.

@@ -33,6 +33,8 @@ struct Job {
     float* lse = nullptr;
     RowStatistics* statistics = nullptr;   ///< [Hq, tokens], as lse: the first pass writes them,
     const RowStatistics* known = nullptr;  ///< the second reads them
+    float* scores = nullptr;               ///< [Hq, tokens, scores_stride]: what the softmax meets
+    std::int64_t scores_stride = 0;
     KvView kv;
     float scale = 1;  ///< folded into q
     MaskSet mask;
@@ -48,6 +50,9 @@ struct Job {
     const Tuning* tuning = nullptr;  ///< the processor's row
 
     bool has_value_gain(std::int64_t sequence) const { return value_gain && counted[sequence] != 0; }
+    float* scores_of(const QueryRow& row, std::int64_t q_begin, std::int64_t key) const {
+        return scores + (row.head * q.tokens + q_begin + row.index) * scores_stride + key;
+    }
 };
 
 /// Rows [row_begin, row_end) of K/V heads [head_begin, head_end) of a sequence against keys [key_begin, key_end).
@@ -59,6 +64,7 @@ struct Task {
     std::int64_t group = 1, heads_per_query = 1, first_of_group = 0;  ///< query heads of a K/V head, those taken of it
     ListedKeys listed = {};  ///< the keys are those of a list, where [key_begin, key_end) counts the keys on all lists
     const std::int32_t* queries = nullptr;  ///< query n is queries[n]; null: query n
+    int view = 0;                           ///< of the call's caches, that these keys are of
     bool few = false;                       ///< rows: runs in the few-query loop
     std::int64_t part =
         -1;              ///< -1: the whole result, written to o; otherwise the task's first row among those of parts

@@ -83,7 +83,7 @@ ATTENTA_INLINE void Plan::schedule_lists(const Task& sequence, const KeyLists& l
         t.key_begin = listed_keys_ + lists.first_key(n);
         t.key_end = t.key_begin + lists.keys_of(n);
         if (t.row_end - t.row_begin <= few_rows)
-            schedule_few(t, may_split);
+            schedule_few({&t, 1}, may_split);
         else
             schedule(t, false);
     }
@@ -228,7 +228,8 @@ ATTENTA_INLINE void Plan::finish_lists() {
                                                      bias_.empty() ? nullptr : bias_.data(), counted_.data()}));
 }
 
-ATTENTA_INLINE void Plan::run_chain(const Job& job, const Chain& chain, std::byte* scratch) const {
+ATTENTA_INLINE void Plan::run_chain(const Job* jobs, const Chain& chain, std::byte* scratch) const {
+    const Job& job = jobs[0];
     const Task& all = chain.rows;
     const std::int64_t dim_v = job.values ? job.kv.v.dim : 0;
     const auto for_rows = [&](auto&& f) {
@@ -243,7 +244,7 @@ ATTENTA_INLINE void Plan::run_chain(const Job& job, const Chain& chain, std::byt
         std::fill_n(job.o.row(row.head, token), dim_v, 0.f);
     });
     const TaskFunction tiles = tile_task(isa_);
-    for (std::size_t i = chain.begin; i < chain.end; ++i) tiles(job, chain_tasks_[i], scratch);
+    for (std::size_t i = chain.begin; i < chain.end; ++i) tiles(jobs[chain_tasks_[i].view], chain_tasks_[i], scratch);
     if (job.lse)
         for_rows([&](const QueryRow&, std::int64_t, std::int64_t at) { job.lse[at] = job.statistics[at].lse(); });
 }

@@ -29,8 +29,10 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
       masks_(r.masks),
       edits_(r.edits),
       weight_edits_(r.weight_edits),
+      more_(r.more.begin(), r.more.end()),
       in_order_(r.in_order) {
     checks::check_request(r);
+    checks::check_more(r);
     job_.q = r.q;
     job_.kv = r.kv;
     job_.scale = r.scale;
@@ -52,7 +54,11 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
         t.row_end = queries * t.group;
         t.key_end = r.kv.length(s);
         q_begin += r.q_step > 0 ? r.q_step : queries;
-        if (r.lists.empty() || is_everything(t, r.lists[static_cast<std::size_t>(s)]))
+        if (!more_.empty())
+            schedule_views(t);
+        else if (r.kv.differs_by_head())
+            schedule_heads(t, r.two_passes);
+        else if (r.lists.empty() || is_everything(t, r.lists[static_cast<std::size_t>(s)]))
             schedule(t, r.two_passes);
         else
             schedule_lists(t, r.lists[static_cast<std::size_t>(s)]);
@@ -78,7 +84,7 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
 /// Keys that some row of the task may see.
 ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
     const Interval all{t.key_begin, t.key_end};
-    if (masks_.empty() || job_.kv.positions || t.listed || t.row_begin == t.row_end) return all;
+    if (masks_.empty() || kv_of(t).positions || t.listed || t.row_begin == t.row_end) return all;
     const MaskSet masks{masks_.data(), static_cast<std::int64_t>(masks_.size())};
     Interval seen;
     for (std::int64_t h = t.head_begin; h < t.head_end; ++h)
@@ -91,7 +97,7 @@ ATTENTA_INLINE Interval Plan::visible_keys(const Task& t) const {
 ATTENTA_INLINE void Plan::schedule(const Task& all, bool two_passes) {
     const std::int64_t rows = all.row_end - all.row_begin;
     if (rows == 0) return;
-    if (!two_passes && rows <= few_rows) return schedule_few(all, !in_order_);
+    if (!two_passes && rows <= few_rows) return schedule_few({&all, 1}, !in_order_);
     const std::int64_t step = two_passes ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
     for (std::int64_t h = all.head_begin; h < all.head_end; ++h)
         for (std::int64_t r = all.row_begin; r < all.row_end; r += step) {
@@ -104,44 +110,117 @@ ATTENTA_INLINE void Plan::schedule(const Task& all, bool two_passes) {
         }
 }
 
+/// Heads of K and V that hold different tokens are tasks of their own.
+ATTENTA_INLINE void Plan::schedule_heads(const Task& all, bool two_passes) {
+    Task t = all;
+    for (std::int64_t h = 0; h < all.head_end; ++h) {
+        t.head_begin = h;
+        t.head_end = h + 1;
+        t.key_end = job_.kv.length(all.sequence, h);
+        schedule(t, two_passes);
+    }
+}
+
 /// Keys of a part: whole blocks.
 ATTENTA_INLINE std::int64_t Plan::part_length(std::int64_t keys, std::int64_t least) const {
     return std::max(least, round_up(ceil_div(keys, job_.tuning->few.most_parts), key_block));
 }
 
-/// Few rows: heads together as far as their scratch stays near, keys in parts, so that there is parallel work.
-ATTENTA_INLINE void Plan::schedule_few(const Task& all, bool may_split) {
-    const FewTuning& few = job_.tuning->few;
-    const std::int64_t rows = all.row_end - all.row_begin, heads = all.head_end - all.head_begin,
-                       dim = job_.kv.k.dim + job_.kv.v.dim;
-    const std::int64_t bytes =
-        come_from_memory(few, job_.kv, all.sequence) ? few.streamed_task_bytes : few.cached_task_bytes;
-    const std::int64_t per_task = std::clamp<std::int64_t>(bytes / (4 * padded_rows(rows) * dim), 1, heads);
-    const std::int64_t least = std::max(few.part_keys, round_up(few.part_bytes / (4 * heads * dim), key_block));
-    const Interval seen = visible_keys(all);
-    const std::int64_t begin = all.listed ? seen.begin : seen.begin / key_block * key_block, keys = seen.end - begin;
-    const std::int64_t length = may_split ? part_length(keys, least) : std::max<std::int64_t>(keys, 1);
-    const std::int64_t parts = std::max<std::int64_t>(1, ceil_div(keys, length));
-    Task part = all;
-    part.few = true;
-    for (std::int64_t p = 0; p < parts; ++p) {
-        part.key_begin = std::max(seen.begin, begin + p * length);
-        part.key_end = std::min(seen.end, begin + (p + 1) * length);
-        part.sink = p == 0;
-        for (std::int64_t h = 0; h < heads; h += per_task) {
-            Task t = part;
-            t.head_begin = all.head_begin + h;
-            t.head_end = std::min(t.head_begin + per_task, all.head_end);
-            if (parts > 1) t.part = part_rows_ + (p * heads + h) * rows;
-            tasks_.push_back(t);
+/// Rows of one sequence and the keys of several views: few rows in parts, which are merged; many in chains, from view to
+/// view.
+ATTENTA_INLINE void Plan::schedule_views(const Task& all) {
+    const std::int64_t rows = all.row_end - all.row_begin;
+    if (rows == 0) return;
+    const auto views = static_cast<int>(more_.size()) + 1;
+    const auto differs = [&](int v) {
+        Task t;
+        t.view = v;
+        return kv_of(t).differs_by_head();
+    };
+    bool together = rows <= few_rows && !in_order_;
+    for (int v = 0; v < views; ++v) together = together && !differs(v);
+    const std::int64_t heads = all.head_end, at_once = together ? heads : 1,
+                       step = rows <= few_rows && !in_order_
+                                  ? rows
+                                  : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
+    std::vector<Task> tasks;
+    for (std::int64_t h = 0; h < heads; h += at_once)
+        for (std::int64_t r = 0; r < rows; r += step) {
+            tasks.clear();
+            for (int v = 0; v < views; ++v) {
+                Task t = all;
+                t.view = v;
+                t.head_begin = h;
+                t.head_end = h + at_once;
+                t.row_begin = r;
+                t.row_end = std::min(r + step, rows);
+                t.key_end = together ? kv_of(t).length(all.sequence) : kv_of(t).length(all.sequence, h);
+                tasks.push_back(t);
+            }
+            if (rows <= few_rows && !in_order_) {
+                schedule_few(tasks, true);
+                continue;
+            }
+            const std::size_t first = chain_tasks_.size();
+            for (Task& t : tasks) {
+                t.chain = true;
+                chain_tasks_.push_back(t);
+            }
+            chains_.push_back({first, chain_tasks_.size(), tasks[0]});
         }
-        part.listed = part.listed.behind(part.key_end - part.key_begin);
+}
+
+/// Few rows: heads together as far as their scratch stays near, keys in parts, so that there is parallel work. `views`: the
+/// same rows with the keys of each view.
+ATTENTA_INLINE void Plan::schedule_few(std::span<const Task> views, bool may_split) {
+    const FewTuning& few = job_.tuning->few;
+    const Task& rows_of = views[0];
+    const std::int64_t rows = rows_of.row_end - rows_of.row_begin, heads = rows_of.head_end - rows_of.head_begin,
+                       dim = job_.kv.k.dim + job_.kv.v.dim;
+    const std::int64_t least = std::max(few.part_keys, round_up(few.part_bytes / (4 * heads * dim), key_block));
+    struct Cut {
+        Interval seen;
+        std::int64_t begin, length, parts;
+    };
+    const auto cut = [&](const Task& all) {
+        const Interval seen = visible_keys(all);
+        const std::int64_t begin = all.listed ? seen.begin : seen.begin / key_block * key_block,
+                           keys = seen.end - begin;
+        const std::int64_t length = may_split ? part_length(keys, least) : std::max<std::int64_t>(keys, 1);
+        return Cut{seen, begin, length, ceil_div(keys, length)};
+    };
+    std::int64_t parts = 0;
+    for (const Task& all : views) parts += cut(all).parts;
+    parts = std::max<std::int64_t>(1, parts);
+    std::int64_t p = 0;
+    for (const Task& all : views) {
+        const std::int64_t bytes =
+            come_from_memory(few, kv_of(all), all.sequence) ? few.streamed_task_bytes : few.cached_task_bytes;
+        const std::int64_t per_task = std::clamp<std::int64_t>(bytes / (4 * padded_rows(rows) * dim), 1, heads);
+        const Cut c = cut(all);
+        Task part = all;
+        part.few = true;
+        // Rows without any key have a result, too.
+        const std::int64_t of_view = std::max<std::int64_t>(c.parts, &all == &views.back() && p == 0 ? 1 : 0);
+        for (std::int64_t i = 0; i < of_view; ++i, ++p) {
+            part.key_begin = std::max(c.seen.begin, c.begin + i * c.length);
+            part.key_end = std::min(c.seen.end, c.begin + (i + 1) * c.length);
+            part.sink = p == 0;
+            for (std::int64_t h = 0; h < heads; h += per_task) {
+                Task t = part;
+                t.head_begin = all.head_begin + h;
+                t.head_end = std::min(t.head_begin + per_task, all.head_end);
+                if (parts > 1) t.part = part_rows_ + (p * heads + h) * rows;
+                tasks_.push_back(t);
+            }
+            part.listed = part.listed.behind(part.key_end - part.key_begin);
+        }
     }
     if (parts == 1) return;
     for (std::int64_t h = 0; h < heads; ++h)
         for (std::int64_t r = 0; r < rows; ++r) {
-            const QueryRow row = all.query_row(all.head_begin + h, all.row_begin + r);
-            merges_.push_back({row.head, all.q_begin + row.index, part_rows_ + h * rows + r, heads * rows, parts});
+            const QueryRow row = rows_of.query_row(rows_of.head_begin + h, rows_of.row_begin + r);
+            merges_.push_back({row.head, rows_of.q_begin + row.index, part_rows_ + h * rows + r, heads * rows, parts});
         }
     part_rows_ += parts * heads * rows;
 }
@@ -153,9 +232,9 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
         Arena c(nullptr);
         const std::int64_t rows = t.row_end - t.row_begin;
         if (t.few)
-            FewScratch(c, dim, dim_v, t.head_end - t.head_begin, padded_rows(rows));
+            FewScratch(c, kv_of(t), t.head_end - t.head_begin, padded_rows(rows));
         else
-            TileScratch(c, dim, dim_v, std::min(rows, rows_per_task(job_.tuning->tile, dim, dim_v)));
+            TileScratch(c, kv_of(t), std::min(rows, rows_per_task(job_.tuning->tile, dim, dim_v)));
         slot = std::max(slot, c.used());
     };
     for (const Task& t : tasks_) reserve(t);
@@ -176,8 +255,8 @@ inline RowStatistics merged(const RowStatistics* part, std::int64_t step, std::i
     return row;
 }
 
-ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
-                              Statistics statistics) const {
+ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o,
+                              float* lse, Statistics statistics) const {
     std::byte* scratch = context_->workspace().data();
     Executor& executor = context_->executor();
     Job job = job_;
@@ -187,6 +266,8 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     job.lse = lse;
     job.statistics = statistics.found;
     job.known = statistics.known;
+    job.scores = statistics.scores;
+    job.scores_stride = statistics.scores_stride;
     job.part_statistics =
         reinterpret_cast<RowStatistics*>(scratch + static_cast<std::size_t>(executor.concurrency()) * slot_bytes_);
     job.part_o = reinterpret_cast<float*>(job.part_statistics + part_rows_);
@@ -194,13 +275,20 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, Heads<floa
     if (!chains_.empty() && !statistics.found)
         job.statistics = reinterpret_cast<RowStatistics*>(job.part_o + part_rows_ * kv.v.dim);
 
+    Job jobs[most_views];
+    jobs[0] = job;
+    for (std::size_t i = 0; i < more.size(); ++i) {
+        jobs[i + 1] = job;
+        jobs[i + 1].kv = more[i];
+    }
+
     // Chains are the longest pieces of work: they come first.
     const auto chains = static_cast<std::int64_t>(chains_.size());
     run_tasks(executor, chains + static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         std::byte* const memory = scratch + static_cast<std::size_t>(slot) * slot_bytes_;
-        if (i < chains) return run_chain(job, chains_[static_cast<std::size_t>(i)], memory);
+        if (i < chains) return run_chain(jobs, chains_[static_cast<std::size_t>(i)], memory);
         const Task& t = tasks_[static_cast<std::size_t>(i - chains)];
-        (t.few ? few_task(t, isa_) : tile_task(isa_))(job, t, memory);
+        (t.few ? few_task(t, isa_) : tile_task(isa_))(jobs[t.view], t, memory);
     });
     const MergeFunction merge = merge_row(isa_);
     const auto merges = static_cast<std::int64_t>(merges_.size());

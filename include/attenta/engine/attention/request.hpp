@@ -41,6 +41,8 @@ ATTENTA_BEGIN
 
 namespace attention {
 
+inline constexpr std::size_t most_views = 4;
+
 /// What a mechanism asks of the engine. Everything is borrowed.
 struct Request {
     const char* function = "attention";  ///< for messages
@@ -50,6 +52,8 @@ struct Request {
         0;  ///< tokens from one sequence's queries to the next one's, where q, o and lse are described by
             ///< their first sequence alone; 0: the sequences follow each other in q
     KvView kv;
+    std::span<const KvView>
+        more;  ///< further keys of the same sequences, of any type and length, at positions of their own
     std::span<const KeyLists> lists;  ///< [sequences] the keys that queries read, or empty: all
     float scale = 1;
     std::optional<std::int64_t> q_offset;     ///< position of query 0; default: the last query's is the newest key's
@@ -71,6 +75,10 @@ struct Request {
 struct Statistics {
     RowStatistics* found = nullptr;
     const RowStatistics* known = nullptr;
+    /// [Hq, tokens] rows of `scores_stride`, or null: takes the scores as they meet the softmax, by the place of their keys in
+    /// the only view. Keys of tiles that nobody sees are left out.
+    float* scores = nullptr;
+    std::int64_t scores_stride = 0;
 };
 
 class Plan {
@@ -78,7 +86,11 @@ public:
     /// Checks everything and makes the schedule. Throws Error.
     Plan(const Request& request, Context& context);
 
-    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {}) const;
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {}) const {
+        run(q, kv, {}, o, lse, statistics);
+    }
+    void run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o, float* lse,
+             Statistics statistics = {}) const;
     std::size_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
@@ -94,12 +106,17 @@ private:
         std::vector<std::int32_t> queries;  ///< that read a block
     };
 
+    const KvView& kv_of(const Task& t) const {
+        return t.view == 0 ? job_.kv : more_[static_cast<std::size_t>(t.view - 1)];
+    }
     void schedule(const Task& rows, bool two_passes);
-    void schedule_few(const Task& rows, bool may_split);
+    void schedule_heads(const Task& sequence, bool two_passes);
+    void schedule_views(const Task& sequence);
+    void schedule_few(std::span<const Task> views, bool may_split);
     std::int64_t part_length(std::int64_t keys, std::int64_t least) const;
     Interval visible_keys(const Task& rows) const;
     void reserve_scratch();
-    void run_chain(const Job& job, const Chain& chain, std::byte* scratch) const;
+    void run_chain(const Job* jobs, const Chain& chain, std::byte* scratch) const;
 
     // Keys on lists: list_plan.inl.
     void finish_lists();
@@ -115,6 +132,7 @@ private:
     ScoreEdits edits_, weight_edits_;
     std::vector<EditCall> calls_;
     Job job_;
+    std::vector<KvView> more_;
     bool in_order_;
     std::vector<Task> tasks_;
     std::vector<Merge> merges_;

@@ -105,7 +105,7 @@ inline Bytes bytes_of(const KvView& kv, const KvView::Rows& s) {
     if (tokens < 1 || pages < 1 || kv.heads < 1) return {};
     const auto in_bytes = [&](std::int64_t elements) { return saturating::multiply(elements, size_of(s.dtype)); };
     return Bytes::of(
-        s.data, in_bytes(s.dim),
+        s.data, s.dtype == Dtype::codes ? s.row_bytes() : in_bytes(s.dim),
         {{{pages, in_bytes(s.page_stride)}, {tokens, in_bytes(s.token_stride)}, {kv.heads, in_bytes(s.head_stride)}}});
 }
 

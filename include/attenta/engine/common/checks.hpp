@@ -78,7 +78,9 @@ inline std::array<NamedBytes, 7> inputs(Heads<const float> q, const KvView& kv) 
              {"block_table", table(kv, kv.block_table, kv.table_stride, kv.table_stride)},
              {"kv.lengths", table(kv, kv.lengths, 1, 1)},
              {"kv.starts", table(kv, kv.starts, 1, 1)},
-             {"kv.positions", table(kv, kv.positions, kv.positions_stride, longest(kv))}}};
+             {"kv.positions",
+              table(kv, kv.positions, kv.positions_stride,
+                    saturating::add(saturating::multiply(kv.heads - 1, kv.positions_head_stride), longest(kv)))}}};
 }
 
 inline void check_apart(const char* f, const char* output, const Bytes& bytes, std::span<const NamedBytes> inputs) {

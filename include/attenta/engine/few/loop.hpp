@@ -60,7 +60,7 @@ private:
     bool pass() {
         const Task& task = x_.task;
         const std::int64_t at_once = x_.reading.heads_in_flight();
-        KeyCursor keys(x_.job.kv, task.sequence, task.listed);
+        KeyCursor keys(x_.job.kv, task.sequence, task.head_begin, task.listed);
         begin_rows(x_);
         for (std::int64_t j = task.key_begin; j < task.key_end; j += run_.count) {
             const LocatedRun located = locate_rows(x_, keys, j, run_length(task.key_end - j));
@@ -107,6 +107,7 @@ private:
         simd::PrefetchQueue queue = first_values(heads[0]);
         for (const HeadBlock& h : heads) {
             if (x_.job.edit_count > 0 || h.cover != Cover::all) edit(x_, h, streams_);
+            if (x_.job.scores) keep_scores(x_, h, streams_);
             if (x_.reading.order == RowOrder::streamed) queue = first_values(h);
             update_softmax(x_, h, queue);
             if (x_.job.has_value_gain(x_.task.sequence)) scale_weights(x_, h, streams_);
@@ -121,6 +122,7 @@ private:
     void scores(Heads blocks) {
         if constexpr (Shape::whole_rows_possible)
             if (x_.reading.order == RowOrder::whole_rows) return whole_scores(blocks);
+        if (x_.job.kv.k.dtype == Dtype::codes) code_scores(x_, blocks);
         simd::with_type(x_.job.kv.k.dtype, [&]<class T>(const T*) { stream_scores<Arch, Rows, T>(x_, blocks); });
         watch_.lap(Phase::scores);
     }
@@ -144,6 +146,7 @@ private:
             if (x_.reading.order == RowOrder::whole_rows && !nan_safe_)
                 return whole_rows_.add_values(heads[0].s, Shape::s_stride, heads[0].o, Rows * x_.o_stride, x_.o_stride,
                                               heads[0].keys.begin - run_.begin, heads[0].keys.count);
+        if (x_.job.kv.v.dtype == Dtype::codes) return add_code_values(x_, heads, nan_safe_);
         simd::with_type(x_.job.kv.v.dtype,
                         [&]<class T>(const T*) { add_stream_values<Arch, Rows, T>(x_, heads, nan_safe_); });
     }

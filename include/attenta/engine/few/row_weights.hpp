@@ -75,6 +75,15 @@ void update_softmax(const FewTask<Arch, Rows>& x, const HeadBlock& h, simd::Pref
         Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
 }
 
+/// Scores go to the caller, row by row.
+template <class Arch, int Rows>
+void keep_scores(const FewTask<Arch, Rows>& x, const HeadBlock& h, std::int64_t streams) {
+    for (std::int64_t r = 0; r < x.rows; ++r) {
+        float* const to = x.job.scores_of(h.row[r], x.task.q_begin, h.keys.begin);
+        for_tokens(h.keys.count, streams, [&](std::int64_t i, std::int64_t token) { to[token] = h.s[i * Rows + r]; });
+    }
+}
+
 /// Weights take the factors of their values, which the sums do not know.
 template <class Arch, int Rows>
 void scale_weights(const FewTask<Arch, Rows>& x, const HeadBlock& h, std::int64_t streams) {

@@ -3,6 +3,7 @@
 
 #include <attenta/engine/few/row_streams.hpp>
 #include <attenta/engine/few/task.hpp>
+#include <attenta/simd/codes.hpp>
 #include <attenta/simd/kv_rows.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -82,6 +83,39 @@ template <class Arch, int Rows, class T>
             }
         }
     }
+}
+
+/// Rows of codes [t, t + n) of a pass over a block, as floats in L1, and `more` repetitions of the last.
+template <class Arch, int Rows>
+RowStream decoded(const FewTask<Arch, Rows>& x, const KvView::Rows& side, const RowStream& rows, std::int64_t t,
+                  std::int64_t n, std::int64_t more) {
+    const std::int64_t stride = round_up(side.dim, FewScratch::most_lanes);
+    float* const to = x.scratch.decoded + 2 * stride;
+    simd::widen_codes<Arch>(side, rows.rows + t, rows.offset, n, to, stride, x.scratch.decoded);
+    for (std::int64_t i = 0; i < n + more; ++i)
+        x.scratch.decoded_rows[i] = reinterpret_cast<const std::byte*>(to + std::min(i, n - 1) * stride);
+    return {x.scratch.decoded_rows, n};
+}
+
+/// S = Q K^T of a block of codes.
+template <class Arch, int Rows>
+void code_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {
+    using Shape = FewShape<Arch, Rows>;
+    const std::int64_t count = heads[0].keys.count;
+    RowPass pass{{}, {}, 1, 0, 0, 0};
+    for (const HeadBlock& h : heads)
+        for (std::int64_t t = 0; t < count; t += FewScratch::most_decoded) {
+            const std::int64_t n = std::min(FewScratch::most_decoded, count - t);
+            pass.now[0] = decoded(x, x.job.kv.k, keys_of(x, h.head, count), t, n, Shape::score_tokens);
+            HeadBlock part = h;
+            part.place = 0;
+            part.s += t * Rows;
+            if constexpr (Shape::dots)
+                dot_products<Arch, Rows, float>(x, part, pass, 0, n);
+            else
+                for (std::int64_t i = 0; i < n; i += Shape::score_tokens)
+                    score_tile<Arch, Rows, float>(x, part, pass, i);
+        }
 }
 
 /// S = Q K^T of a block, for the interleaved heads in flight.

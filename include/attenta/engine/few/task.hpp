@@ -42,7 +42,7 @@ struct FewTask {
           o_stride(round_up(dim_v, Shape::L)),
           reading(choose_reading<Arch, Rows>(job, task)),
           arena(memory),
-          scratch(arena, dim, dim_v, heads, Rows) {}
+          scratch(arena, job.kv, heads, Rows) {}
 
     /// `n`: its scores are the n-th of those in flight.
     HeadBlock head_block(std::int64_t head, std::int64_t place, const KeyBlock& keys, std::int64_t n) const {

@@ -70,6 +70,25 @@ void add_nan_safe_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const
                                     h.s[i * Rows + r]);
 }
 
+/// O += P V of a block of codes.
+template <class Arch, int Rows>
+void add_code_values(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads, bool nan_safe) {
+    const std::int64_t count = heads[0].keys.count;
+    RowPass pass{{}, {}, 1, 0, 0, 0};
+    for (const HeadBlock& h : heads)
+        for (std::int64_t t = 0; t < count; t += FewScratch::most_decoded) {
+            const std::int64_t n = std::min(FewScratch::most_decoded, count - t);
+            pass.now[0] = decoded(x, x.job.kv.v, values_of(x, h.head, count), t, n, 0);
+            HeadBlock part = h;
+            part.place = 0;
+            part.s += t * Rows;
+            if (nan_safe)
+                add_nan_safe_values<Arch, Rows, float>(x, part, pass.now[0], 0, n);
+            else
+                add_values<Arch, Rows, float>(x, part, pass, 0, n);
+        }
+}
+
 /// O += P V of a block, for the interleaved heads in flight.
 template <class Arch, int Rows, class T>
 void add_stream_values(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads, bool nan_safe) {

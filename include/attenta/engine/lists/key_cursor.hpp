@@ -13,14 +13,15 @@ ATTENTA_BEGIN
 
 class KeyCursor {
 public:
-    KeyCursor(const KvView& kv, std::int64_t sequence, const ListedKeys& listed)
-        : kv_(&kv), sequence_(sequence), run_(listed.runs), skipped_(listed.skipped) {}
+    /// `head`: of K and V, whose tokens they are, where heads hold different ones.
+    KeyCursor(const KvView& kv, std::int64_t sequence, std::int64_t head, const ListedKeys& listed)
+        : kv_(&kv), sequence_(sequence), head_(head), run_(listed.runs), skipped_(listed.skipped) {}
 
     /// Addresses of the rows of head 0 of the keys [begin, begin + count). Of a list these are the next ones, whose positions
     /// go to `positions`, which must last as long as the block that is returned.
     KeyBlock locate(std::int64_t begin, std::int64_t count, const std::byte** k_rows, const std::byte** v_rows,
                     std::int32_t* positions) {
-        const std::int32_t* const of_slots = kv_->positions_of(sequence_);
+        const std::int32_t* const of_slots = kv_->positions_of(sequence_, head_);
         if (!run_) {
             kv_->locate(sequence_, begin, count, k_rows, v_rows);
             return KeyBlock{0, begin + count, of_slots}.slice(begin, count);
@@ -43,7 +44,7 @@ public:
 
 private:
     const KvView* kv_;
-    std::int64_t sequence_;
+    std::int64_t sequence_, head_;
     const KeyRun* run_;
     std::int64_t skipped_;
 };

@@ -5,6 +5,7 @@
 #include <attenta/engine/common/normalizer.hpp>
 #include <attenta/engine/lists/key_cursor.hpp>
 #include <attenta/engine/tile/scratch.hpp>
+#include <attenta/simd/codes.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/register_tile.hpp>
@@ -62,7 +63,7 @@ public:
         : job_(job),
           task_(task),
           arena_(memory),
-          x_(arena_, job.kv.k.dim, job.kv.v.dim,
+          x_(arena_, job.kv,
              std::min(task.row_end - task.row_begin, rows_per_task(job.tuning->tile, job.kv.k.dim, job.kv.v.dim))),
           dim_(job.kv.k.dim),
           dim_v_(job.kv.v.dim),
@@ -89,7 +90,7 @@ private:
     bool pass() {
         load_queries();
         const Interval seen = visible_keys();
-        KeyCursor keys(job_.kv, task_.sequence, task_.listed);
+        KeyCursor keys(job_.kv, task_.sequence, head_, task_.listed);
         std::int64_t j = task_.listed ? seen.begin : seen.begin / key_block * key_block;
         locate_next(keys, j, seen);
         for (; j < seen.end; j += key_block) {
@@ -164,17 +165,30 @@ private:
 
     void key_block_pass() {
         const KvView& kv = job_.kv;
-        simd::with_type(kv.k.dtype, [&]<class T>(const T*) {
-            simd::pack_keys<Arch, vectors, T>(x_.k_rows, kv.k.head_bytes(head_), block_.count, dim_, x_.k);
+        with_elements(kv.k, x_.k_rows, [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
+            simd::pack_keys<Arch, vectors, T>(rows, offset, block_.count, dim_, x_.k);
         });
         if (job_.values)
-            simd::with_type(kv.v.dtype, [&]<class T>(const T*) {
-                simd::pack_values<Arch, vectors, T>(x_.v_rows, kv.v.head_bytes(head_), block_.count, key_block, dim_v_,
-                                                    x_.v);
+            with_elements(kv.v, x_.v_rows, [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
+                simd::pack_values<Arch, vectors, T>(rows, offset, block_.count, key_block, dim_v_, x_.v);
             });
         watch_.lap(Phase::pack);
         constexpr std::int64_t step = panels_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
+    }
+
+    /// f(const T*, rows, offset) for the block's rows of K or V. Codes are widened first, which many query rows share.
+    template <class F>
+    void with_elements(const KvView::Rows& side, const std::byte* const* rows, F&& f) const {
+        const std::int64_t offset = side.head_bytes(head_);
+        if (side.dtype != Dtype::codes)
+            return simd::with_type(side.dtype, [&]<class T>(const T* type) { f(type, rows, offset); });
+        const std::int64_t stride = round_up(side.dim, TileScratch::most_lanes);
+        float* const to = x_.decoded + 2 * stride;
+        simd::widen_codes<Arch>(side, rows, offset, block_.count, to, stride, x_.decoded);
+        for (std::int64_t i = 0; i < block_.count; ++i)
+            x_.decoded_rows[i] = reinterpret_cast<const std::byte*>(to + i * stride);
+        f(static_cast<const float*>(nullptr), x_.decoded_rows, std::int64_t{0});
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {
@@ -263,6 +277,9 @@ private:
         call(job_.edits, job_.edit_count, q, scores + begin, block_.slice(begin, std::min(n, block_.count - begin)));
         for (std::int64_t r = 0; q.masked && r < q.rows; ++r)
             simd::mask_row<Arch>(scores + r * key_block, begin, begin + n, bits_of(q.begin - tile_begin + r));
+        for (std::int64_t r = 0; job_.scores && r < q.rows; ++r)
+            std::copy_n(scores + r * key_block + begin, std::min(n, block_.count - begin),
+                        job_.scores_of(x_.row[q.begin + r], task_.q_begin, block_.begin + begin));
         N::update(scores + begin, key_block, q.rows, n, x_.m + q.begin, x_.l + q.begin,
                   x_.alpha + (q.begin - tile_begin));
         std::fill(x_.alpha + (q.begin - tile_begin) + q.rows, x_.alpha + (q.begin - tile_begin) + q.tile_rows(), 0.f);

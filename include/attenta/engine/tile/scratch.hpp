@@ -25,11 +25,13 @@ struct TileScratch {
     static constexpr std::int64_t most_lanes = 16, most_rows = 12;
     const std::byte **k_rows, **v_rows, **k_next, **v_next;
     std::int32_t *positions, *positions_next;
-    float *k, *v, *q, *o, *m, *l, *s, *alpha;
+    float *k, *v, *q, *o, *m, *l, *s, *alpha, *decoded;
+    const std::byte** decoded_rows;
     QueryRow* row;
     std::uint64_t* bits;
 
-    TileScratch(Arena& c, std::int64_t dim, std::int64_t dim_v, std::int64_t rows) {
+    TileScratch(Arena& c, const KvView& kv, std::int64_t rows) {
+        const std::int64_t dim = kv.k.dim, dim_v = kv.v.dim;
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
@@ -47,6 +49,10 @@ struct TileScratch {
         alpha = c.take<float>(rows_per_tile);
         row = c.take<QueryRow>(padded);
         bits = c.take<std::uint64_t>(rows_per_tile * words_per_block);
+        const bool codes = kv.k.dtype == Dtype::codes || kv.v.dtype == Dtype::codes;
+        decoded_rows = c.take<const std::byte*>(codes ? key_block : 0);
+        // Two rows more for scales of channels.
+        decoded = c.take<float>(codes ? (key_block + 2) * round_up(std::max(dim, dim_v), most_lanes) : 0);
     }
 };
 

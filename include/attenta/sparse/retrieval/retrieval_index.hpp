@@ -79,9 +79,6 @@ private:
     std::vector<std::vector<std::int32_t>> lists_;
 };
 
-/// Another number for any other bytes that differ in one place; says nothing against intent.
-std::uint64_t checksum(std::span<const std::byte> bytes, std::uint64_t before = 0);
-
 }  // namespace detail
 
 /// A value: copy it, save it, load it. Searches of any threads may run at once, each with its context.

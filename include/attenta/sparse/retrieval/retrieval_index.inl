@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/checked_int.hpp>
+#include <attenta/core/checksum.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/common/arena.hpp>
@@ -102,17 +103,6 @@ inline void check_finite_row(const char* f, const char* name, const float* x, st
         if (!is_finite(x[c]))
             fail(f, std::string(name) + " are " + std::to_string(x[c]) + " at [" + std::to_string(row) + ", " +
                         std::to_string(c) + "], needs finite numbers");
-}
-
-/// Each step is one to one in the state before it and in its word, so no change of one word is lost.
-ATTENTA_INLINE std::uint64_t checksum(std::span<const std::byte> bytes, std::uint64_t before) {
-    std::uint64_t sum = before ^ 0xcbf29ce484222325u;
-    for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, bytes.data() + i, std::min(sizeof word, bytes.size() - i));
-        sum = std::rotl((sum ^ word) * 0x9e3779b97f4a7c15u, 29);
-    }
-    return sum;
 }
 
 }  // namespace detail

@@ -1,0 +1,25 @@
+// What an eviction step does with scores, on SIMD batches.
+#pragma once
+
+#include <attenta/engine/kernel.hpp>
+
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace eviction {
+
+struct Kernels {
+    /// s[i] ← exp(s[i] − lse), any n.
+    void (*weights)(float* s, std::int64_t n, float lse);
+    /// The slot of the lowest score, and of equal ones of the lowest position, among tokens at positions sink <= p < recent;
+    /// -1 where there is none.
+    std::int64_t (*lowest)(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
+                           std::int64_t recent);
+};
+
+ATTENTA_DECLARE_KERNEL(Kernels, eviction_kernels)
+
+}  // namespace eviction
+
+ATTENTA_END

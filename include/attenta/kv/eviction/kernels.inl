@@ -1,0 +1,83 @@
+#pragma once
+
+#include <attenta/kv/eviction/kernels.hpp>
+#include <attenta/simd/math.hpp>
+#include <attenta/simd/score_rows.hpp>
+#include <attenta/simd/vector.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+ATTENTA_BEGIN
+
+namespace eviction {
+
+template <class Arch>
+void weights_of_scores(float* s, std::int64_t n, float lse) {
+    const simd::Batch<Arch> shift(lse);
+    simd::map_row<Arch>(s, s, n,
+                        [&](simd::Batch<Arch> x) ATTENTA_FLATTEN { return simd::exp_weight<Arch>(x - shift); });
+}
+
+/// Of `lanes` scores those of tokens at positions in [sink, recent); infinity elsewhere.
+template <class Arch>
+class Candidates {
+    using Ints = simd::IntBatch<Arch>;
+
+public:
+    Candidates(std::int64_t sink, std::int64_t recent)
+        : first_(static_cast<std::int32_t>(std::min<std::int64_t>(sink, most)) - 1),
+          end_(static_cast<std::int32_t>(std::min<std::int64_t>(recent, most))) {}
+    bool contain(std::int32_t position) const { return position > first_ && position < end_; }
+    simd::Batch<Arch> of(const float* scores, const std::int32_t* positions) const {
+        const Ints p = Ints::load_unaligned(positions);
+        const Ints inside = (Ints(first_) - p) & (p - Ints(end_));  // both are below 0
+        return xsimd::select(xsimd::to_float(inside) < simd::Batch<Arch>(0.f), simd::load<Arch>(scores),
+                             simd::Batch<Arch>(std::numeric_limits<float>::infinity()));
+    }
+
+private:
+    static constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    std::int32_t first_, end_;
+};
+
+template <class Arch>
+std::int64_t lowest_score(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
+                          std::int64_t recent) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    const Candidates<Arch> candidates(sink, recent);
+    B even(infinity), odd(infinity);
+    std::int64_t i = 0;
+    for (; i + 2 * L <= n; i += 2 * L) {
+        even = simd::min<Arch>(candidates.of(scores + i, positions + i), even);
+        odd = simd::min<Arch>(candidates.of(scores + i + L, positions + i + L), odd);
+    }
+    float lane[static_cast<std::size_t>(L)];
+    simd::min<Arch>(even, odd).store_unaligned(lane);
+    float least = *std::min_element(lane, lane + L);
+    for (std::int64_t t = i; t < n; ++t)
+        if (candidates.contain(positions[t]) && scores[t] < least) least = scores[t];
+    if (least == infinity) return -1;
+
+    std::int64_t best = -1;
+    const auto take = [&](std::int64_t slot) {
+        if (best < 0 || positions[slot] < positions[best]) best = slot;
+    };
+    const B limit(least);
+    for (std::int64_t t = 0; t < i; t += L)
+        for (std::uint32_t bits = simd::bits_of<Arch>(candidates.of(scores + t, positions + t) <= limit); bits != 0;
+             bits &= bits - 1)
+            take(t + std::countr_zero(bits));
+    for (std::int64_t t = i; t < n; ++t)
+        if (candidates.contain(positions[t]) && scores[t] <= least) take(t);
+    return best;
+}
+
+ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>)
+
+}  // namespace eviction
+
+ATTENTA_END

@@ -1,0 +1,1 @@
+#include <attenta/kv/eviction/kernels.inl>

@@ -1,0 +1,82 @@
+// Every eviction policy holds the tokens that its definition, on top of its own test, holds, and gives its outputs.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kv/support/policy.hpp"
+#include "support/isas.hpp"
+
+namespace attenta_test {
+namespace {
+
+class EvictionPolicies : public testing::TestWithParam<const TestedPolicy*> {};
+
+std::vector<const TestedPolicy*> all_policies() {
+    std::vector<const TestedPolicy*> all;
+    for (const TestedPolicy& p : tested_policies()) all.push_back(&p);
+    return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, EvictionPolicies, testing::ValuesIn(all_policies()),
+                         [](const auto& test) { return test.param->name; });
+
+/// A prompt shorter than any budget, one token to decode, groups, one head, odd sizes, Dv other than D.
+const std::vector<EvictionSizes> shapes = {{57, 39, 4, 2, 16, 12}, {45, 30, 3, 3, 11, 8},  {43, 31, 6, 2, 9, 14},
+                                           {40, 3, 4, 1, 8, 5},    {37, 36, 2, 2, 24, 24}, {61, 44, 8, 2, 32, 20}};
+
+/// A case without decisions that floats may take otherwise, and what is expected of it.
+struct ClearCase {
+    EvictionCase x;
+    EvictionResult want;
+};
+
+std::optional<ClearCase> clear_case(const PolicyVariant& variant, const EvictionSizes& sizes) {
+    for (std::uint64_t seed = 1; seed < 60; ++seed) {
+        EvictionCase x(sizes, seed);
+        EvictionResult want = naive_eviction(x, variant.definition(x));
+        if (want.gap >= 1) return ClearCase{std::move(x), std::move(want)};
+    }
+    return {};
+}
+
+void expect_same(const EvictionResult& got, const EvictionResult& want) {
+    EXPECT_EQ(got.kept, want.kept);
+    ASSERT_EQ(got.o.size(), want.o.size());
+    for (std::size_t i = 0; i < want.o.size(); ++i)
+        ASSERT_NEAR(got.o[i], want.o[i], 2e-5 + 2e-4 * std::abs(want.o[i])) << "element " << i;
+}
+
+TEST_P(EvictionPolicies, HoldWhatTheirDefinitionHolds) {
+    for (const PolicyVariant& variant : GetParam()->variants)
+        for (const EvictionSizes& sizes : shapes) {
+            SCOPED_TRACE(testing::Message() << variant.name << ", " << sizes);
+            const auto c = clear_case(variant, sizes);
+            ASSERT_TRUE(c) << "no case without near ties";
+            on_every_isa([&](attenta::Context& context) {
+                expect_same(run_policy(c->x, *variant.make(c->x), context), c->want);
+            });
+        }
+}
+
+/// Rounded numbers may change who is kept, but not how many, and nothing breaks.
+TEST_P(EvictionPolicies, WorkOnEveryStorage) {
+    const EvictionSizes sizes{57, 39, 4, 2, 16, 16};
+    for (const PolicyVariant& variant : GetParam()->variants)
+        for (const auto& storage : {attenta::KvStorage(attenta::Dtype::f16), attenta::KvStorage::int8(),
+                                    attenta::KvStorage::rotated(8, 4, 16)}) {
+            SCOPED_TRACE(variant.name);
+            const EvictionCase x(sizes, 5);
+            attenta::Context context;
+            const EvictionResult got = run_policy(x, *variant.make(x), context, storage);
+            for (const double o : got.o) ASSERT_TRUE(std::isfinite(o));
+            for (const Positions& held : got.kept) {
+                EXPECT_TRUE(std::is_sorted(held.begin(), held.end()));
+                EXPECT_TRUE(std::adjacent_find(held.begin(), held.end()) == held.end());
+            }
+        }
+}
+
+}  // namespace
+}  // namespace attenta_test
