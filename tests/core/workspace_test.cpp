@@ -8,6 +8,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "support/errors.hpp"
 
@@ -116,6 +117,21 @@ TEST(Workspaces, AnAllocatorMayHaveNoRelease) {
     attenta::Workspace workspace(
         {[](std::size_t bytes) -> void* { return bytes <= sizeof arena ? arena : nullptr; }, {}});
     EXPECT_EQ(workspace.reserve(1000), arena);
+}
+
+TEST(Contexts, KeepOneOfEachType) {
+    struct Numbers {
+        std::vector<int> x;
+    };
+    struct Others {
+        std::vector<int> x;
+    };
+    attenta::Context context, another;
+    context.kept<Numbers>().x = {1, 2};
+    context.kept<Others>().x = {3};
+    EXPECT_EQ(context.kept<Numbers>().x, (std::vector<int>{1, 2}));
+    EXPECT_EQ(context.kept<Others>().x, (std::vector<int>{3}));
+    EXPECT_TRUE(another.kept<Numbers>().x.empty());
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 ATTENTA_BEGIN
 
@@ -67,10 +69,28 @@ public:
     void observe(PhaseTimes* phases) { phases_ = phases; }
     PhaseTimes* phases() const { return phases_; }
 
+    /// The context's own T, made when it is first asked for. Calls fill it anew and leave its memory to the next one, so that
+    /// a steady call allocates nothing. As the workspace it grows with what is asked of it and is kept.
+    template <class T>
+    T& kept() {
+        for (const Kept& k : kept_)
+            if (k.type == &type_of<T>) return *static_cast<T*>(k.object.get());
+        kept_.push_back({&type_of<T>, std::make_shared<T>()});
+        return *static_cast<T*>(kept_.back().object.get());
+    }
+
 private:
+    template <class T>
+    static inline char type_of = 0;  ///< its address tells the types apart
+    struct Kept {
+        const void* type;
+        std::shared_ptr<void> object;
+    };
+
     Executor* executor_;
     Workspace workspace_;
     PhaseTimes* phases_ = nullptr;
+    std::vector<Kept> kept_;
 };
 
 /// The calling thread's own context, of that thread alone: the default of all calls.

@@ -18,6 +18,7 @@
 #include <attenta/kv/storage.hpp>
 #include <attenta/softmax/softmax.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -122,6 +123,9 @@ private:
         std::vector<std::int32_t> positions, slots;  ///< [heads, capacity] or empty
     };
     struct SaveHeader;
+    struct TurnedQueries {
+        std::vector<float> memory;
+    };
 
     static Side side(const CacheOptions& options, bool value);
     void allocate();
@@ -143,6 +147,13 @@ private:
     void load_slot(const Side& side, int layer, std::int64_t head, std::int64_t slot, float* to) const;
     KvView::Rows rows_of(const Side& side, int layer, std::int64_t first) const;
     KvView::Rows exact_rows_of(const Side& side, int layer, std::int64_t place) const;
+    /// The parts of a layer.
+    struct Parts {
+        std::array<KvView, 4> views;
+        std::size_t count = 0;
+        operator std::span<const KvView>() const { return {views.data(), count}; }
+    };
+    Parts parts(int layer) const;
 
     CacheOptions options_;
     Side k_, v_;

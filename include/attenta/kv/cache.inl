@@ -416,14 +416,19 @@ ATTENTA_INLINE KvView KvCache::view(int layer) const {
 }
 
 ATTENTA_INLINE std::vector<KvView> KvCache::views(int layer) const {
-    if (!has_exact()) return {view(layer)};
     check_layer("KvCache::views", layer);
+    if (!has_exact()) return {view(layer)};
+    const std::span<const KvView> all = parts(layer);
+    return {all.begin(), all.end()};
+}
+
+ATTENTA_INLINE KvCache::Parts KvCache::parts(int layer) const {
     const Layer& l = layer_at(layer);
     const std::int64_t sink = options_.storage.sink, k_end = end_of_codes(k_, l.seen), v_end = end_of_codes(v_, l.seen);
-    std::vector<KvView> parts;
+    Parts parts;
     const auto add = [&](std::int64_t begin, std::int64_t end) {
-        if (begin >= end) return;
-        KvView& r = parts.emplace_back();
+        if (begin >= end && (end < l.seen || parts.count > 0)) return;  // nothing at all is one empty view
+        KvView& r = parts.views[parts.count++];
         const auto rows = [&](const Side& s, std::int64_t codes_end) {
             if (begin < sink) return exact_rows_of(s, layer, begin);
             return begin < codes_end ? rows_of(s, layer, begin - sink) : exact_rows_of(s, layer, sink + begin - l.tail);
@@ -431,7 +436,7 @@ ATTENTA_INLINE std::vector<KvView> KvCache::views(int layer) const {
         r.k = rows(k_, k_end);
         r.v = rows(v_, v_end);
         r.heads = options_.kv_heads;
-        r.tokens = end - begin;
+        r.tokens = std::max<std::int64_t>(0, end - begin);
         r.positions = numbers_.data() + begin;
         r.positions_stride = r.tokens;
     };
@@ -448,7 +453,7 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
     const Layer& l = layer_at(layer);
     SoftmaxOptions x = options;
     if (!x.q_offset && x.q_offsets.empty()) x.q_offset = l.seen - q.tokens;
-    std::vector<float> turned;
+    std::vector<float>& turned = context.kept<TurnedQueries>().memory;
     Heads<const float> queries = q;
     if (k_.format.rotation > 1 && q.dim == k_.dim && q.heads > 0 && q.tokens > 0 && q.data) {
         turned.resize(static_cast<std::size_t>(q.heads * q.tokens * q.dim));
@@ -463,7 +468,8 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
     const bool newest_alone = q.tokens == 1 && *x.q_offset == l.seen - 1 && x.window_left < 0 && x.window_right < 0 &&
                               x.alibi_slopes.empty() && x.edits.empty() && !x.visible;
     if (has_exact()) {
-        softmax_attention(queries, std::span<const KvView>(views(layer)), o, x, lse, context);
+        const Parts all = parts(layer);
+        softmax_attention(queries, std::span<const KvView>(all), o, x, lse, context);
     } else {
         KvView kv = view(layer);
         if (newest_alone && kv.positions) {  // everything is before it

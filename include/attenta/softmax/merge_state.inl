@@ -55,9 +55,11 @@ ATTENTA_INLINE void merge_state(const float* o_parts, const float* lse_parts, st
     const MergeFunction merge = merge_row();
     constexpr std::int64_t chunk = 64;
     context.executor().parallel_for((rows + chunk - 1) / chunk, [&](std::int64_t task, int) {
-        for (std::int64_t r = task * chunk; r < std::min(rows, (task + 1) * chunk); ++r)
-            merge(o_parts + r * dim_v, rows * dim_v, lse_parts + r, nullptr, rows, parts, dim_v, o + r * dim_v,
-                  lse ? lse + r : nullptr);
+        for (std::int64_t r = task * chunk; r < std::min(rows, (task + 1) * chunk); ++r) {
+            const RowStatistics row =
+                merge(o_parts + r * dim_v, rows * dim_v, lse_parts + r, nullptr, rows, parts, dim_v, o + r * dim_v);
+            if (lse) lse[r] = row.lse();
+        }
     });
 }
 

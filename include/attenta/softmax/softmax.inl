@@ -60,8 +60,8 @@ public:
     }
 
     /// The arrays of the options, which no output may meet.
-    std::vector<NamedBytes> arrays() const {
-        std::vector<NamedBytes> a;
+    FewVector<NamedBytes, 8> arrays() const {
+        FewVector<NamedBytes, 8> a;
         const auto add = [&a](const char* name, const Bytes& b) {
             if (b.size() > 0) a.push_back({name, b});
         };
@@ -199,11 +199,11 @@ private:
 
     void add_masks() {
         const Visibility rule{o_.causal, o_.prefix, {o_.window_left, o_.window_right}};
-        if (!rule.everything()) r_.masks.emplace_back(rule);
-        if (!o_.segments.empty()) r_.masks.emplace_back(PerSequence<Documents>{o_.segments.data()});
-        if (!o_.segment_q.empty()) r_.masks.emplace_back(Documents{o_.segment_q, o_.segment_k});
-        if (!o_.masks.empty()) r_.masks.emplace_back(PerSequence<BoolMask, Matrices<const bool>>{o_.masks.data()});
-        if (o_.mask) r_.masks.emplace_back(BoolMask{o_.mask});
+        if (!rule.everything()) r_.masks.push_back(rule);
+        if (!o_.segments.empty()) r_.masks.push_back(PerSequence<Documents>{o_.segments.data()});
+        if (!o_.segment_q.empty()) r_.masks.push_back(Documents{o_.segment_q, o_.segment_k});
+        if (!o_.masks.empty()) r_.masks.push_back(PerSequence<BoolMask, Matrices<const bool>>{o_.masks.data()});
+        if (o_.mask) r_.masks.push_back(BoolMask{o_.mask});
         if (o_.visible) r_.masks.push_back(o_.visible);
     }
 
@@ -212,7 +212,7 @@ private:
         if (o_.bias || !o_.biases.empty())
             r_.edits.push_back(edit(edits::Bias{o_.bias, o_.biases.empty() ? nullptr : o_.biases.data()}));
         if (!o_.alibi_slopes.empty()) r_.edits.push_back(edit(edits::Alibi{o_.alibi_slopes.data()}));
-        r_.edits.insert(r_.edits.end(), o_.edits.begin(), o_.edits.end());
+        r_.edits.append(o_.edits);
     }
 
     const char* f_;
@@ -228,7 +228,7 @@ private:
 ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                       Heads<float> o, const SoftmaxOptions& options, float* lse, Context& context) {
     detail::SoftmaxRequest request("softmax_attention", q, q_lengths, kv, options);
-    const attention::Plan plan(request.request(), context);
+    const attention::Plan& plan = attention::plan(request.request(), context);
     attention::check_tensors("softmax_attention", q, kv, &o, lse, request.arrays());
     plan.run(q, kv, o, lse);
 }
@@ -244,7 +244,7 @@ ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const KvVi
     if (views.empty()) fail(f, "views are none, needs at least one");
     detail::SoftmaxRequest request(f, q, {}, views[0], options);
     request.add_views(views.subspan(1));
-    const attention::Plan plan(request.request(), context);
+    const attention::Plan& plan = attention::plan(request.request(), context);
     for (const KvView& kv : views) attention::check_tensors(f, q, kv, &o, lse, request.arrays());
     plan.run(q, views[0], views.subspan(1), o, lse);
 }
@@ -254,7 +254,7 @@ ATTENTA_INLINE void softmax_attention(HeadsBatch<const float> q, const KvView& k
     const char* f = "softmax_attention";
     std::vector<std::int32_t> q_lengths;
     detail::SoftmaxRequest request(f, q, q_lengths, kv, options);
-    const attention::Plan plan(request.request(), context);
+    const attention::Plan& plan = attention::plan(request.request(), context);
     if (o.batch != q.batch)
         fail(f, "o has " + std::to_string(o.batch) + " sequences, q has " + std::to_string(q.batch));
     const Heads<float> out = o.all();

@@ -67,7 +67,7 @@ ATTENTA_INLINE void softmax_statistics(Heads<const float> q, const KvView& kv, R
     detail::SoftmaxRequest r("softmax_statistics", q, {}, kv, options);
     r.request().values = false;
     r.request().two_passes = true;
-    const attention::Plan plan(r.request(), context);
+    const attention::Plan& plan = attention::plan(r.request(), context);
     detail::require_statistics("softmax_statistics", statistics, q);
     attention::check_tensors("softmax_statistics", q, kv, nullptr, nullptr);
     detail::check_written("softmax_statistics", "statistics", statistics, detail::bytes_of_statistics(q), q, kv,
@@ -84,8 +84,8 @@ ATTENTA_INLINE void softmax_weights(Heads<const float> q, const KvView& kv, cons
     r.request().values = values;
     r.request().two_passes = true;
     r.request().weight_edits = weight_edits;
-    const attention::Plan plan(r.request(), context);
-    std::vector<NamedBytes> inputs = r.arrays();
+    const attention::Plan& plan = attention::plan(r.request(), context);
+    auto inputs = r.arrays();
     inputs.push_back({"statistics", Bytes::of(statistics, detail::bytes_of_statistics(q))});
     attention::check_tensors("softmax_weights", q, kv, values ? &o : nullptr, nullptr, inputs);
     plan.run(q, kv, o, nullptr, {.known = statistics});
@@ -96,7 +96,7 @@ ATTENTA_INLINE void detail::attend_with_scores(Heads<const float> q, const KvVie
                                                std::int64_t stride, Context& context) {
     const char* f = "softmax_attention";
     detail::SoftmaxRequest r(f, q, {}, kv, options);
-    const attention::Plan plan(r.request(), context);
+    const attention::Plan& plan = attention::plan(r.request(), context);
     attention::check_tensors(f, q, kv, &o, lse, r.arrays());
     plan.run(q, kv, o, lse, {.scores = scores, .scores_stride = stride});
 }
@@ -107,13 +107,15 @@ ATTENTA_INLINE void softmax_scores(Heads<const float> q, const KvView& kv, float
     detail::SoftmaxRequest r(f, q, {}, kv, options);
     attention::Request& request = r.request();
     // The engine skips tiles that nobody sees, so it is not told.
-    const std::vector<Mask> masks = std::exchange(request.masks, {});
-    if (stage != ScoreStage::masked) request.edits.resize(stage == ScoreStage::capped && options.softcap > 0 ? 1 : 0);
+    const auto masks = std::exchange(request.masks, {});
+    if (stage != ScoreStage::masked) request.edits.clear();
+    if (stage == ScoreStage::capped && options.softcap > 0)
+        request.edits.push_back(edit(edits::SoftCap{options.softcap}));
     detail::KeptScores kept{scores, q.tokens, kv.sequences == 1 ? kv.length(0) : 0, {}};
     if (stage == ScoreStage::masked) kept.mask = {masks.data(), static_cast<std::int64_t>(masks.size())};
     request.edits.push_back(edit(kept));
     request.values = false;
-    const attention::Plan plan(request, context);
+    const attention::Plan& plan = attention::plan(request, context);
 
     attention::check_tensors(f, q, kv, nullptr, nullptr);
     detail::check_written(f, "scores", scores, bytes_of(hnd(scores, q.heads, q.tokens, kept.keys)).size(), q, kv,

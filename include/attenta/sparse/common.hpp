@@ -79,6 +79,58 @@ SparseCall check_sparse(const char* function, const Inputs& x, const SparseOutpu
     return check_sparse(function, InputList(x), x.q, x.kv, out, options.scale, positions, options.check_data, context);
 }
 
+/// A T for the time of a call: of a step with few queries the context's, so that steady steps allocate nothing; that of a
+/// prefill goes with the call.
+template <class T>
+class CallMemory {
+public:
+    CallMemory(std::int64_t queries, Context& context)
+        : memory_(queries <= most_step_queries ? &context.kept<T>() : &own_.emplace()) {}
+    CallMemory(const CallMemory&) = delete;
+    CallMemory& operator=(const CallMemory&) = delete;
+
+    T& operator*() const { return *memory_; }
+    T* operator->() const { return memory_; }
+
+private:
+    static constexpr std::int64_t most_step_queries = 16;
+
+    std::optional<T> own_;
+    T* memory_;
+};
+
+/// The lists of a call: the caller's, or those for its time.
+class CallLists {
+public:
+    explicit CallLists(const SparseCall& call) : CallLists(call, call.out.lists) {}
+    CallLists(const SparseCall& call, KeyLists* given)
+        : own_(call.q.tokens, *call.context), lists_(given ? given : &*own_) {}
+    KeyLists& operator*() const { return *lists_; }
+    KeyLists* operator->() const { return lists_; }
+
+private:
+    CallMemory<KeyLists> own_;
+    KeyLists* lists_;
+};
+
+/// Queries [heads, tokens, dim] that a selection makes of the call's.
+class CallQueries {
+public:
+    CallQueries(std::int64_t heads, std::int64_t tokens, std::int64_t dim, Context& context)
+        : memory_(tokens, context) {
+        memory_->x.resize(static_cast<std::size_t>(heads * tokens * dim));
+        view_ = hnd(memory_->x.data(), heads, tokens, dim);
+    }
+    const Heads<float>& view() const { return view_; }
+
+private:
+    struct Numbers {
+        std::vector<float> x;
+    };
+    CallMemory<Numbers> memory_;
+    Heads<float> view_;
+};
+
 /// Results of a call's queries over several sets of keys, which have K and V of their own or masks of their own.
 class SparseParts {
 public:
@@ -92,16 +144,20 @@ public:
     Heads<float> o(std::int64_t part);
     /// Its rows' statistics, [Hq, Tq].
     const RowStatistics* statistics(std::int64_t part) const {
-        return statistics_.data() + part * call_->q.heads * call_->q.tokens;
+        return results_->statistics.data() + part * call_->q.heads * call_->q.tokens;
     }
     /// Writes o and lse of the call: sets of keys that do not meet, as one.
     void merge() const;
 
 private:
+    struct Results {
+        std::vector<float> o;                   ///< [parts, Hq, Tq, Dv]
+        std::vector<RowStatistics> statistics;  ///< [parts, Hq, Tq]
+    };
+
     const SparseCall* call_;
+    CallMemory<Results> results_;
     std::int64_t parts_, count_ = 0;
-    std::vector<float> o_;                   ///< [parts, Hq, Tq, Dv]
-    std::vector<RowStatistics> statistics_;  ///< [parts, Hq, Tq]
 };
 
 /// Throws Error unless what a selection reads is given and fits, with queries that are the last of one sequence. Of the
@@ -110,18 +166,6 @@ void check_selection(const char* function, std::span<const Input> inputs, Heads<
 
 /// How many blocks of `size` there are in n things, of which the last block may have fewer.
 inline std::int64_t blocks_of(std::int64_t n, std::int64_t size) { return n / size + (n % size != 0); }
-
-/// The lists of a call: the caller's, or those that live as long as it.
-class CallLists {
-public:
-    explicit CallLists(const SparseOutputs& out) : lists_(out.lists ? out.lists : &own_) {}
-    KeyLists& operator*() { return *lists_; }
-    KeyLists* operator->() { return lists_; }
-
-private:
-    KeyLists own_;
-    KeyLists* lists_;
-};
 
 /// A matrix [keys, features] as keys of one head.
 inline KvView keys_of(const Matrices<const float>& x) {

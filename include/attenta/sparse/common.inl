@@ -53,7 +53,7 @@ ATTENTA_INLINE attention::Request SparseCall::request() const {
 }
 
 ATTENTA_INLINE void SparseCall::run(const attention::Request& r) const {
-    attention::Plan(r, *context).run(q, kv, out.o, out.lse);
+    attention::plan(r, *context).run(q, kv, out.o, out.lse);
 }
 
 ATTENTA_INLINE void SparseCall::attend(const Mask& mask) const {
@@ -70,20 +70,21 @@ ATTENTA_INLINE void SparseCall::attend(const KeyLists& lists, const Mask& mask) 
     if (out.lists && out.lists != &lists) *out.lists = lists;
 }
 
-ATTENTA_INLINE SparseParts::SparseParts(const SparseCall& call, std::int64_t parts) : call_(&call), parts_(parts) {
+ATTENTA_INLINE SparseParts::SparseParts(const SparseCall& call, std::int64_t parts)
+    : call_(&call), results_(call.q.tokens, *call.context), parts_(parts) {
     const std::int64_t rows = saturating::multiply(parts, saturating::multiply(call.q.heads, call.q.tokens));
-    o_.resize(static_cast<std::size_t>(saturating::multiply(rows, call.kv.v.dim)));
-    statistics_.resize(static_cast<std::size_t>(rows));
+    results_->o.assign(static_cast<std::size_t>(saturating::multiply(rows, call.kv.v.dim)), 0.f);
+    results_->statistics.assign(static_cast<std::size_t>(rows), {});
 }
 
 ATTENTA_INLINE Heads<float> SparseParts::o(std::int64_t part) {
     const std::int64_t size = call_->q.heads * call_->q.tokens * call_->kv.v.dim;
-    return hnd(o_.data() + part * size, call_->q.heads, call_->q.tokens, call_->kv.v.dim);
+    return hnd(results_->o.data() + part * size, call_->q.heads, call_->q.tokens, call_->kv.v.dim);
 }
 
 ATTENTA_INLINE void SparseParts::add(const attention::Request& r) {
-    RowStatistics* const statistics = statistics_.data() + count_ * call_->q.heads * call_->q.tokens;
-    attention::Plan(r, *call_->context).run(r.q, r.kv, o(count_), nullptr, {.found = statistics});
+    RowStatistics* const statistics = results_->statistics.data() + count_ * call_->q.heads * call_->q.tokens;
+    attention::plan(r, *call_->context).run(r.q, r.kv, o(count_), nullptr, {.found = statistics});
     ++count_;
 }
 
@@ -94,9 +95,10 @@ ATTENTA_INLINE void SparseParts::merge() const {
     run_tasks(c.context->executor(), c.q.heads, [&](std::int64_t h, int) {
         for (std::int64_t t = 0; t < c.q.tokens; ++t) {
             const std::int64_t row = h * c.q.tokens + t;
-            const RowStatistics* const first = statistics_.data() + row;
-            function(o_.data() + row * dim_v, rows * dim_v, &first->max, &first->sum, 2 * rows, parts_, dim_v,
-                     c.out.o.row(h, t), c.out.lse ? c.out.lse + row : nullptr);
+            const RowStatistics* const first = results_->statistics.data() + row;
+            const RowStatistics all = function(results_->o.data() + row * dim_v, rows * dim_v, &first->max, &first->sum,
+                                               2 * rows, parts_, dim_v, c.out.o.row(h, t));
+            if (c.out.lse) c.out.lse[row] = all.lse();
         }
     });
 }

@@ -2,19 +2,19 @@
 #pragma once
 
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/common/few_vector.hpp>
 #include <attenta/sparse/common.hpp>
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 ATTENTA_BEGIN
 
 namespace detail {
 
 /// The memory of inputs that are no cache.
-inline std::vector<NamedBytes> memory_of(std::span<const Input> inputs) {
-    std::vector<NamedBytes> all;
+inline FewVector<NamedBytes, 2 * InputList::most> memory_of(std::span<const Input> inputs) {
+    FewVector<NamedBytes, 2 * InputList::most> all;
     for (const Input& in : inputs) {
         if (!in.given() || in.elements == Input::Elements::cache) continue;
         const Heads<const float>& x = in.view;
@@ -33,7 +33,7 @@ class FurtherOutputs {
 public:
     FurtherOutputs(const SparseCall& call, std::span<const Input> inputs)
         : function_(call.function), taken_(memory_of(inputs)) {
-        for (const NamedBytes& own : checks::inputs(call.q, call.kv)) taken_.push_back(own);
+        taken_.append(checks::inputs(call.q, call.kv));
         taken_.push_back({"o", bytes_of(call.out.o)});
         if (call.out.lse) taken_.push_back({"lse", bytes_of(hnd(call.out.lse, call.q.heads, call.q.tokens, 1))});
     }
@@ -49,7 +49,7 @@ public:
 
 private:
     const char* function_;
-    std::vector<NamedBytes> taken_;
+    FewVector<NamedBytes, 2 * InputList::most> taken_;
 };
 
 }  // namespace detail

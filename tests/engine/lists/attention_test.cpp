@@ -21,7 +21,7 @@
 namespace attenta_test {
 namespace {
 
-using attenta::KeyLists, attenta::KvView;
+using attenta::Context, attenta::KeyLists, attenta::KvView;
 
 struct Problem {
     explicit Problem(const Shape& s, std::uint64_t seed = 1)
@@ -253,6 +253,37 @@ TEST(Lists, BringNothingToOtherSequences) {
         }
         expect_batch(problems, lists);
     }
+}
+
+/// A context keeps the memory of a schedule for the next call, and nothing else of it.
+TEST(Lists, FindNothingOfTheCallBefore) {
+    std::vector<Problem> problems;
+    std::vector<KeyLists> lists;
+    const auto add = [&](const Shape& s, const KeyLists::Shape& shape) -> KeyLists& {
+        Problem& p = problems.emplace_back(s, 41 + problems.size());
+        return lists.emplace_back(draw(p, shape, 0.4));
+    };
+    add({4, 2, 70, 150, 16, 16}, {.heads = 4, .unit = 16});  // chains
+    add({4, 2, 3, 900, 16, 16}, {.heads = 4});               // united lists, in parts
+    KeyLists& gains = add({4, 2, 2, 40, 16, 16}, {.heads = 2});
+    gains.bias.assign(static_cast<std::size_t>(gains.size()), 0.7f);
+    gains.key_gain = gains.value_gain = gains.bias;
+    add({4, 2, 30, 50, 16, 16}, {.heads = 1, .query_step = 7});
+    on_every_isa([&](attenta::Context& context) {
+        const auto attend = [&](std::size_t i, Context& of) {
+            const Problem& p = problems[i];
+            Output out(4, p.shape.Tq, 16);
+            attenta::softmax_attention(p.q.view(), p.kv(), out.o.view(), {.causal = true, .lists = {&lists[i], 1}},
+                                       out.lse.data(), of);
+            return out;
+        };
+        for (std::size_t before = 0; before < problems.size(); ++before)
+            for (std::size_t i = 0; i < problems.size(); ++i) {
+                attend(before, context);
+                Context fresh(context.executor());
+                EXPECT_TRUE(same_bits(attend(i, context), attend(i, fresh))) << before << " before " << i;
+            }
+    });
 }
 
 /// NaN stays in the rows that read it.

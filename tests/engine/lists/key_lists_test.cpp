@@ -40,6 +40,30 @@ TEST(KeyLists, BiasesFollowTheirKeys) {
               (std::vector<float>{20, 50, 70}));
 }
 
+TEST(KeyLists, TakeThePlaceOfOthers) {
+    const Ints indptr = {0, 3}, indices = {7, 2, 5}, one = {0, 1}, block = {2};
+    const std::vector<float> bias = {70, 20, 50};
+    KeyLists lists;
+    lists.assign_csr({.queries = 1, .keys = 10}, span(indptr), span(indices), bias);
+    lists.assign_blocks({.queries = 1, .keys = 10, .unit = 4}, span(one), span(block));
+    EXPECT_EQ(lists.text(), "head 0, queries 0: 8-9\n");
+    EXPECT_EQ(lists.size(), 2);
+    EXPECT_TRUE(lists.bias.empty());
+}
+
+TEST(KeyLists, ArePickedWithWhatTheirKeysBring) {
+    const Ints indptr = {0, 2, 3, 4, 6}, indices = {1, 2, 5, 0, 8, 9};
+    const std::vector<float> bias = {1, 2, 5, 0, 8, 9};
+    KeyLists lists = KeyLists::csr({.heads = 2, .queries = 2, .keys = 10}, span(indptr), span(indices), bias);
+    lists.value_gain = {10, 20, 50, 0, 80, 90};
+    const KeyLists picked = lists.picked({.heads = 3, .queries = 1, .keys = 10},
+                                         [](std::int64_t h, std::int64_t) { return h == 1 ? -1 : 3 - h; });
+    EXPECT_EQ(picked.text(), "head 0, queries 0: 8-9\nhead 1, queries 0:\nhead 2, queries 0: 5\n");
+    EXPECT_EQ(picked.bias, (std::vector<float>{8, 9, 5}));
+    EXPECT_EQ(picked.value_gain, (std::vector<float>{80, 90, 50}));
+    EXPECT_TRUE(picked.key_gain.empty());
+}
+
 TEST(KeyLists, OfBlocksEndWithTheKeys) {
     const Ints indptr = {0, 2, 3}, indices = {2, 0, 1};
     const KeyLists lists = KeyLists::blocks({.heads = 1, .queries = 7, .keys = 10, .query_block = 4, .unit = 4},
@@ -79,6 +103,7 @@ TEST(KeyLists, AreRefused) {
     EXPECT_TRUE(refuses(csr({0, 1, 2}, {5, 0}), {"indices", "5", "4"}));
     EXPECT_TRUE(refuses(csr({0, 1, 2}, {0, -1}), {"indices", "-1"}));
     EXPECT_TRUE(refuses(csr({0, 2, 2}, {3, 3}), {"list", "3", "twice"}));
+    EXPECT_TRUE(refuses(csr({0, 6, 6}, {0, 1, 2, 3, 4, 0}), {"list 0", "6 indices", "5"}));
     EXPECT_TRUE(refuses(csr({0, 1, 2}, {3, 3}, {1}), {"bias", "1", "2"}));
     EXPECT_TRUE(refuses([] { KeyLists({.heads = 0}); }, {"heads", "0"}));
     EXPECT_TRUE(refuses([] { KeyLists({.query_block = 0}); }, {"query_block", "0"}));

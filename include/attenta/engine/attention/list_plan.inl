@@ -16,8 +16,10 @@
 #include <attenta/engine/tile/kernels.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -58,8 +60,7 @@ ATTENTA_INLINE void Plan::schedule_lists(const Task& sequence, const KeyLists& l
     if (plain && heads < sequence.group && sequence.group <= HeadsOfKeys::most_heads &&
         sequence.group * shape.queries_of(0) <= most_united_rows && shape.query_step == 0)
         return schedule_united(sequence, lists);
-    ListMemory* const memory = shape.query_step > 0 ? &list_memory_.emplace_back() : nullptr;
-    if (memory) memory->queries.reserve(static_cast<std::size_t>(shape.queries));
+    ListMemory* const memory = shape.query_step > 0 ? &next_list_memory() : nullptr;
     for (std::int64_t row = 0; memory && row < shape.rows(); ++row)
         for (std::int64_t i = 0; i < shape.queries_of(row); ++i)
             memory->queries.push_back(static_cast<std::int32_t>(shape.query(row, i)));
@@ -91,6 +92,14 @@ ATTENTA_INLINE void Plan::schedule_lists(const Task& sequence, const KeyLists& l
     listed_keys_ += lists.size();
 }
 
+ATTENTA_INLINE Plan::ListMemory& Plan::next_list_memory() {
+    if (list_memories_ == list_memory_.size()) list_memory_.emplace_back();
+    ListMemory& memory = list_memory_[list_memories_++];
+    memory.blocks.clear();
+    memory.queries.clear();
+    return memory;
+}
+
 /// What the keys of a sequence's lists bring along.
 ATTENTA_INLINE void Plan::take_entries(const KeyLists& lists) {
     const auto take = [&](const std::vector<float>& from, std::vector<float>& all, float none) {
@@ -108,15 +117,15 @@ ATTENTA_INLINE void Plan::take_entries(const KeyLists& lists) {
 ATTENTA_INLINE void Plan::schedule_united(const Task& sequence, const KeyLists& lists) {
     const KeyLists::Shape& shape = lists.shape();
     const std::int64_t group = sequence.group, own = job_.q.heads / shape.heads, per_group = group / own;
-    KeyLists& united = list_memory_.emplace_back().united;
+    std::array<std::span<const KeyRun>, HeadsOfKeys::most_heads> of_heads;
+    const auto runs = std::span(of_heads).first(static_cast<std::size_t>(per_group));
+    KeyLists& united = next_list_memory().united;
     united.reset({job_.kv.heads, shape.queries, shape.keys, shape.query_block, 1});
     heads_of_keys_.resize(static_cast<std::size_t>(listed_keys_), HeadsOfKeys::all);
-    std::vector<ListedKeys> left(static_cast<std::size_t>(per_group));
     for (std::int64_t h = 0; h < job_.kv.heads; ++h)
         for (std::int64_t row = 0; row < shape.rows(); ++row) {
-            std::vector<std::span<const KeyRun>> runs;
             for (std::int64_t n = 0; n < per_group; ++n)
-                runs.push_back(lists.runs((h * per_group + n) * shape.rows() + row));
+                runs[static_cast<std::size_t>(n)] = lists.runs((h * per_group + n) * shape.rows() + row);
             // Piece by piece between the ends of runs: who reads it is the same all over.
             for (std::int64_t at = 0;;) {
                 std::int64_t next = shape.keys;
@@ -149,7 +158,7 @@ ATTENTA_INLINE void Plan::schedule_united(const Task& sequence, const KeyLists& 
 ATTENTA_INLINE void Plan::schedule_chains(const Task& sequence, const KeyLists& lists) {
     const KeyLists::Shape& shape = lists.shape();
     const std::int64_t heads = job_.q.heads / shape.heads, blocks = ceil_div(shape.keys, shape.unit);
-    ListMemory& memory = list_memory_.emplace_back();
+    ListMemory& memory = next_list_memory();
     for (std::int64_t b = 0; b < blocks; ++b)
         memory.blocks.push_back({static_cast<std::int32_t>(b * shape.unit),
                                  static_cast<std::int32_t>(std::min(shape.unit, shape.keys - b * shape.unit))});

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -23,16 +22,32 @@ ATTENTA_BEGIN
 
 namespace attention {
 
-ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
-    : isa_(active_isa()),
-      context_(&context),
-      masks_(r.masks),
-      edits_(r.edits),
-      weight_edits_(r.weight_edits),
-      more_(r.more.begin(), r.more.end()),
-      in_order_(r.in_order) {
+ATTENTA_INLINE const Plan& plan(const Request& request, Context& context) {
+    Plan& own = context.kept<Plan>();
+    own.make(request, context);
+    return own;
+}
+
+ATTENTA_INLINE void Plan::clear() {
+    const auto empty = [](auto&... vectors) { (vectors.clear(), ...); };
+    empty(calls_, tasks_, order_, merges_, chains_, chain_tasks_, heads_of_keys_, bias_, key_gain_, value_gain_,
+          counted_);
+    job_ = {};
+    list_memories_ = 0;
+    listed_keys_ = run_rows_ = part_rows_ = 0;
+}
+
+ATTENTA_INLINE void Plan::make(const Request& r, Context& context) {
     checks::check_request(r);
     checks::check_more(r);
+    clear();
+    isa_ = active_isa();
+    context_ = &context;
+    masks_.assign(r.masks.begin(), r.masks.end());
+    edits_.assign(r.edits.begin(), r.edits.end());
+    weight_edits_ = r.weight_edits;
+    more_.assign(r.more.begin(), r.more.end());
+    in_order_ = r.in_order;
     job_.q = r.q;
     job_.kv = r.kv;
     job_.scale = r.scale;
@@ -71,14 +86,19 @@ ATTENTA_INLINE Plan::Plan(const Request& r, Context& context)
     job_.weight_edits = calls_.data() + edits_.size();
     job_.weight_edit_count = static_cast<std::int64_t>(weight_edits_.size());
     job_.mask = {masks_.data(), static_cast<std::int64_t>(masks_.size())};
-    // The heaviest first, so that no thread is left with one at the end.
-    const auto cost = [&](const Task& t) {
-        const Interval seen = visible_keys(t);
-        return (t.row_end - t.row_begin) * (t.head_end - t.head_begin) * (seen.end - seen.begin);
-    };
-    if (tasks_.size() > 1 && context.executor().concurrency() > 1)
-        std::stable_sort(tasks_.begin(), tasks_.end(), [&](const Task& a, const Task& b) { return cost(a) > cost(b); });
+    order_tasks();
     reserve_scratch();
+}
+
+/// The heaviest first, so that no thread is left with one at the end.
+ATTENTA_INLINE void Plan::order_tasks() {
+    if (tasks_.size() < 2 || context_->executor().concurrency() < 2) return;
+    for (const Task& t : tasks_) {
+        const Interval seen = visible_keys(t);
+        const std::int64_t cost = (t.row_end - t.row_begin) * (t.head_end - t.head_begin) * (seen.end - seen.begin);
+        order_.push_back({-cost, order_.size()});
+    }
+    std::sort(order_.begin(), order_.end());
 }
 
 /// Keys that some row of the task may see.
@@ -143,19 +163,18 @@ ATTENTA_INLINE void Plan::schedule_views(const Task& all) {
                        step = rows <= few_rows && !in_order_
                                   ? rows
                                   : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
-    std::vector<Task> tasks;
+    std::array<Task, most_views> of_views;
+    const auto tasks = std::span(of_views).first(static_cast<std::size_t>(views));
     for (std::int64_t h = 0; h < heads; h += at_once)
         for (std::int64_t r = 0; r < rows; r += step) {
-            tasks.clear();
             for (int v = 0; v < views; ++v) {
-                Task t = all;
+                Task& t = tasks[static_cast<std::size_t>(v)] = all;
                 t.view = v;
                 t.head_begin = h;
                 t.head_end = h + at_once;
                 t.row_begin = r;
                 t.row_end = std::min(r + step, rows);
                 t.key_end = together ? kv_of(t).length(all.sequence) : kv_of(t).length(all.sequence, h);
-                tasks.push_back(t);
             }
             if (rows <= few_rows && !in_order_) {
                 schedule_few(tasks, true);
@@ -247,14 +266,6 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
 }
 
-inline RowStatistics merged(const RowStatistics* part, std::int64_t step, std::int64_t parts) {
-    RowStatistics row;
-    for (std::int64_t p = 0; p < parts; ++p) row.max = std::max(row.max, part[p * step].max);
-    for (std::int64_t p = 0; p < parts; ++p)
-        if (!part[p * step].empty()) row.sum += part[p * step].sum * std::exp(part[p * step].max - row.max);
-    return row;
-}
-
 ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o,
                               float* lse, Statistics statistics) const {
     std::byte* scratch = context_->workspace().data();
@@ -287,7 +298,8 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
     run_tasks(executor, chains + static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         std::byte* const memory = scratch + static_cast<std::size_t>(slot) * slot_bytes_;
         if (i < chains) return run_chain(jobs, chains_[static_cast<std::size_t>(i)], memory);
-        const Task& t = tasks_[static_cast<std::size_t>(i - chains)];
+        const auto n = static_cast<std::size_t>(i - chains);
+        const Task& t = tasks_[order_.empty() ? n : order_[n].second];
         (t.few ? few_task(t, isa_) : tile_task(isa_))(jobs[t.view], t, memory);
     });
     const MergeFunction merge = merge_row(isa_);
@@ -297,10 +309,12 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
         for (std::int64_t n = i * rows_per_merge; n < std::min(merges, (i + 1) * rows_per_merge); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
             const RowStatistics* first = job.part_statistics + m.first;
-            merge(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum, 2 * m.step, m.parts,
-                  job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr,
-                  lse ? lse + m.head * q.tokens + m.token : nullptr);
-            if (statistics.found) statistics.found[m.head * q.tokens + m.token] = merged(first, m.step, m.parts);
+            const RowStatistics row =
+                merge(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum, 2 * m.step, m.parts,
+                      job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr);
+            const std::int64_t at = m.head * q.tokens + m.token;
+            if (lse) lse[at] = row.lse();
+            if (statistics.found) statistics.found[at] = row;
         }
         watch.lap(Phase::merge);
     });

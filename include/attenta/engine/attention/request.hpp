@@ -28,6 +28,7 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/attention/job.hpp>
 #include <attenta/engine/common/bytes.hpp>
+#include <attenta/engine/common/few_vector.hpp>
 #include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/score/score_edit.hpp>
 
@@ -35,6 +36,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -58,8 +60,8 @@ struct Request {
     float scale = 1;
     std::optional<std::int64_t> q_offset;     ///< position of query 0; default: the last query's is the newest key's
     std::span<const std::int64_t> q_offsets;  ///< [sequences] in place of q_offset, or empty
-    std::vector<Mask> masks;                  ///< all must show a key
-    ScoreEdits edits;
+    FewVector<Mask, 4> masks;                 ///< all must show a key
+    FewVector<ScoreEdit, 4> edits;
     std::span<const float> sink;  ///< [Hq] or empty
 
     bool values = true;  ///< false: only lse or statistics
@@ -83,9 +85,13 @@ struct Statistics {
 
 class Plan {
 public:
-    /// Checks everything and makes the schedule. Throws Error.
-    Plan(const Request& request, Context& context);
+    Plan() = default;
+    Plan(const Request& request, Context& context) { make(request, context); }
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
 
+    /// Checks everything and makes the schedule, in place of an earlier one and in its memory. Throws Error.
+    void make(const Request& request, Context& context);
     void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {}) const {
         run(q, kv, {}, o, lse, statistics);
     }
@@ -106,6 +112,7 @@ private:
         std::vector<std::int32_t> queries;  ///< that read a block
     };
 
+    void clear();
     const KvView& kv_of(const Task& t) const {
         return t.view == 0 ? job_.kv : more_[static_cast<std::size_t>(t.view - 1)];
     }
@@ -115,6 +122,7 @@ private:
     void schedule_few(std::span<const Task> views, bool may_split);
     std::int64_t part_length(std::int64_t keys, std::int64_t least) const;
     Interval visible_keys(const Task& rows) const;
+    void order_tasks();
     void reserve_scratch();
     void run_chain(const Job* jobs, const Chain& chain, std::byte* scratch) const;
 
@@ -125,20 +133,24 @@ private:
     void schedule_united(const Task& sequence, const KeyLists& lists);
     void schedule_chains(const Task& sequence, const KeyLists& lists);
     void take_entries(const KeyLists& lists);
+    ListMemory& next_list_memory();
 
-    Isa isa_;
-    Context* context_;
+    Isa isa_ = {};
+    Context* context_ = nullptr;
     std::vector<Mask> masks_;
     ScoreEdits edits_, weight_edits_;
     std::vector<EditCall> calls_;
     Job job_;
     std::vector<KvView> more_;
-    bool in_order_;
+    bool in_order_ = false;
     std::vector<Task> tasks_;
+    /// In which tasks are handed out, each by its -cost and number; empty: as they stand.
+    std::vector<std::pair<std::int64_t, std::size_t>> order_;
     std::vector<Merge> merges_;
     std::vector<Chain> chains_;
-    std::vector<Task> chain_tasks_;  ///< of all chains
-    std::deque<ListMemory> list_memory_;
+    std::vector<Task> chain_tasks_;       ///< of all chains
+    std::deque<ListMemory> list_memory_;  ///< the first of them are in use:
+    std::size_t list_memories_ = 0;
     std::int64_t listed_keys_ = 0;              ///< keys on the lists of the sequences so far, and of each of them:
     std::vector<std::uint16_t> heads_of_keys_;  ///< who reads it
     std::vector<float> bias_, key_gain_, value_gain_;
@@ -149,6 +161,9 @@ private:
     std::int64_t part_rows_ = 0;
     std::size_t slot_bytes_ = 0, scratch_bytes_ = 0;
 };
+
+/// The context's own plan, made for this request: valid until it is asked for another one.
+const Plan& plan(const Request& request, Context& context);
 
 /// What a plan checks. Throws Error.
 void check(const Request& request);

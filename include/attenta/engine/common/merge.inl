@@ -14,8 +14,8 @@ ATTENTA_BEGIN
 namespace kernels {
 
 template <class Arch>
-void merge_row(const float* o_parts, std::int64_t o_step, const float* max, const float* sum, std::int64_t step,
-               std::int64_t parts, std::int64_t dim_v, float* o, float* lse) {
+RowStatistics merge_row(const float* o_parts, std::int64_t o_step, const float* max, const float* sum,
+                        std::int64_t step, std::int64_t parts, std::int64_t dim_v, float* o) {
     RowStatistics row;
     for (std::int64_t p = 0; p < parts; ++p) row.max = std::max(row.max, max[p * step]);
     const auto is_neutral = [&](std::int64_t p) {
@@ -36,7 +36,7 @@ void merge_row(const float* o_parts, std::int64_t o_step, const float* max, cons
         first = false;
     }
     if (first) std::fill_n(o, dim_v, 0.f);
-    if (lse) *lse = row.lse();
+    return row;
 }
 
 }  // namespace kernels

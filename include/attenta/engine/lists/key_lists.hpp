@@ -81,16 +81,38 @@ public:
     /// on indices outside the keys and on keys that a list names twice.
     template <class Int>
     static KeyLists csr(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices,
-                        std::span<const float> bias = {});
+                        std::span<const float> biases = {}) {
+        KeyLists lists;
+        lists.assign_csr(shape, indptr, indices, biases);
+        return lists;
+    }
     /// The same of blocks of shape.unit keys, of which the last may be short.
     template <class Int>
-    static KeyLists blocks(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices);
+    static KeyLists blocks(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices) {
+        KeyLists lists;
+        lists.assign_blocks(shape, indptr, indices);
+        return lists;
+    }
     /// The blocks of which some query of the row sees a key. Query 0 stands at q_offset, by default at keys - queries.
     static KeyLists of(const Mask& mask, const Shape& shape, std::optional<std::int64_t> q_offset = {});
 
-    // Building, list by list: heads · rows of them, row after row of a head.
+    /// Lists of another shape: that of each head and row is a copy of list from(head, row), with what its keys bring along,
+    /// or has no keys where that is negative.
+    template <class From>
+    KeyLists picked(const Shape& shape, From&& from) const;
 
-    /// No list, and the memory of the old ones.
+    // Building in the memory of the old lists, so that steady steps allocate nothing.
+
+    /// What csr and blocks give, in place of the old lists; behind an Error some lists are missing.
+    template <class Int>
+    void assign_csr(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices,
+                    std::span<const float> biases = {});
+    template <class Int>
+    void assign_blocks(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices);
+
+    // List by list: heads · rows of them, row after row of a head.
+
+    /// No list.
     void reset(const Shape& shape);
     /// Keys behind those that the open list has. Throws Error where they are not.
     void add(std::int64_t start, std::int64_t count);
@@ -119,7 +141,9 @@ public:
 private:
     static std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
     struct Csr;
-    static KeyLists from(const char* function, const Shape& shape, const Csr& csr);
+    void assign(const char* function, const Shape& shape, const Csr& csr);
+    /// The keys of a list of others, behind those of the open list.
+    void add_list(const KeyLists& others, std::int64_t list);
 
     Shape shape_;
     std::vector<std::int64_t> run_begin_ = {0}, key_begin_ = {0};
@@ -144,25 +168,36 @@ private:
 };
 
 template <class Int>
-KeyLists KeyLists::csr(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices,
-                       std::span<const float> bias) {
+void KeyLists::assign_csr(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices,
+                          std::span<const float> biases) {
     static_assert(sizeof(Int) == 8 || sizeof(Int) == 4, "std::int32_t or std::int64_t");
-    return from("KeyLists::csr", shape,
-                {static_cast<std::int64_t>(indptr.size()), static_cast<std::int64_t>(indices.size()), indptr.data(),
-                 indices.data(), sizeof(Int) == 8, 1, bias});
+    assign("KeyLists::csr", shape,
+           {static_cast<std::int64_t>(indptr.size()), static_cast<std::int64_t>(indices.size()), indptr.data(),
+            indices.data(), sizeof(Int) == 8, 1, biases});
 }
 
 template <class Int>
-KeyLists KeyLists::blocks(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices) {
+void KeyLists::assign_blocks(const Shape& shape, std::span<const Int> indptr, std::span<const Int> indices) {
     static_assert(sizeof(Int) == 8 || sizeof(Int) == 4, "std::int32_t or std::int64_t");
-    return from("KeyLists::blocks", shape,
-                {static_cast<std::int64_t>(indptr.size()),
-                 static_cast<std::int64_t>(indices.size()),
-                 indptr.data(),
-                 indices.data(),
-                 sizeof(Int) == 8,
-                 shape.unit,
-                 {}});
+    assign("KeyLists::blocks", shape,
+           {static_cast<std::int64_t>(indptr.size()),
+            static_cast<std::int64_t>(indices.size()),
+            indptr.data(),
+            indices.data(),
+            sizeof(Int) == 8,
+            shape.unit,
+            {}});
+}
+
+template <class From>
+KeyLists KeyLists::picked(const Shape& shape, From&& from) const {
+    KeyLists lists(shape);
+    for (std::int64_t h = 0; h < shape.heads; ++h)
+        for (std::int64_t row = 0; row < shape.rows(); ++row) {
+            if (const std::int64_t list = from(h, row); list >= 0) lists.add_list(*this, list);
+            lists.end_list();
+        }
+    return lists;
 }
 
 ATTENTA_END

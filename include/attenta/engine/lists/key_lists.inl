@@ -75,7 +75,18 @@ ATTENTA_INLINE void KeyLists::end_list() {
     key_begin_.push_back(keys);
 }
 
-ATTENTA_INLINE KeyLists KeyLists::from(const char* f, const Shape& shape, const Csr& csr) {
+ATTENTA_INLINE void KeyLists::add_list(const KeyLists& others, std::int64_t list) {
+    for (const KeyRun& run : others.runs(list)) add(run.start, run.count);
+    const auto copy = [&](const std::vector<float>& from, std::vector<float>& to) {
+        const auto first = from.begin() + others.first_key(list);
+        if (!from.empty()) to.insert(to.end(), first, first + others.keys_of(list));
+    };
+    copy(others.bias, bias);
+    copy(others.key_gain, key_gain);
+    copy(others.value_gain, value_gain);
+}
+
+ATTENTA_INLINE void KeyLists::assign(const char* f, const Shape& shape, const Csr& csr) {
     detail::check_list_shape(f, shape);
     const std::int64_t lists = shape.heads * shape.rows(), blocks = (shape.keys + csr.unit - 1) / csr.unit;
     const auto text = [](std::int64_t n) { return std::to_string(n); };
@@ -91,25 +102,38 @@ ATTENTA_INLINE KeyLists KeyLists::from(const char* f, const Shape& shape, const 
         if (csr.pointer(n + 1) < csr.pointer(n) || csr.pointer(n + 1) > csr.entries)
             fail(f, "indptr has " + text(csr.pointer(n + 1)) + " after " + text(csr.pointer(n)) +
                         ", needs to ascend to " + text(csr.entries));
-    KeyLists result(shape);
-    std::vector<std::pair<std::int64_t, std::int64_t>> list;  // index and entry
+    reset(shape);
     for (std::int64_t n = 0; n < lists; ++n) {
-        list.clear();
-        for (std::int64_t e = csr.pointer(n); e < csr.pointer(n + 1); ++e) list.emplace_back(csr.index(e), e);
-        std::sort(list.begin(), list.end());
-        for (std::size_t i = 0; i < list.size(); ++i) {
-            const auto [index, entry] = list[i];
+        const std::int64_t begin = csr.pointer(n), end = csr.pointer(n + 1);
+        if (end - begin > blocks)
+            fail(f, "list " + text(n) + " has " + text(end - begin) + " indices, needs at most " + text(blocks));
+        // Runs of the list are its indices first, each with the place of its entry, so that no other memory is needed.
+        const std::size_t first = runs_.size();
+        for (std::int64_t e = begin; e < end; ++e) {
+            const std::int64_t index = csr.index(e);
             if (index < 0 || index >= blocks)
-                fail(f, "indices[" + text(entry) + "] is " + text(index) + ", needs 0 to " + text(blocks - 1));
-            if (i > 0 && list[i - 1].first == index)
-                fail(f, "list " + text(n) + " has index " + text(index) + " twice, needs each once");
-            const std::int64_t start = index * csr.unit;
-            result.add(start, std::min(csr.unit, shape.keys - start));
-            if (!csr.bias.empty()) result.bias.push_back(csr.bias[at(entry)]);
+                fail(f, "indices[" + text(e) + "] is " + text(index) + ", needs 0 to " + text(blocks - 1));
+            runs_.push_back({static_cast<std::int32_t>(index), static_cast<std::int32_t>(e - begin)});
         }
-        result.end_list();
+        const auto list = runs_.begin() + static_cast<std::ptrdiff_t>(first);
+        std::sort(list, runs_.end(), [](const KeyRun& a, const KeyRun& b) { return a.start < b.start; });
+        auto last = list;  // behind the runs so far
+        std::int64_t before = -1;
+        for (auto next = list; next != runs_.end(); ++next) {
+            const auto [index, entry] = *next;
+            if (index == before) fail(f, "list " + text(n) + " has index " + text(index) + " twice, needs each once");
+            const std::int64_t start = index * csr.unit, count = std::min(csr.unit, shape.keys - start);
+            const KeyRun run{static_cast<std::int32_t>(start), static_cast<std::int32_t>(count)};
+            if (last != list && index == before + 1)
+                (last - 1)->count += run.count;
+            else
+                *last++ = run;
+            if (!csr.bias.empty()) bias.push_back(csr.bias[at(begin + entry)]);
+            before = index;
+        }
+        runs_.erase(last, runs_.end());
+        end_list();
     }
-    return result;
 }
 
 ATTENTA_INLINE KeyLists KeyLists::of(const Mask& mask, const Shape& shape, std::optional<std::int64_t> q_offset) {

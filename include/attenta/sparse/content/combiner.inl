@@ -131,7 +131,7 @@ private:
         attention::Request r = call_.request();
         r.q = rows(queries_, call_.q.dim);
         r.lists = {&own, 1};
-        attention::Plan(r, *call_.context).run(r.q, r.kv, rows(values_, call_.kv.v.dim), nullptr);
+        attention::plan(r, *call_.context).run(r.q, r.kv, rows(values_, call_.kv.v.dim), nullptr);
     }
 
     const SparseCall& call_;

@@ -76,18 +76,6 @@ inline void choose_for_heads(const LandmarkInputs& x, const KeyTable& landmarks,
     }
 }
 
-/// The lists of queries [begin, begin + count).
-inline KeyLists lists_of_queries(const KeyLists& all, std::int64_t begin, std::int64_t count) {
-    const KeyLists::Shape& shape = all.shape();
-    KeyLists some({shape.heads, count, shape.keys});
-    for (std::int64_t h = 0; h < shape.heads; ++h)
-        for (std::int64_t i = begin; i < begin + count; ++i) {
-            for (const KeyRun& run : all.runs(h * shape.queries + i)) some.add(run.start, run.count);
-            some.end_list();
-        }
-    return some;
-}
-
 /// Both passes, for a range of queries after the other, so that numbers of queries and blocks stay in a cache.
 class LandmarkPasses {
 public:
@@ -109,7 +97,10 @@ private:
     static constexpr std::int64_t most_numbers = std::int64_t{1} << 21;
 
     void run(std::int64_t begin, std::int64_t count) {
-        const KeyLists own = lists_ ? lists_of_queries(*lists_, begin, count) : KeyLists();
+        KeyLists own;
+        if (lists_)
+            own = lists_->picked({call_.q.heads, count, call_.keys()},
+                                 [&](std::int64_t h, std::int64_t i) { return h * call_.q.tokens + begin + i; });
         attention::Request r = call_.request();
         r.q = call_.q.slice(begin, count);
         r.q_offset = call_.first_position() + begin;
@@ -122,10 +113,10 @@ private:
         inside.edits = {edit(edits::LandmarkInside{table})};
         inside.values = false;
         inside.in_order = true;
-        attention::Plan(inside, *call_.context).run(r.q, r.kv, {}, nullptr);
+        attention::plan(inside, *call_.context).run(r.q, r.kv, {}, nullptr);
 
         r.edits = {edit(edits::LandmarkShares{table})};
-        attention::Plan(r, *call_.context).run(r.q, r.kv, call_.out.o.slice(begin, count), lse_.data());
+        attention::plan(r, *call_.context).run(r.q, r.kv, call_.out.o.slice(begin, count), lse_.data());
         for (std::int64_t h = 0; call_.out.lse && h < call_.q.heads; ++h)
             std::copy_n(lse_.data() + h * count, count, call_.out.lse + h * call_.q.tokens + begin);
     }
@@ -137,14 +128,10 @@ private:
     std::vector<float> lse_;
 };
 
-}  // namespace detail
-
-ATTENTA_INLINE void landmark_lists(const LandmarkInputs& x, KeyLists& lists, const LandmarkOptions& options,
-                                   Context& context) {
-    if (!options.top_k) fail("landmark", "top_k is not given, lists need a number");
-    detail::check_selection("landmark", InputList(x), x.q, x.kv);
-    detail::check_landmark(x, options);
-    const KeyTable landmarks = detail::landmarks_of(x.kv, options.block_size);
+/// The call has been checked.
+inline void select_landmark(const LandmarkInputs& x, KeyLists& lists, const LandmarkOptions& options,
+                            Context& context) {
+    const KeyTable landmarks = landmarks_of(x.kv, options.block_size);
     const std::int64_t keys = x.kv.length(0);
     select::Request r{.function = "landmark", .q = x.q, .keys = landmarks.view(), .heads = x.q.heads};
     r.visible_keys = r.units = {.count = landmarks.size(), .unit = options.block_size};
@@ -155,8 +142,18 @@ ATTENTA_INLINE void landmark_lists(const LandmarkInputs& x, KeyLists& lists, con
     r.others = true;
     select::check(r);
     if (options.retrieval == LandmarkRetrieval::max_over_tokens)
-        return detail::choose_for_heads(x, landmarks, lists, options, context);
+        return choose_for_heads(x, landmarks, lists, options, context);
     select::run(r, lists, context);
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void landmark_lists(const LandmarkInputs& x, KeyLists& lists, const LandmarkOptions& options,
+                                   Context& context) {
+    if (!options.top_k) fail("landmark", "top_k is not given, lists need a number");
+    detail::check_selection("landmark", InputList(x), x.q, x.kv);
+    detail::check_landmark(x, options);
+    detail::select_landmark(x, lists, options, context);
 }
 
 ATTENTA_INLINE void landmark(const LandmarkInputs& x, const SparseOutputs& out, const LandmarkOptions& options,
@@ -164,8 +161,8 @@ ATTENTA_INLINE void landmark(const LandmarkInputs& x, const SparseOutputs& out, 
     const auto call = detail::check_sparse("landmark", x, out, options, Positions::last, context);
     detail::check_landmark(x, options);
     if (!options.top_k) return detail::LandmarkPasses(call, options, nullptr).run();
-    detail::CallLists lists(out);
-    landmark_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_landmark(x, *lists, options, context);
     detail::LandmarkPasses(call, options, &*lists).run();
 }
 

@@ -163,7 +163,7 @@ public:
         r.q_offset = 0;
         r.masks = {RoutingOrder{position_.data(), rows_, window_, k.tokens, options_.causal,
                                 options_.self_mask && !x_.k.data}};
-        attention::Plan(r, *context_).run(r.q, r.kv, o, nullptr, {.found = statistics_.data()});
+        attention::plan(r, *context_).run(r.q, r.kv, o, nullptr, {.found = statistics_.data()});
     }
 
     /// The mean of the results of each token's clusters.

@@ -178,7 +178,7 @@ ATTENTA_INLINE void social_lists(const SocialInputs& x, KeyLists& lists, const S
 ATTENTA_INLINE void social(const SocialInputs& x, const SocialOutputs& out, const SocialOptions& options,
                            Context& context) {
     const auto call = detail::check_sparse("social", x, out, options, Positions::same, context);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     social_lists(x, *lists, options, context, out.circle_nodes);
     call.attend(*lists);
 }

@@ -108,7 +108,6 @@ private:
 inline void check_sparsek(const SparsekInputs& x, const SparsekOptions& options) {
     require_at_least("sparsek", "k", options.k, 1);
     require_at_least("sparsek", "window", options.window, 0);
-    check_selection("sparsek", InputList(x), x.q, x.kv);
     for (std::int64_t h = 0; h < x.u.heads; ++h)
         for (std::int64_t t = 0; t < x.u.tokens; ++t)
             if (const float u = x.u.row(h, t)[0]; !is_finite(u))
@@ -116,15 +115,13 @@ inline void check_sparsek(const SparsekInputs& x, const SparsekOptions& options)
                                     "], needs finite numbers");
 }
 
-}  // namespace detail
-
-ATTENTA_INLINE void sparsek_lists(const SparsekInputs& x, KeyLists& lists, const SparsekOptions& options, float* tau) {
-    detail::check_sparsek(x, options);
+inline void select_sparsek(const SparsekInputs& x, KeyLists& lists, const SparsekOptions& options, float* tau) {
+    check_sparsek(x, options);
     const std::int64_t keys = x.kv.length(0), first = keys - x.q.tokens;
     lists.reset({x.kv.heads, x.q.tokens, keys});
-    std::vector<detail::SparsekProjection::Chosen> chosen;
+    std::vector<SparsekProjection::Chosen> chosen;
     for (std::int64_t h = 0; h < x.kv.heads; ++h) {
-        detail::SparsekProjection projection(options.k);
+        SparsekProjection projection(options.k);
         for (std::int64_t i = 0; i < keys; ++i) {
             const std::int64_t candidate = i - options.window;
             if (candidate >= 0) projection.add(double{x.u.row(h, candidate)[0]}, candidate);
@@ -143,11 +140,18 @@ ATTENTA_INLINE void sparsek_lists(const SparsekInputs& x, KeyLists& lists, const
     if (options.gate == SparsekGate::kv) lists.key_gain = lists.value_gain;
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void sparsek_lists(const SparsekInputs& x, KeyLists& lists, const SparsekOptions& options, float* tau) {
+    detail::check_selection("sparsek", InputList(x), x.q, x.kv);
+    detail::select_sparsek(x, lists, options, tau);
+}
+
 ATTENTA_INLINE void sparsek(const SparsekInputs& x, const SparsekOutputs& out, const SparsekOptions& options,
                             Context& context) {
     const auto call = detail::check_sparse("sparsek", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    sparsek_lists(x, *lists, options, out.tau);
+    detail::CallLists lists(call);
+    detail::select_sparsek(x, *lists, options, out.tau);
     call.attend(*lists, Causal{});
 }
 

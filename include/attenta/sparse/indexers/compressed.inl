@@ -178,14 +178,15 @@ ATTENTA_INLINE void CompressedEntries::finish(std::int64_t entry) {
     detail::PairTurn(entry * rate_, freq_).turn(row, dim_);
 }
 
-ATTENTA_INLINE void compressed_lists(const CompressedInputs& x, KeyLists& lists, const CompressedOptions& options,
-                                     Context& context) {
-    detail::check_selection("compressed", InputList(x), x.q, x.kv);
-    detail::check_compressed(x, options);
+namespace detail {
+
+inline void select_compressed(const CompressedInputs& x, KeyLists& lists, const CompressedOptions& options,
+                              Context& context) {
+    check_compressed(x, options);
     if (!options.top_k) fail("compressed", "top_k is not given, needs a number to select");
     select::Request r{.function = "compressed", .q = x.q_idx, .weights = x.w_idx, .relu = true};
-    r.keys = detail::keys_of(x.k_idx);
-    r.visible_keys = r.units = detail::seen_entries(x, options);
+    r.keys = keys_of(x.k_idx);
+    r.visible_keys = r.units = seen_entries(x, options);
     r.top = *options.top_k;
     r.q_offset = x.kv.length(0) - x.q.tokens;
     r.cache_keys = r.units.count;
@@ -194,12 +195,20 @@ ATTENTA_INLINE void compressed_lists(const CompressedInputs& x, KeyLists& lists,
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void compressed_lists(const CompressedInputs& x, KeyLists& lists, const CompressedOptions& options,
+                                     Context& context) {
+    detail::check_selection("compressed", InputList(x), x.q, x.kv);
+    detail::select_compressed(x, lists, options, context);
+}
+
 ATTENTA_INLINE void compressed(const CompressedInputs& x, const SparseOutputs& out, const CompressedOptions& options,
                                Context& context) {
     const auto call = detail::check_sparse("compressed", x, out, options, Positions::last, context);
     detail::check_compressed(x, options);
-    detail::CallLists lists(out);
-    if (options.top_k) compressed_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    if (options.top_k) detail::select_compressed(x, *lists, options, context);
 
     const select::Limit seen = detail::seen_entries(x, options);
     detail::SparseParts parts(call, seen.count > 0 ? 2 : 1);

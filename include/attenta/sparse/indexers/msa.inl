@@ -20,29 +20,13 @@ inline void check_msa(const MsaInputs& x, const MsaOptions& options) {
                         std::to_string(x.q.heads) + " of q");
 }
 
-/// The lists of index heads for each query head: the engine reads those of groups of K/V heads or of parts of a group.
-inline KeyLists for_query_heads(const KeyLists& lists, std::int64_t heads) {
-    KeyLists::Shape shape = lists.shape();
-    const std::int64_t group = heads / shape.heads, rows = shape.rows();
-    shape.heads = heads;
-    KeyLists all(shape);
-    for (std::int64_t n = 0; n < heads * rows; ++n) {
-        for (const KeyRun& run : lists.runs(n / rows / group * rows + n % rows)) all.add(run.start, run.count);
-        all.end_list();
-    }
-    return all;
-}
-
-}  // namespace detail
-
-ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOptions& options, Context& context) {
-    detail::check_selection("msa", InputList(x), x.q, x.kv);
-    detail::check_msa(x, options);
+inline void select_msa(const MsaInputs& x, KeyLists& lists, const MsaOptions& options, Context& context) {
+    check_msa(x, options);
     const std::int64_t keys = x.kv.length(0), size = std::min(options.block_size, std::max<std::int64_t>(keys, 1));
-    select::Request r{.function = "msa", .q = x.q_idx, .keys = detail::keys_of(x.k_idx), .heads = x.q_idx.heads};
+    select::Request r{.function = "msa", .q = x.q_idx, .keys = keys_of(x.k_idx), .heads = x.q_idx.heads};
     r.pool = size;
     r.visible_keys = {.count = keys, .shift = 1};
-    r.units = {.count = detail::blocks_of(keys, size), .unit = size, .plus = 1};
+    r.units = {.count = blocks_of(keys, size), .unit = size, .plus = 1};
     r.top = options.top_k;
     r.first_forced = options.init_blocks;
     r.last_forced = options.local_blocks;
@@ -53,15 +37,26 @@ ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOpti
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void msa_lists(const MsaInputs& x, KeyLists& lists, const MsaOptions& options, Context& context) {
+    detail::check_selection("msa", InputList(x), x.q, x.kv);
+    detail::select_msa(x, lists, options, context);
+}
+
 ATTENTA_INLINE void msa(const MsaInputs& x, const SparseOutputs& out, const MsaOptions& options, Context& context) {
     const auto call = detail::check_sparse("msa", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    msa_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_msa(x, *lists, options, context);
     const std::int64_t heads = x.q_idx.heads;
     if (heads % x.kv.heads == 0 || x.kv.heads % heads == 0) return call.attend(*lists, Causal{});
+    // The engine reads lists of groups of K/V heads or of parts of a group: here it gets one for each query head.
+    KeyLists::Shape shape = lists->shape();
+    shape.heads = x.q.heads;
+    const std::int64_t group = x.q.heads / heads, rows = shape.rows();
+    const KeyLists all = lists->picked(shape, [&](std::int64_t h, std::int64_t row) { return h / group * rows + row; });
     attention::Request r = call.request();
     r.masks.push_back(Causal{});
-    const KeyLists all = detail::for_query_heads(*lists, x.q.heads);
     r.lists = {&all, 1};
     call.run(r);
 }

@@ -81,9 +81,10 @@ ATTENTA_INLINE void QsaBlockKeys::end_block() {
     }
 }
 
-ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOptions& options, Context& context) {
-    detail::check_selection("qsa", InputList(x), x.q, x.kv);
-    detail::check_qsa(x, options);
+namespace detail {
+
+inline void select_qsa(const QsaInputs& x, KeyLists& lists, const QsaOptions& options, Context& context) {
+    check_qsa(x, options);
     QsaBlockKeys own;
     if (x.k_idx.data) {
         own = QsaBlockKeys({x.q_idx.dim, options.ratio, x.k_norm, x.rope_freq, options.eps});
@@ -91,7 +92,7 @@ ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOpti
     }
     const std::int64_t keys = x.kv.length(0), blocks = keys / options.ratio;
     select::Request r{.function = "qsa", .q = x.q_idx, .relu = true};
-    r.keys = detail::keys_of(x.k_idx.data ? own.rows() : x.k_block);
+    r.keys = keys_of(x.k_idx.data ? own.rows() : x.k_block);
     // The own block is complete with its last token: then it competes as any other.
     r.visible_keys = r.units = {.count = blocks, .shift = 1, .unit = options.ratio};
     r.top = options.budget / options.ratio;
@@ -103,10 +104,17 @@ ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOpti
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void qsa_lists(const QsaInputs& x, KeyLists& lists, const QsaOptions& options, Context& context) {
+    detail::check_selection("qsa", InputList(x), x.q, x.kv);
+    detail::select_qsa(x, lists, options, context);
+}
+
 ATTENTA_INLINE void qsa(const QsaInputs& x, const SparseOutputs& out, const QsaOptions& options, Context& context) {
     const auto call = detail::check_sparse("qsa", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    qsa_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_qsa(x, *lists, options, context);
     call.attend(*lists, Causal{});
 }
 

@@ -44,9 +44,10 @@ inline void block_sparse(const BlockSparseInputs& x, const SparseOutputs& out, c
                          Context& context = default_context()) {
     const auto call = detail::check_sparse("block_sparse", x, out, options,
                                            options.causal ? Positions::last : Positions::none, context);
-    call.attend(KeyLists::blocks({options.index_heads, x.q.tokens, call.keys(), options.block_q, options.block_k},
-                                 x.block_indptr, x.block_indices),
-                options.causal ? Mask(Causal{}) : Mask());
+    const detail::CallLists lists(call, nullptr);
+    lists->assign_blocks({options.index_heads, x.q.tokens, call.keys(), options.block_q, options.block_k},
+                         x.block_indptr, x.block_indices);
+    call.attend(*lists, options.causal ? Mask(Causal{}) : Mask());
 }
 
 ATTENTA_END

@@ -45,8 +45,9 @@ inline void csr(const CsrInputs& x, const SparseOutputs& out, const CsrOptions& 
                 Context& context = default_context()) {
     const auto call =
         detail::check_sparse("csr", x, out, options, options.causal ? Positions::last : Positions::none, context);
-    call.attend(KeyLists::csr({options.index_heads, x.q.tokens, call.keys()}, x.indptr, x.indices, x.bias),
-                options.causal ? Mask(Causal{}) : Mask());
+    const detail::CallLists lists(call, nullptr);
+    lists->assign_csr({options.index_heads, x.q.tokens, call.keys()}, x.indptr, x.indices, x.bias);
+    call.attend(*lists, options.causal ? Mask(Causal{}) : Mask());
 }
 
 ATTENTA_END

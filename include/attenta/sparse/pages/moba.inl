@@ -49,9 +49,10 @@ ATTENTA_INLINE void BlockMeans::update(const KvView& kv) {
     }
 }
 
-ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaOptions& options, Context& context) {
-    detail::check_selection("moba", InputList(x), x.q, x.kv);
-    detail::check_moba(x, options);
+namespace detail {
+
+inline void select_moba(const MobaInputs& x, KeyLists& lists, const MobaOptions& options, Context& context) {
+    check_moba(x, options);
     BlockMeans own;
     if (!x.means) {
         own = BlockMeans(x.kv.heads, x.q.dim, options.block_size);
@@ -62,7 +63,7 @@ ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaO
         .function = "moba", .q = x.q, .panels = (x.means ? *x.means : own).rows().view(), .heads = x.q.heads};
     // The own block is always read, whatever its mean.
     r.visible_keys = {.count = r.key_count(), .unit = size};
-    r.units = {.count = detail::blocks_of(keys, size), .unit = size, .plus = 1};
+    r.units = {.count = blocks_of(keys, size), .unit = size, .plus = 1};
     r.top = options.top_k;
     r.last_forced = 1;
     r.q_offset = keys - x.q.tokens;
@@ -72,10 +73,17 @@ ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaO
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void moba_lists(const MobaInputs& x, KeyLists& lists, const MobaOptions& options, Context& context) {
+    detail::check_selection("moba", InputList(x), x.q, x.kv);
+    detail::select_moba(x, lists, options, context);
+}
+
 ATTENTA_INLINE void moba(const MobaInputs& x, const SparseOutputs& out, const MobaOptions& options, Context& context) {
     const auto call = detail::check_sparse("moba", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    moba_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_moba(x, *lists, options, context);
     call.attend(*lists, Causal{});
 }
 

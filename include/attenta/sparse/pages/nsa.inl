@@ -191,7 +191,7 @@ ATTENTA_INLINE void nsa(const NsaInputs& x, const NsaOutputs& out, const NsaOpti
         further.add("o_win", out.o_win);
     }
     const detail::NsaCompressed compressed(x, options);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     detail::select_nsa(x, compressed.kv(), *lists, options, context);
 
     detail::SparseParts parts(call, 3);

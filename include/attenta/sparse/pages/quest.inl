@@ -95,17 +95,18 @@ ATTENTA_INLINE void PageBounds::update(const KvView& kv) {
     }
 }
 
-ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const QuestOptions& options, Context& context) {
-    detail::check_selection("quest", InputList(x), x.q, x.kv);
-    detail::check_quest(x, options);
+namespace detail {
+
+inline void select_quest(const QuestInputs& x, KeyLists& lists, const QuestOptions& options, Context& context) {
+    check_quest(x, options);
     PageBounds own;
     if (!x.bounds) {
         own = PageBounds(x.kv.heads, x.q.dim, options.page_size);
         own.update(x.kv);
     }
     const std::int64_t dim = x.q.dim, keys = x.kv.length(0);
-    std::vector<float> halves(static_cast<std::size_t>(x.q.heads * x.q.tokens * 2 * dim));  // max(q, 0), min(q, 0)
-    const Heads<float> q = hnd(halves.data(), x.q.heads, x.q.tokens, 2 * dim);
+    const CallQueries halves(x.q.heads, x.q.tokens, 2 * dim, context);  // max(q, 0), min(q, 0)
+    const Heads<float>& q = halves.view();
     for (std::int64_t h = 0; h < q.heads; ++h)
         for (std::int64_t t = 0; t < q.tokens; ++t)
             for (std::int64_t c = 0; c < dim; ++c) {
@@ -121,20 +122,27 @@ ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const Que
     r.q_offset = keys - q.tokens;
     r.unit_keys = std::min(options.page_size, std::max<std::int64_t>(keys, 1));
     r.cache_keys = keys;
-    const detail::QuestOwnPage own_page{&x, options.page_size};
+    const QuestOwnPage own_page{&x, options.page_size};
     if (!options.include_last && q.tokens > 1) {
-        r.row = detail::QuestOwnPage::row;
+        r.row = QuestOwnPage::row;
         r.row_parameters = &own_page;
     }
     select::check(r);
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void quest_lists(const QuestInputs& x, KeyLists& lists, const QuestOptions& options, Context& context) {
+    detail::check_selection("quest", InputList(x), x.q, x.kv);
+    detail::select_quest(x, lists, options, context);
+}
+
 ATTENTA_INLINE void quest(const QuestInputs& x, const SparseOutputs& out, const QuestOptions& options,
                           Context& context) {
     const auto call = detail::check_sparse("quest", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    quest_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_quest(x, *lists, options, context);
     call.attend(*lists, Causal{});
 }
 

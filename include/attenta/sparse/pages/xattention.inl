@@ -147,33 +147,38 @@ inline std::vector<std::int64_t> blocks_up_to(const float* share, std::int64_t o
     return blocks;
 }
 
-}  // namespace detail
-
-ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& given,
-                                     Context& context, float* block_share) {
-    detail::check_selection("xattention", InputList(x), x.q, x.kv);
-    detail::check_xattention(x, given);
-    const XattentionOptions options = detail::within(given, x.kv.length(0));
+inline void select_xattention(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& given,
+                              Context& context, float* block_share) {
+    check_xattention(x, given);
+    const XattentionOptions options = within(given, x.kv.length(0));
     const std::int64_t keys = x.kv.length(0), size = options.block_size, heads = x.q.heads;
-    const std::int64_t query_blocks = detail::blocks_of(x.q.tokens, size), key_blocks = detail::blocks_of(keys, size);
+    const std::int64_t query_blocks = blocks_of(x.q.tokens, size), key_blocks = blocks_of(keys, size);
     std::vector<float> own;
     if (!block_share) {
         own.resize(static_cast<std::size_t>(heads * query_blocks * key_blocks));
         block_share = own.data();
     }
-    detail::share_blocks(x, options, block_share, context);
+    share_blocks(x, options, block_share, context);
 
     std::vector<std::vector<std::int64_t>> blocks(static_cast<std::size_t>(heads * query_blocks));
     run_tasks(context.executor(), heads * query_blocks, [&](std::int64_t i, int) {
         const std::int64_t h = i / query_blocks, own_block = (keys - x.q.tokens) / size + i % query_blocks;
         const float threshold = x.threshold.empty() ? options.threshold : x.threshold[static_cast<std::size_t>(h)];
-        blocks[static_cast<std::size_t>(i)] = detail::blocks_up_to(block_share + i * key_blocks, own_block, threshold);
+        blocks[static_cast<std::size_t>(i)] = blocks_up_to(block_share + i * key_blocks, own_block, threshold);
     });
     lists.reset({heads, x.q.tokens, keys, size, size});
     for (const auto& list : blocks) {
         for (const std::int64_t b : list) lists.add(b * size, std::min(size, keys - b * size));
         lists.end_list();
     }
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void xattention_lists(const XattentionInputs& x, KeyLists& lists, const XattentionOptions& given,
+                                     Context& context, float* block_share) {
+    detail::check_selection("xattention", InputList(x), x.q, x.kv);
+    detail::select_xattention(x, lists, given, context, block_share);
 }
 
 ATTENTA_INLINE void xattention(const XattentionInputs& x, const XattentionOutputs& out,
@@ -184,8 +189,8 @@ ATTENTA_INLINE void xattention(const XattentionInputs& x, const XattentionOutput
         detail::FurtherOutputs(call, InputList(x))
             .add("block_share", hnd(out.block_share, x.q.heads, detail::blocks_of(x.q.tokens, options.block_size),
                                     detail::blocks_of(call.keys(), options.block_size)));
-    detail::CallLists lists(out);
-    xattention_lists(x, *lists, options, context, out.block_share);
+    detail::CallLists lists(call);
+    detail::select_xattention(x, *lists, options, context, out.block_share);
     call.attend(*lists, Causal{});
 }
 

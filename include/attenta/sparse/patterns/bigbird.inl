@@ -81,7 +81,7 @@ ATTENTA_INLINE void bigbird_lists(const BigbirdInputs& x, KeyLists& lists, const
 ATTENTA_INLINE void bigbird(const BigbirdInputs& x, const SparseOutputs& out, const BigbirdOptions& options,
                             Context& context) {
     const auto call = detail::check_sparse("bigbird", x, out, options, Positions::same, context);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     bigbird_lists(x, *lists, options);
     call.attend(*lists);
 }

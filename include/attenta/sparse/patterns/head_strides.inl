@@ -33,7 +33,7 @@ ATTENTA_INLINE void head_strides_lists(const HeadStridesInputs& x, KeyLists& lis
 ATTENTA_INLINE void head_strides(const HeadStridesInputs& x, const SparseOutputs& out,
                                  const HeadStridesOptions& options, Context& context) {
     const auto call = detail::check_sparse("head_strides", x, out, options, Positions::none, context);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     head_strides_lists(x, *lists, options);
     call.attend(*lists);
 }

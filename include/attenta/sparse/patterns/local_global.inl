@@ -135,7 +135,7 @@ private:
         r.q = to;
         r.kv = kv;
         if (options_->causal) r.masks.push_back(CausalRows{global_});
-        attention::Plan(r, *call_->context).run(to, kv, result, lse.data());
+        attention::plan(r, *call_->context).run(to, kv, result, lse.data());
         for (std::int64_t h = 0; h < q.heads; ++h)
             for (std::int64_t g = 0; g < rows; ++g) {
                 const std::int64_t token = global_[static_cast<std::size_t>(g)];

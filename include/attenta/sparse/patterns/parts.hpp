@@ -96,14 +96,7 @@ template <class Reads>
 KeyLists for_heads(const KeyLists& one, std::int64_t heads, Reads&& reads) {
     KeyLists::Shape shape = one.shape();
     shape.heads = heads;
-    KeyLists lists(shape);
-    for (std::int64_t h = 0; h < heads; ++h)
-        for (std::int64_t row = 0; row < shape.rows(); ++row) {
-            if (reads(h))
-                for (const KeyRun& run : one.runs(row)) lists.add(run.start, run.count);
-            lists.end_list();
-        }
-    return lists;
+    return one.picked(shape, [&](std::int64_t h, std::int64_t row) { return reads(h) ? row : -1; });
 }
 
 /// Of a part: its keys are on lists and shown by a mask, which may be empty.

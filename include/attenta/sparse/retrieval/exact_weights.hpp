@@ -25,7 +25,7 @@ public:
           statistics_(static_cast<std::size_t>(request.q.heads * request.q.tokens)) {
         request_.two_passes = true;
         request_.values = false;
-        attention::Plan(request_, context).run(request_.q, request_.kv, {}, nullptr, {.found = statistics_.data()});
+        attention::plan(request_, context).run(request_.q, request_.kv, {}, nullptr, {.found = statistics_.data()});
     }
 
     const RowStatistics& of(std::int64_t head, std::int64_t query) const {
@@ -37,7 +37,7 @@ public:
         attention::Request r = request_;
         r.values = o.data != nullptr;
         r.weight_edits = edits;
-        attention::Plan(r, *context_).run(r.q, r.kv, o, nullptr, {.known = statistics_.data()});
+        attention::plan(r, *context_).run(r.q, r.kv, o, nullptr, {.known = statistics_.data()});
     }
 
 private:

@@ -51,7 +51,7 @@ ATTENTA_INLINE void knn_memory(const KnnMemoryInputs& x, const SparseOutputs& ou
     detail::check_knn_memory(x, options);
     const auto call = detail::check_sparse("knn_memory", x, out, options, Positions::last, context);
     detail::check_memory_cache(call, x.memory, options);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     knn_memory_lists(x, *lists, options, context);
     detail::SparseParts parts(call, 2);
     attention::Request local = parts.request(), memory = parts.request();

@@ -59,9 +59,10 @@ ATTENTA_INLINE void LowRankKeys::update(const KvView& kv) {
         }
 }
 
-ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiOptions& options, Context& context) {
-    detail::check_selection("loki", InputList(x), x.q, x.kv);
-    detail::check_loki(x, options);
+namespace detail {
+
+inline void select_loki(const LokiInputs& x, KeyLists& lists, const LokiOptions& options, Context& context) {
+    check_loki(x, options);
     const std::int64_t keys = x.kv.length(0), components = options.components(x.q.dim);
     LowRankKeys own;
     if (!x.low) {
@@ -69,8 +70,8 @@ ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiO
         own.update(x.kv);
     }
     const LowRankKeys& low = x.low ? *x.low : own;
-    std::vector<float> rotated(static_cast<std::size_t>(x.q.heads * x.q.tokens * components));
-    const Heads<float> q = hnd(rotated.data(), x.q.heads, x.q.tokens, components);
+    const CallQueries rotated(x.q.heads, x.q.tokens, components, context);
+    const Heads<float>& q = rotated.view();
     for (std::int64_t h = 0; h < q.heads; ++h)
         for (std::int64_t t = 0; t < q.tokens; ++t) low.project(h / (q.heads / x.kv.heads), x.q.row(h, t), q.row(h, t));
     select::Request r{.function = "loki", .q = q, .panels = low.rows().view(), .heads = q.heads};
@@ -82,10 +83,17 @@ ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiO
     select::run(r, lists, context);
 }
 
+}  // namespace detail
+
+ATTENTA_INLINE void loki_lists(const LokiInputs& x, KeyLists& lists, const LokiOptions& options, Context& context) {
+    detail::check_selection("loki", InputList(x), x.q, x.kv);
+    detail::select_loki(x, lists, options, context);
+}
+
 ATTENTA_INLINE void loki(const LokiInputs& x, const SparseOutputs& out, const LokiOptions& options, Context& context) {
     const auto call = detail::check_sparse("loki", x, out, options, Positions::last, context);
-    detail::CallLists lists(out);
-    loki_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_loki(x, *lists, options, context);
     call.attend(*lists, Causal{});
 }
 

@@ -168,7 +168,7 @@ ATTENTA_INLINE void ModalityState::step(Heads<const float> q, const KvView& kv, 
     r.scale = options_.scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim)));
     r.lists = {&lists, 1};
     r.edits = {edit(edits::ScoresByKey{scores.data(), keys})};
-    const attention::Plan plan(r, context);
+    const attention::Plan& plan = attention::plan(r, context);
     attention::check_tensors(f, q, kv, &o, nullptr);
     plan.run(q, kv, o, nullptr, {.found = rows.data()});
 

@@ -96,7 +96,7 @@ public:
 
     void run() const {
         if (wanted())
-            attention::Plan(request_, *call_->context).run(call_->q, call_->kv, out_->o_static, out_->lse_static);
+            attention::plan(request_, *call_->context).run(call_->q, call_->kv, out_->o_static, out_->lse_static);
     }
 
 private:
@@ -107,12 +107,9 @@ private:
     attention::Request request_;
 };
 
-}  // namespace detail
-
-ATTENTA_INLINE void retrieval_lists(const RetrievalInputs& x, KeyLists& lists, const RetrievalOptions& options,
-                                    Context& context) {
-    detail::check_selection("retrieval", InputList(x), x.q, x.kv);
-    detail::check_retrieval(x, options);
+inline void select_retrieval(const RetrievalInputs& x, KeyLists& lists, const RetrievalOptions& options,
+                             Context& context) {
+    check_retrieval(x, options);
     const std::int64_t keys = x.kv.length(0);
     select::Request r{.function = "retrieval", .q = x.q, .keys = x.kv, .heads = x.q.heads};
     r.visible_keys = r.units = {.count = keys, .begin = options.sink, .shift = 1 - options.window};
@@ -121,8 +118,16 @@ ATTENTA_INLINE void retrieval_lists(const RetrievalInputs& x, KeyLists& lists, c
     r.cache_keys = keys;
     r.others = true;
     select::check(r);
-    if (options.top_k == 0 || options.read_found) return detail::lists_without_search(x, lists, options);
+    if (options.top_k == 0 || options.read_found) return lists_without_search(x, lists, options);
     select::run(r, lists, context);
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void retrieval_lists(const RetrievalInputs& x, KeyLists& lists, const RetrievalOptions& options,
+                                    Context& context) {
+    detail::check_selection("retrieval", InputList(x), x.q, x.kv);
+    detail::select_retrieval(x, lists, options, context);
 }
 
 ATTENTA_INLINE void retrieval(const RetrievalInputs& x, const RetrievalOutputs& out, const RetrievalOptions& options,
@@ -131,13 +136,13 @@ ATTENTA_INLINE void retrieval(const RetrievalInputs& x, const RetrievalOutputs& 
     detail::check_retrieval(x, options);
     if (out.recall && !x.found.data) fail("retrieval", "found is null, needs keys whose recall is wanted");
     const detail::StaticPart part(call, out, options);
-    detail::CallLists lists(out);
-    retrieval_lists(x, *lists, options, context);
+    detail::CallLists lists(call);
+    detail::select_retrieval(x, *lists, options, context);
     if (out.recall) {
         RetrievalOptions exact = options;
         exact.read_found = false;
         KeyLists searched;
-        if (options.read_found) retrieval_lists(x, searched, exact, context);
+        if (options.read_found) detail::select_retrieval(x, searched, exact, context);
         detail::measure_recall(x, options.read_found ? searched : *lists, options, out.recall);
     }
     part.run();

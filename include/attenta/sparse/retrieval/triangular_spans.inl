@@ -207,7 +207,7 @@ ATTENTA_INLINE void triangular_spans(const TriangularSpansInputs& x, const Trian
     if (x.spans) detail::check_spans(*x.spans, past);
     std::vector<TokenSpan> own;
     if (!x.spans) own = find_spans(x.q, x.kv, past, options, context);
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     triangular_spans_lists(x, x.spans ? *x.spans : own, *lists, options, out.chosen);
     if (out.spans) *out.spans = x.spans ? *x.spans : std::move(own);
     call.attend(*lists, Causal{});
