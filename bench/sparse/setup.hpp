@@ -39,8 +39,8 @@ public:
         std::uniform_real_distribution<float> numbers;
         return fill(heads, tokens, dim, [&] { return numbers(random_); });
     }
-    attenta::Heads<const float> constant(float value, std::int64_t heads, std::int64_t tokens) {
-        return fill(heads, tokens, 1, [&] { return value; });
+    attenta::Heads<const float> constant(float value, std::int64_t heads, std::int64_t tokens, std::int64_t dim = 1) {
+        return fill(heads, tokens, dim, [&] { return value; });
     }
     attenta::Matrices<const float> rows(std::int64_t count, std::int64_t dim) {
         return {normal(1, count, dim).data, 1, count, dim};

@@ -2,8 +2,7 @@
 // Sampled as in attend.hpp; counters:
 //
 //   dense_ratio  time of attenta's exact attention, causal unless the name says `full`, on the same tensors, measured in the
-//                same process / this time
-//                both of CPU, as are those of of_dense and selection: of two measurements at different minutes it is the steadier
+//                same process / this time. CPU time here, in of_dense and in selection: neighbours disturb it less
 //   density      share of exact attention's pairs of a query and a key that are visible
 //   of_dense     time / (density · time of exact attention): 1 where a visible pair costs what it costs there
 //   selection    share of the time that choosing takes, timed alone; 0 for patterns and given lists

@@ -158,6 +158,22 @@ void minference_lines(attenta::MinferenceInputs& x, Setup& s) {
     s.work.select_flops = number(4 * 64 * s.c.Hq * s.c.Tk * s.c.D);
 }
 
+void select_lines(const attenta::MinferenceInputs& x, attenta::KeyLists&, const attenta::MinferenceOptions& options,
+                  attenta::Context& context) {
+    attenta::MinferenceSelection selection;
+    minference_lists(x, selection, options, context);
+}
+
+void antidiagonals(attenta::XattentionInputs&, Setup& s) { ranks(s, s.c.Hq, s.c.Tk / 8, s.c.D); }
+
+void landmarks(attenta::LandmarkInputs&, Setup& s) { ranks(s, s.c.Hq, s.c.Tk / 64, s.c.D); }
+
+void key_scores(attenta::SparsekInputs& x, Setup& s) { x.u = s.normal(s.c.Hkv, s.c.Tk, 1); }
+void select_scored(const attenta::SparsekInputs& x, attenta::KeyLists& lists, const attenta::SparsekOptions& options,
+                   attenta::Context&) {
+    sparsek_lists(x, lists, options);
+}
+
 /// Sentences of 32 tokens, of which the first stands for them in a section of 512, whose first stands for it in the document.
 void document(attenta::HierarchicalDocumentInputs& x, Setup& s) {
     constexpr std::int64_t step[] = {1, 32, 512}, size[] = {32, 512, std::int64_t{1} << 40};
@@ -200,6 +216,54 @@ void social_network(attenta::SocialInputs& x, Setup& s) {
     x.coin = s.uniform(T, T);
 }
 
+void global_tokens(attenta::LocalGlobalInputs& x, Setup& s) {
+    x.global_index = s.integers(16, [](std::int64_t i) { return 512 * i; });
+}
+
+void random_blocks(attenta::BigbirdInputs& x, Setup& s) {
+    const std::int64_t blocks = s.c.Tk / 64;
+    x.rand_blocks =
+        attenta::hnd(s.integers(3 * blocks, [&](std::int64_t) { return s.any(blocks); }).data(), 1, blocks, 3);
+}
+
+void passages(attenta::BlockRagInputs& x, Setup& s) {
+    x.block_starts = s.integers(s.c.Tk / 512, [](std::int64_t i) { return 512 * i; });
+}
+
+/// Index heads of 64 channels, one for each K/V head.
+void msa_indexer(attenta::MsaInputs& x, Setup& s) {
+    x.q_idx = s.normal(s.c.Hkv, s.c.Tq, 64);
+    x.k_idx = s.rows(s.c.Tk, 64);
+    ranks(s, s.c.Hkv, s.c.Tk, 64);
+}
+
+/// Four index heads of 64 channels, keys of blocks of 4.
+void qsa_indexer(attenta::QsaInputs& x, Setup& s) {
+    x.q_idx = s.normal(4, s.c.Tq, 64);
+    x.k_block = s.rows(s.c.Tk / 4, 64);
+    ranks(s, 4, s.c.Tk / 4, 64);
+    s.work.select_bytes = number(s.c.Tk * 64);
+}
+
+/// Near keys and regions, and each key once more by its region.
+void regions(attenta::CombinerInputs&, Setup& s) {
+    const double T = number(s.c.Tk);
+    count_shared(s.work, number(s.c.Hq) * T * (91.0 / 2 + T / 91 / 2 + 1), s.c);
+}
+
+/// Of standard normal keys. Near ones have some 0.8 % of the weight: with a lower threshold they are all that is read.
+void far_keys(attenta::HeadGatingInputs& x, Setup& s) {
+    x.mean = s.constant(0, s.c.Hkv, 1, s.c.D);
+    x.cov = identity(s);
+    count_shared(s.work, number(s.c.Hq * 1040), s.c);
+}
+
+/// Of all keys.
+void exact_ranks(attenta::RetrievalInputs&, Setup& s) {
+    ranks(s, s.c.Hq, s.c.Tk, s.c.D);
+    s.work.select_bytes = number(4 * s.c.Hkv * s.c.Tk * s.c.D);
+}
+
 }  // namespace
 
 std::vector<SparseBench> sparse_works() {
@@ -213,24 +277,11 @@ std::vector<SparseBench> sparse_works() {
         {prefill("block_sparse", "block:64,kept:0.1", 8192), bench::block_sparse},
         {prefill("strided", "stride:128", 8192), call<&strided>()},
         {prefill("fixed", "stride:128,c:8", 8192), call<&fixed>()},
-        {full("local_global", "window:256,global:16"),
-         call<&local_global>(
-             {}, [](auto& x, Setup& s) { x.global_index = s.integers(16, [](std::int64_t i) { return 512 * i; }); })},
+        {full("local_global", "window:256,global:16"), call<&local_global>({}, global_tokens)},
         {full("local_chunk", "chunk:40,overlap:5"), call<&local_chunk>()},
-        {full("bigbird", "block:64,window:3,global:1,random:3"),
-         call<&bigbird>({},
-                        [](auto& x, Setup& s) {
-                            const std::int64_t blocks = s.c.Tk / 64;
-                            x.rand_blocks =
-                                hnd(s.integers(3 * blocks, [&](std::int64_t) { return s.any(blocks); }).data(), 1,
-                                    blocks, 3);
-                        })},
+        {full("bigbird", "block:64,window:3,global:1,random:3"), call<&bigbird>({}, random_blocks)},
         {full("head_strides", "stride:4"), call<&head_strides>()},
-        {prefill("block_rag", "block:512", 8192),
-         call<&block_rag>({},
-                          [](auto& x, Setup& s) {
-                              x.block_starts = s.integers(s.c.Tk / 512, [](std::int64_t i) { return 512 * i; });
-                          })},
+        {prefill("block_rag", "block:512", 8192), call<&block_rag>({}, passages)},
         {prefill("star", "context:8064,block:1024", 8192), call<&star>({.context = 8064, .block_size = 1024})},
         {full("hierarchical_document", "sentence:32,section:512"), call<&hierarchical_document>({}, document)},
         {prefill("token_types", "window:256,global:64", 8192), call<&token_types>({.window = 256}, types)},
@@ -244,79 +295,37 @@ std::vector<SparseBench> sparse_works() {
         {prefill("nsa", "block:64,top:8,window:128"),
          call<&nsa>(nsa_options, nsa_branches, [](auto&&... a) { nsa_lists(a...); })},
         {prefill("minference", "columns:409,diagonals:512"),
-         call<&minference>(minference_options, minference_lines,
-                           [](const auto& x, KeyLists&, const auto& options, Context& context) {
-                               MinferenceSelection selection;
-                               minference_lists(x, selection, options, context);
-                           })},
+         call<&minference>(minference_options, minference_lines, select_lines)},
         {prefill("xattention", "stride:8,block:128,threshold:0.1", 8192),
-         call<&xattention>(
-             {.threshold = 0.1f}, [](auto&, Setup& s) { ranks(s, s.c.Hq, s.c.Tk / 8, s.c.D); },
-             [](auto&&... a) { xattention_lists(a...); })},
+         call<&xattention>({.threshold = 0.1f}, antidiagonals, [](auto&&... a) { xattention_lists(a...); })},
         // Indexers.
         {decode("dsa", "top:2621", Layout::nhd),
          call<&dsa>({.top_k = 2621}, dsa_indexer, [](auto&&... a) { dsa_lists(a...); })},
-        {prefill("msa", "block:128,top:8"), call<&msa>(
-                                                {.block_size = 128, .top_k = 8},
-                                                [](auto& x, Setup& s) {
-                                                    x.q_idx = s.normal(s.c.Hkv, s.c.Tq, 64);
-                                                    x.k_idx = s.rows(s.c.Tk, 64);
-                                                    ranks(s, s.c.Hkv, s.c.Tk, 64);
-                                                },
-                                                [](auto&&... a) { msa_lists(a...); })},
-        {decode("qsa", "ratio:4,budget:2048", Layout::nhd), call<&qsa>(
-                                                                {},
-                                                                [](auto& x, Setup& s) {
-                                                                    x.q_idx = s.normal(4, s.c.Tq, 64);
-                                                                    x.k_block = s.rows(s.c.Tk / 4, 64);
-                                                                    ranks(s, 4, s.c.Tk / 4, 64);
-                                                                    s.work.select_bytes = number(s.c.Tk * 64);
-                                                                },
-                                                                [](auto&&... a) { qsa_lists(a...); })},
+        {prefill("msa", "block:128,top:8"),
+         call<&msa>({.block_size = 128, .top_k = 8}, msa_indexer, [](auto&&... a) { msa_lists(a...); })},
+        {decode("qsa", "ratio:4,budget:2048", Layout::nhd),
+         call<&qsa>({}, qsa_indexer, [](auto&&... a) { qsa_lists(a...); })},
         {with_heads(decode("compressed", "rate:4,top:512,window:128"), 32, 1),
          call<&compressed>({.top_k = 512}, entries(4, 512, true), [](auto&&... a) { compressed_lists(a...); })},
         {with_heads(decode("compressed", "rate:128,window:128"), 32, 1),
          call<&compressed>({.rate = 128}, entries(128, 1024, false))},
         // What heads and tokens say of themselves.
-        {prefill("combiner", "segment:91", 8192),
-         call<&combiner>({.segment = 91},
-                         [](auto&, Setup& s) {  // near keys and regions, and once more each key by its region
-                             const double T = number(s.c.Tk);
-                             count_shared(s.work, number(s.c.Hq) * T * (91.0 / 2 + T / 91 / 2 + 1), s.c);
-                         })},
-        {decode("head_gating", "sink:16,window:1024,near"),
-         call<&head_gating>({.threshold = 1e-3f},
-                            [](auto& x, Setup& s) {
-                                x.mean = s.constant(0, s.c.Hkv, s.c.D);
-                                x.mean.tokens = 1, x.mean.dim = s.c.D;
-                                x.cov = identity(s);
-                                count_shared(s.work, number(s.c.Hq * 1040), s.c);
-                            })},
+        {prefill("combiner", "segment:91", 8192), call<&combiner>({.segment = 91}, regions)},
+        {decode("head_gating", "sink:16,window:1024,near"), call<&head_gating>({.threshold = 1e-3f}, far_keys)},
         {decode("landmark", "block:64,top:32"),
-         call<&landmark>(
-             {.top_k = 32}, [](auto&, Setup& s) { ranks(s, s.c.Hq, s.c.Tk / 64, s.c.D); },
-             [](auto&&... a) { landmark_lists(a...); })},
+         call<&landmark>({.top_k = 32}, landmarks, [](auto&&... a) { landmark_lists(a...); })},
         {with_heads(prefill("routing", "clusters:64,window:128", 8192), 8, 8), bench::routing},
         {full("social", "sparsity:0.07", 4096),
          call<&social>({}, social_network, [](auto&&... a) { social_lists(a...); })},
-        {decode("sparsek", "k:2048,window:512"),
-         call<&sparsek>(
-             {.k = 2048, .window = 512}, [](auto& x, Setup& s) { x.u = s.normal(s.c.Hkv, s.c.Tk, 1); },
-             [](const auto& x, KeyLists& lists, const auto& options, Context&) { sparsek_lists(x, lists, options); })},
+        {decode("sparsek", "k:2048,window:512"), call<&sparsek>({.k = 2048, .window = 512}, key_scores, select_scored)},
         // Retrieval of keys.
         {decode("loki", "d:32,top:2621"),
          call<&loki>({.d = 32, .top_k = 2621}, loki_basis(Dtype::f32), [](auto&&... a) { loki_lists(a...); })},
         {decode("loki", "d:32,top:2621,bf16"),
          call<&loki>({.d = 32, .top_k = 2621}, loki_basis(Dtype::bf16), [](auto&&... a) { loki_lists(a...); })},
         {decode("knn_memory", "local:2048,top:2048"), bench::knn_memory},
-        {decode("retrieval", "sink:128,window:512,top:100"), call<&retrieval>(
-                                                                 {},
-                                                                 [](auto&, Setup& s) {
-                                                                     ranks(s, s.c.Hq, s.c.Tk, s.c.D);
-                                                                     s.work.select_bytes =
-                                                                         number(4 * s.c.Hkv * s.c.Tk * s.c.D);
-                                                                 },
-                                                                 [](auto&&... a) { retrieval_lists(a...); })},
+        {decode("retrieval", "sink:128,window:512,top:100"),
+         call<&retrieval>({}, exact_ranks, [](auto&&... a) { retrieval_lists(a...); })},
         {decode("retrieval", "sink:128,window:512,top:100,index"), retrieval_index},
         {with_keys(decode("retrieval", "sink:128,window:512,top:100,index"), 32768), retrieval_index},
         {decode("modality_adaptive", "secondary:0.5,core:0.2"), bench::modality_adaptive},
