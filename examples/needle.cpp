@@ -4,7 +4,8 @@
 //   recovered mass   exp(lse of the selection − lse of all keys): the share of the attention that falls on what is read
 //   output error     |o − o of all keys| / |o of all keys|
 //
-// A selection reads one page or block at least, however small its budget.
+// A selection reads one page or block at least, however small its budget. Columns and diagonals (minference) and blocks by
+// antidiagonals (xattention) are chosen by the queries together: those of the last block of a prompt.
 //
 // Selections that are trained with their model (dsa, msa, qsa, nsa, compressed, sparsek) need a model that has them.
 #include "llama.hpp"
@@ -25,6 +26,7 @@
 #include <fstream>
 #include <functional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,11 +35,13 @@ namespace {
 using attenta::Heads;
 using attenta::KeyLists;
 using attenta::KvView;
+using attenta::RetrievalIndex;
 using attenta::SparseOutputs;
 
 /// Queries at the end of a context.
 struct Problem {
     Tensor q, k, v;
+    std::vector<RetrievalIndex> indexes;  ///< of each K/V head, over all keys but the newest
     KvView kv() const { return KvView::of(k.view(), v.view()); }
 };
 
@@ -45,6 +49,18 @@ struct Source {
     std::string name;
     std::vector<Problem> problems;  ///< of layers, for instance
 };
+
+/// Trained by other queries, [Hq, any, D]. Small ones, which take a minute or two to build on the long context.
+std::vector<RetrievalIndex> indexes_of(const Tensor& k, const Tensor& train) {
+    const std::int64_t group = train.heads / k.heads;
+    std::vector<RetrievalIndex> indexes;
+    for (std::int64_t h = 0; h < k.heads; ++h)
+        indexes.emplace_back(
+            attenta::HeadKeys{.kv = KvView::of(k.view(), k.view()), .head = h, .begin = 0, .end = k.tokens - 1},
+            attenta::Matrices<const float>{train.view().row(h * group, 0), 1, group * train.tokens, train.dim},
+            attenta::RetrievalIndexOptions{.degree = 16, .query_neighbours = 32, .build_queue = 64});
+    return indexes;
+}
 
 /// The last queries of each layer of the bundled model, which has read its reference document.
 Source model_source(const std::filesystem::path& directory, std::int64_t queries) {
@@ -58,7 +74,8 @@ Source model_source(const std::filesystem::path& directory, std::int64_t queries
         tokens, cache, 1, attenta::default_context(),
         [&](std::int64_t, Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float>) {
             const std::int64_t n = std::min(queries, q.tokens);
-            source.problems.push_back({Tensor(q.slice(q.tokens - n, n)), Tensor(k), Tensor(v)});
+            source.problems.push_back({Tensor(q.slice(q.tokens - n, n)), Tensor(k), Tensor(v),
+                                       indexes_of(Tensor(k), Tensor(q.slice(0, q.tokens - n)))});
         });
     return source;
 }
@@ -66,11 +83,12 @@ Source model_source(const std::filesystem::path& directory, std::int64_t queries
 /// Normal keys, queries and values, and for each query head 16 keys anywhere that point where its query does: they have some
 /// nine tenths of its attention.
 Source needle_source(std::int64_t keys) {
-    constexpr std::int64_t Hq = 8, Hkv = 2, D = 64, queries = 2, needles = 16;
+    constexpr std::int64_t Hq = 8, Hkv = 2, D = 64, queries = 16, needles = 16;
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
-    Problem p{{Hq, queries, D}, {Hkv, keys, D}, {Hkv, keys, D}};
-    for (Tensor* t : {&p.q, &p.k, &p.v})
+    Problem p{{Hq, queries, D}, {Hkv, keys, D}, {Hkv, keys, D}, {}};
+    Tensor train(Hq, keys / 64, D);
+    for (Tensor* t : {&p.q, &p.k, &p.v, &train})
         for (float& x : t->values) x = normal(random);
     const auto strength = static_cast<float>(std::log(static_cast<double>(keys)));
     for (std::int64_t h = 0; h < Hq; ++h)
@@ -83,6 +101,7 @@ Source needle_source(std::int64_t keys) {
                 for (std::int64_t c = 0; c < D; ++c)
                     p.k.view().row(h / (Hq / Hkv), at)[c] = strength * std::sqrt(static_cast<float>(D)) * q[c] / norm;
             }
+    p.indexes = indexes_of(p.k, train);
     Source source{"a synthetic context, " + std::to_string(keys) + " tokens, 16 needles per query", {}};
     source.problems.push_back(std::move(p));
     return source;
@@ -100,10 +119,53 @@ Tensor principal_components(const Tensor& k) {
     return pca;
 }
 
+/// Columns and diagonals, half of the budget each. They are found by the last queries of all, so that the others may be 0.
+void minference(const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+    const std::int64_t first = p.k.tokens - p.q.tokens;
+    Tensor q(p.q.heads, p.k.tokens, p.q.dim);
+    for (std::int64_t h = 0; h < q.heads; ++h)
+        std::copy_n(p.q.view().row(h, 0), p.q.tokens * q.dim, q.view().row(h, first));
+    attenta::MinferenceSelection found;
+    const std::int64_t columns = budget / 2;
+    attenta::minference_lists({.q = q.view(), .kv = p.kv()}, found,
+                              {.sink = std::min<std::int64_t>(columns, 4),
+                               .local = 1,
+                               .vertical_size = columns,
+                               .slash_size = budget - columns,
+                               .last_q = p.q.tokens});
+    KeyLists lists({.heads = q.heads, .queries = p.q.tokens, .keys = p.k.tokens});
+    for (std::size_t h = 0; h < found.columns.size(); ++h)
+        for (std::int64_t i = first; i < p.k.tokens; ++i) {
+            std::set<std::int64_t> keys(found.columns[h].begin(), found.columns[h].end());
+            for (const std::int64_t offset : found.offsets[h]) keys.insert(std::max<std::int64_t>(i - offset, 0));
+            for (const std::int64_t key : keys) lists.add(key, 1);
+            lists.end_list();
+        }
+    attenta::softmax_attention(p.q.view(), p.kv(), out.o, {.causal = true, .lists = {&lists, 1}}, out.lse);
+}
+
+/// The largest threshold whose blocks are within the budget. The queries begin a block: keys before the first one are not read.
+void xattention(const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+    const std::int64_t block = 64, skipped = (p.k.tokens - p.q.tokens) % block, keys = p.k.tokens - skipped;
+    const attenta::XattentionInputs x{
+        .q = p.q.view(), .kv = KvView::of(p.k.view().slice(skipped, keys), p.v.view().slice(skipped, keys))};
+    attenta::XattentionOptions options{.block_size = block};
+    float within = 1e-6f, beyond = 1;
+    for (int step = 0; step < 12; ++step) {
+        options.threshold = (within + beyond) / 2;
+        KeyLists lists;
+        attenta::xattention_lists(x, lists, options);
+        (lists.size() <= budget * lists.lists() ? within : beyond) = options.threshold;
+    }
+    options.threshold = within;
+    attenta::xattention(x, {out}, options);
+}
+
 /// A selection that may read `budget` keys per query.
 struct Method {
     std::string name;
     std::function<void(const Problem& p, std::int64_t budget, const SparseOutputs& out)> run;
+    double most = 1;  ///< share of the keys up to which it is of use
 };
 
 std::vector<Method> methods() {
@@ -129,6 +191,16 @@ std::vector<Method> methods() {
              const auto pca = principal_components(p.k);
              loki({.q = p.q.view(), .kv = p.kv(), .pca = pca.view()}, out, {.top_k = budget});
          }},
+        {"minference, lines", ::minference},
+        {"xattention, blocks of 64", ::xattention},
+        {"retrieval, an index",
+         [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
+             KeyLists lists;
+             retrieval_lists(p.indexes, std::max<std::int64_t>(2 * budget, 64), {.q = p.q.view(), .kv = p.kv()}, lists,
+                             {.sink = 0, .window = 1, .top_k = budget - 1});
+             softmax_attention(p.q.view(), p.kv(), out.o, {.causal = true, .lists = {&lists, 1}}, out.lse);
+         },
+         0.05},
         {"the best keys",
          [](const Problem& p, std::int64_t budget, const SparseOutputs& out) {
              RetrievalOutputs all;
@@ -186,7 +258,7 @@ Results measure(const Source& source) {
         r.scores.emplace_back();
         for (const double share : shares) {
             std::fprintf(stderr, "\r%s: %zu of %zu ", source.name.c_str(), ++done, all.size() * shares.size());
-            r.scores.back().push_back(score(source, m, share));
+            if (share <= m.most) r.scores.back().push_back(score(source, m, share));
         }
     }
     std::fprintf(stderr, "\r%*s\r", static_cast<int>(source.name.size()) + 20, "");
@@ -194,11 +266,11 @@ Results measure(const Source& source) {
 }
 
 void print(const Results& r, const char* title, double Score::*what) {
-    std::printf("%s: %s\n   %-22s", r.source.c_str(), title, "keys that are read");
+    std::printf("%s: %s\n   %-26s", r.source.c_str(), title, "keys that are read");
     for (const double share : shares) std::printf(" %6.1f%%", 100 * share);
     std::printf("\n");
     for (std::size_t m = 0; m < r.methods.size(); ++m) {
-        std::printf("   %-22s", r.methods[m].c_str());
+        std::printf("   %-26s", r.methods[m].c_str());
         for (const Score& s : r.scores[m]) std::printf(" %7.3f", s.*what);
         std::printf("\n");
     }
@@ -207,7 +279,8 @@ void print(const Results& r, const char* title, double Score::*what) {
 
 /// A panel for each source: recovered mass over the share of the keys that are read.
 void draw(const std::vector<Results>& all, const std::filesystem::path& path) {
-    static constexpr const char* colours[] = {"#7f7f7f", "#0072b2", "#d55e00", "#009e73", "#b79f00"};
+    static constexpr const char* colours[] = {"#7f7f7f", "#0072b2", "#d55e00", "#009e73",
+                                              "#cc79a7", "#56b4e9", "#f0a000", "#000000"};
     constexpr int width = 420, height = 300, left = 50, top = 40, bottom = 40, legend = 24;
     std::ofstream out(path);
     const auto n = static_cast<int>(all.size()), rows = static_cast<int>(all.at(0).methods.size());
@@ -233,7 +306,7 @@ void draw(const std::vector<Results>& all, const std::filesystem::path& path) {
                 << 100 * share << "%</text>\n";
         for (std::size_t m = 0; m < r.methods.size(); ++m) {
             out << "<polyline fill='none' stroke-width='2' stroke='" << colours[m % std::size(colours)] << "' points='";
-            for (std::size_t s = 0; s < shares.size(); ++s)
+            for (std::size_t s = 0; s < r.scores[m].size(); ++s)
                 out << x_of(shares[s]) << ',' << y_of(r.scores[m][s].mass) << ' ';
             out << "'/>\n";
         }

@@ -79,7 +79,7 @@ public:
         check(ggml_get_data(q_) == this, "its tensors are not those of ggml_api.hpp");
         k_ = tensor(kv, kv.k);
         v_ = tensor(kv, kv.v);
-        if (c.causal && c.Tq > 1) mask();
+        if (!problem.mask().empty() || (c.causal && c.Tq > 1)) mask();
         o_ = ggml_flash_attn_ext(context_.get(), q_, k_, v_, mask_, 1.0f / std::sqrt(static_cast<float>(c.D)), 0, 0);
         graph_ = ggml_new_graph(context_.get());
         ggml_build_forward_expand(graph_, o_);
@@ -114,10 +114,13 @@ private:
     /// ggml has no causal flag: what is added to the scores, [Tq, Tk]. Tiles that are all -infinity are skipped.
     void mask() {
         const AttendCase& c = problem_.shape();
-        const ggml_fp16_t hidden = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity());
+        const ggml_fp16_t hidden = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity()),
+                          visible = ggml_fp32_to_fp16(0);
         hidden_.assign(static_cast<std::size_t>(c.Tq * c.Tk), hidden);
-        for (std::int64_t i = 0; i < c.Tq; ++i)
-            std::fill_n(hidden_.begin() + i * c.Tk, c.Tk - c.Tq + i + 1, ggml_fp32_to_fp16(0));
+        for (std::int64_t i = 0; i < c.Tq && problem_.mask().empty(); ++i)
+            std::fill_n(hidden_.begin() + i * c.Tk, c.Tk - c.Tq + i + 1, visible);
+        for (std::size_t n = 0; n < problem_.mask().size(); ++n)
+            if (problem_.mask()[n]) hidden_[n] = visible;
         mask_ = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F16, c.Tk, c.Tq);
         mask_->data = hidden_.data();
     }
@@ -140,7 +143,7 @@ bool supports(const AttendCase& c) {
 }
 
 const AddImplementation ggml({"ggml", supports, prepare, widest_isa,
-                              [] { return std::string("ggml ") + ggml_version(); }});
+                              [] { return std::string("ggml ") + ggml_version(); }, true});
 
 }  // namespace
 }  // namespace bench

@@ -37,6 +37,7 @@ private:
 
 enum class Type : std::uint8_t { f32 = 1, i32 = 6, f16 = 10 };
 
+/// Without a name it is not given.
 struct Tensor {
     std::string name;
     Type type;
@@ -64,7 +65,8 @@ inline std::string model(const Node& n) {
         node.message(5, Message().text(1, name).number(3, value).number(20, int_attribute));
 
     graph.message(1, node).text(2, n.op);
-    for (const Tensor& t : n.inputs) graph.message(11, value_info(t));
+    for (const Tensor& t : n.inputs)
+        if (!t.name.empty()) graph.message(11, value_info(t));
     for (const Tensor& t : n.outputs) graph.message(12, value_info(t));
     return Message()
         .number(1, ir_version)

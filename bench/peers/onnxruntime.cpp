@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -54,16 +56,17 @@ Owned<T> create(ort::Status* (*function)(Parameters...), Arguments... arguments)
 class Session {
 public:
     Session(onnx::Node node, int threads) : node_(std::move(node)) {
+        const std::string model = onnx::model(node_);
+        std::erase_if(node_.inputs, [](const onnx::Tensor& t) { return t.name.empty(); });
         const auto options = create<ort::SessionOptions>(api().CreateSessionOptions);
         check(api().SetIntraOpNumThreads(options.get(), threads));
-        const std::string model = onnx::model(node_);
         session_ =
             create<ort::Session>(api().CreateSessionFromArray, env_.get(), model.data(), model.size(), options.get());
         for (const onnx::Tensor& t : node_.inputs) input_names_.push_back(t.name.c_str());
         for (const onnx::Tensor& t : node_.outputs) output_names_.push_back(t.name.c_str());
     }
 
-    /// Inputs and outputs are given in the node's order.
+    /// Inputs, those with a name, and outputs are given in the node's order.
     void input(const void* data, const Shape& shape) {
         inputs_.push_back(tensor(node_.inputs[inputs_.size()], const_cast<void*>(data), shape));
     }
@@ -124,19 +127,26 @@ private:
     Session session_;
 };
 
-onnx::Node grouped(const AttendCase& c) {
+/// `bias` is added to the scores.
+onnx::Node grouped(const AttendCase& c, bool bias) {
     const onnx::Type type = c.dtype == Dtype::f16 ? onnx::Type::f16 : onnx::Type::f32, i32 = onnx::Type::i32;
-    return {
+    onnx::Node node{
         .op = "GroupQueryAttention",
         .attributes = {{"num_heads", count(c.Hq)}, {"kv_num_heads", count(c.Hkv)}},
         .inputs =
             {{"q", type}, {"k", type}, {"v", type}, {"past_k", type}, {"past_v", type}, {"last", i32}, {"total", i32}},
         .outputs = {{"o", type}, {"present_k", type}, {"present_v", type}}};
+    // Behind the cosines, sines and positions of a rotation.
+    if (bias) node.inputs.insert(node.inputs.end(), {{"", type}, {"", type}, {"", type}, {"bias", type}});
+    return node;
 }
 
 class Grouped {
 public:
-    explicit Grouped(const AttendCase& c) : case_(c), session_(grouped(c), c.threads) {}
+    explicit Grouped(const AttendCase& c, std::span<const std::uint8_t> mask = {})
+        : case_(c), session_(grouped(c, !mask.empty()), c.threads) {
+        for (const std::uint8_t visible : mask) bias_.push_back(visible ? 0 : -std::numeric_limits<float>::infinity());
+    }
 
     /// q, k, v, o are of the last Tq tokens. Past and present are one cache, so that only k and v are copied to it.
     void operator()(const void* q, const void* k, const void* v, void* cache_k, void* cache_v, void* o) {
@@ -151,6 +161,7 @@ public:
         session_.input(cache_v, cache);
         session_.input(&last, {1});
         session_.input(&total, {1});
+        if (!bias_.empty()) session_.input(bias_.data(), {1, 1, c.Tq, c.Tk});
         session_.output(o, {1, c.Tq, c.Hq * c.D});
         session_.output(cache_k, cache);
         session_.output(cache_v, cache);
@@ -160,13 +171,14 @@ public:
 private:
     AttendCase case_;
     Session session_;
+    std::vector<float> bias_;
 };
 
 /// All tokens at once, to an empty cache.
 class Prompt {
 public:
     explicit Prompt(const Problem& problem)
-        : problem_(problem), attend_(problem.shape()), k_(cache_size(problem.shape())), v_(k_.size()) {}
+        : problem_(problem), attend_(problem.shape(), problem.mask()), k_(cache_size(problem.shape())), v_(k_.size()) {}
 
     void operator()(std::size_t copy) {
         const attenta::KvView kv = problem_.kv(copy);
@@ -232,9 +244,9 @@ bool supports(const AttendCase& c) {
     return is_dense_f32(c) && c.Tq == c.Tk && (c.causal || c.Hq == c.Hkv);
 }
 
-const AddImplementation onnxruntime({"onnxruntime", supports, prepare, widest_isa, [] {
-                                         return std::string("onnxruntime ") + ort::OrtGetApiBase()->GetVersionString();
-                                     }});
+const AddImplementation onnxruntime(
+    {"onnxruntime", supports, prepare, widest_isa,
+     [] { return std::string("onnxruntime ") + ort::OrtGetApiBase()->GetVersionString(); }, true});
 
 }  // namespace
 }  // namespace bench

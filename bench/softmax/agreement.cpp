@@ -25,12 +25,11 @@ std::vector<float> result(const Problem& problem, const Run& run) {
 
 }  // namespace
 
-void require_agreement(const Problem& problem, std::string_view name, const Run& run) {
-    const std::vector<float> theirs = result(problem, run);
-    const std::vector<float> ours = result(problem, implementation("attenta").prepare(problem));
+void require_agreement(const Problem& problem, std::string_view name, const Run& run, const Run& ours) {
+    const std::vector<float> got = result(problem, run), want = result(problem, ours);
     float error = 0;
-    for (std::size_t i = 0; i < ours.size(); ++i) {
-        const float e = std::abs(theirs[i] - ours[i]);
+    for (std::size_t i = 0; i < want.size(); ++i) {
+        const float e = std::abs(got[i] - want[i]);
         if (e > error || std::isnan(e)) error = e;
     }
     if (error <= allowed(problem.shape().dtype)) return;

@@ -31,7 +31,7 @@ void attend(benchmark::State& state, const AttendCase& c) {
     const Problem problem(c);
     const Implementation& who = implementation(c.impl);
     const Run run = who.prepare(problem);
-    if (who.name != "attenta") require_agreement(problem, who.name, run);
+    if (who.name != "attenta") require_agreement(problem, who.name, run, implementation("attenta").prepare(problem));
     run(0);
 
     const auto measure = [&] { return measure_limits(c.threads, who.isa()); };

@@ -27,6 +27,7 @@ struct Implementation {
     attenta::Isa (*isa)();
     /// The library's name and version, and what else its speed depends on.
     std::string (*version)();
+    bool takes_mask = false;  ///< Problem::mask is heeded
 };
 
 /// attenta comes first.

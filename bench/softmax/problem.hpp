@@ -8,6 +8,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -25,6 +27,9 @@ public:
     attenta::Heads<const float> q(std::size_t copy) const;
     attenta::Heads<float> o(std::size_t copy) const;
     attenta::KvView kv(std::size_t copy) const;
+    /// Which keys a query sees, [Tq, Tk], 1 or 0, for implementations that take a mask; or nothing: as the case says.
+    std::span<const std::uint8_t> mask() const { return mask_; }
+    void set_mask(std::vector<std::uint8_t> mask) { mask_ = std::move(mask); }
 
     /// What the definition needs: every visible pair of query and key once, every tensor read or written once.
     double flops() const;
@@ -40,6 +45,7 @@ private:
     std::size_t v_at_ = 0, q_at_ = 0, o_at_ = 0;  // offsets inside a copy; K is at 0
     std::byte* data_ = nullptr;
     std::vector<std::int32_t> block_table_, lengths_;
+    std::vector<std::uint8_t> mask_;
 };
 
 }  // namespace bench

@@ -9,6 +9,9 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -18,13 +21,18 @@ struct SparseWork {
     std::function<void(std::size_t copy)> run;
     std::function<void(std::size_t copy)> select = {};  ///< the selection alone, where there is one
     double pairs = 0;                                   ///< visible pairs of a query and a key, of all query heads
-    double rows = 0;                                    ///< rows of K that are read, those of V are as many
+    double rows = 0;                                    ///< rows of K that are read
+    bool values = true;                                 ///< rows of V are read, as many
     double select_flops = 0, select_bytes = 0;          ///< what the selection computes and reads
+    std::vector<std::pair<std::string, double>> figures = {};  ///< further counters
+    std::shared_ptr<const void> kept = {};                     ///< what it reads beside the problem
+    std::shared_ptr<const attenta::KeyLists> lists = {};       ///< its keys, where others are given the same
 };
 
 struct SparseBench {
     SparseCase name;
-    SparseWork (*prepare)(const Problem& problem, attenta::Context& context);
+    std::function<SparseWork(const Problem& problem, attenta::Context& context)> prepare;
+    bool for_others = false;  ///< other implementations are given its keys as a mask
 };
 
 std::vector<SparseBench> sparse_works();

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "sparse/support/mechanism.hpp"
@@ -17,13 +18,46 @@ ATTENTA_SPARSE_SUITE(SparseErrors);
 
 const Shape shape = {4, 2, 9, 40, 16, 24};
 
-/// `spoil` changes a good call, which is then refused, and nothing is written.
+/// A call whose selection stands alone: of some mechanisms options choose whether there is one.
+SparseCase selecting_case(const SparseMechanism& m) {
+    for (std::size_t variant = 0; variant < m.variants.size(); ++variant) {
+        SparseCase c = sparse_case(m, shape, variant, 2);
+        KeyLists lists;
+        Context context;
+        try {
+            m.select(c, lists, context);
+            return c;
+        } catch (const attenta::Error&) {
+        }
+    }
+    ADD_FAILURE() << "no variant selects";
+    return sparse_case(m, shape);
+}
+
+/// `spoil` changes a good call, which is then refused, and nothing is written: spoil(c, o), or spoil(c) where the selection
+/// alone is to be refused as well.
 template <class F>
 testing::AssertionResult refused(const SparseMechanism& m, std::initializer_list<std::string_view> words, F&& spoil) {
     SparseCase c = sparse_case(m, shape, 0, 2);
     Output out = output_of(c);
     attenta::Heads<float> o = out.o.view();
-    spoil(c, o);
+    if constexpr (std::is_invocable_v<F&, SparseCase&>) {
+        spoil(c);
+        if (m.select) {
+            SparseCase alone = selecting_case(m);
+            spoil(alone);
+            KeyLists lists({.queries = 1, .keys = 9});
+            lists.add(3, 2);
+            lists.end_list();
+            const std::string before = lists.text();
+            Context context;
+            const auto result = refuses([&] { m.select(alone, lists, context); }, words);
+            if (!result) return testing::AssertionFailure() << "alone: " << result.message();
+            if (lists.text() != before) return testing::AssertionFailure() << "lists were written";
+        }
+    } else {
+        spoil(c, o);
+    }
     Context context;
     const auto result = refuses([&] { m.call(c, o, m.has_lse ? out.lse.data() : nullptr, nullptr, context); }, words);
     const float fresh = untouched<float>();
@@ -46,7 +80,7 @@ TEST_P(SparseErrors, TheCallThatIsSpoiledIsGood) {
 TEST_P(SparseErrors, MissingInputs) {
     for (const attenta::Input& in : GetParam()->inputs) {
         if (in.flags & attenta::Input::optional) continue;
-        EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, in.name, "null"}, [&](SparseCase& c, auto&) {
+        EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, in.name, "null"}, [&](SparseCase& c) {
             if (in.elements == attenta::Input::Elements::integers) {
                 c.integers.erase(in.name);
             } else if (in.elements == attenta::Input::Elements::cache) {
@@ -65,8 +99,7 @@ TEST_P(SparseErrors, MissingInputs) {
 
 TEST_P(SparseErrors, ShapesThatDoNotFit) {
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "3"}, [](SparseCase& c, auto&) { c.view("q").heads = 3; }));
-    EXPECT_TRUE(
-        refused(*GetParam(), {GetParam()->name, "k", "15"}, [](SparseCase& c, auto&) { c.view("k").dim = 15; }));
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "k", "15"}, [](SparseCase& c) { c.view("k").dim = 15; }));
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o", "23"}, [](SparseCase&, auto& o) { o.dim = 23; }));
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o"}, [](SparseCase&, auto& o) { o.tokens -= 1; }));
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "null"}, [](SparseCase&, auto& o) { o.data = nullptr; }));
@@ -77,21 +110,21 @@ TEST_P(SparseErrors, NothingThere) {
         refused(*GetParam(), {GetParam()->name}, [](SparseCase& c, auto& o) { c.view("q").tokens = o.tokens = 0; }));
     EXPECT_TRUE(
         refused(*GetParam(), {GetParam()->name}, [](SparseCase& c, auto& o) { c.view("q").heads = o.heads = 0; }));
-    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
-                        [](SparseCase& c, auto&) { c.view("k").tokens = c.view("v").tokens = 0; }));
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name}, [](SparseCase& c) { c.view("k").tokens = c.view("v").tokens = 0; }));
 }
 
 TEST_P(SparseErrors, QueriesWithoutPosition) {
     if (GetParam()->positions == attenta::Positions::none) GTEST_SKIP() << "queries have no positions";
-    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
-                        [](SparseCase& c, auto&) { c.view("k").tokens = c.view("v").tokens = 8; }));
+    EXPECT_TRUE(
+        refused(*GetParam(), {GetParam()->name}, [](SparseCase& c) { c.view("k").tokens = c.view("v").tokens = 8; }));
 }
 
 /// Rings and caches after an eviction keep tokens in another order.
 TEST_P(SparseErrors, KeysInAnotherOrder) {
     if (GetParam()->positions == attenta::Positions::none) GTEST_SKIP() << "keys have no positions";
     std::vector<std::int32_t> positions(40);
-    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "positions"}, [&](SparseCase& c, auto&) {
+    EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "positions"}, [&](SparseCase& c) {
         KvView kv = KvView::of(c.view("k"), c.view("v"));
         for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<std::int32_t>(39 - i);
         kv.positions = positions.data();
@@ -103,6 +136,34 @@ TEST_P(SparseErrors, KeysInAnotherOrder) {
 TEST_P(SparseErrors, OutputsThatOverlapInputs) {
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name, "o", "overlaps"},
                         [](SparseCase& c, auto& o) { o.data = c.view("k").data; }));
+}
+
+/// The others have memory of their own, too: not that of an input, of o or of each other.
+TEST_P(SparseErrors, FurtherOutputsThatOverlap) {
+    const SparseMechanism& m = *GetParam();
+    std::vector<double> memory(4096);
+    for (const SparseOutput& further : m.outputs) {
+        const auto refused_at = [&](auto&& place) {
+            return refused(m, {m.name, further.name, "overlaps"},
+                           [&](SparseCase& c, auto& o) { c.outputs[further.name] = place(c, o); });
+        };
+        for (const attenta::Input& in : m.inputs) {
+            const SparseCase c = sparse_case(m, shape, 0, 2);
+            if (c.floats.count(in.name) > 0)
+                EXPECT_TRUE(refused_at([&](SparseCase& to, auto&) { return to.view(in.name).data; })) << in.name;
+            if (c.integers.count(in.name) > 0)
+                EXPECT_TRUE(refused_at([&](SparseCase& to, auto&) { return to.integers.at(in.name).data.data(); }))
+                    << in.name;
+        }
+        EXPECT_TRUE(refused_at([](SparseCase&, auto& o) { return o.data; })) << further.name;
+        for (const SparseOutput& other : m.outputs)
+            if (&other < &further)
+                EXPECT_TRUE(refused_at([&](SparseCase& c, auto&) { return c.outputs[other.name] = memory.data(); }))
+                    << other.name;
+        EXPECT_TRUE(refused(m, {m.name, further.name, "misaligned"}, [&](SparseCase& c, auto&) {
+            c.outputs[further.name] = reinterpret_cast<std::byte*>(memory.data()) + 1;
+        })) << further.name;
+    }
 }
 
 TEST_P(SparseErrors, Scales) {

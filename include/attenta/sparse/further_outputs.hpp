@@ -28,7 +28,7 @@ inline FewVector<NamedBytes, 2 * InputList::most> memory_of(std::span<const Inpu
     return all;
 }
 
-/// Throws Error where an output is misaligned or meets an input, o, lse or another one.
+/// Throws Error where an output is misaligned, larger than any memory, or meets an input, o, lse or another one.
 class FurtherOutputs {
 public:
     FurtherOutputs(const SparseCall& call, std::span<const Input> inputs)
@@ -43,6 +43,7 @@ public:
         if (!x.data) return;
         checks::check_pointer(function_, name, x.data, sizeof(T), true);
         const Bytes bytes = bytes_of(x);
+        checks::check_extent(function_, name, bytes);
         checks::check_apart(function_, name, bytes, taken_);
         taken_.push_back({name, bytes});
     }

@@ -73,6 +73,8 @@ const auto& mechanism = test_sparse<&attenta::head_gating, naive_head_gating>({
                 }
             }
         },
+    .outputs = {{"long_context", set_output<&attenta::HeadGatingOutputs::long_context>},
+                {"local_share", set_output<&attenta::HeadGatingOutputs::local_share>}},
 });
 
 TEST(HeadGating, GivesSharesAndDecisions) {

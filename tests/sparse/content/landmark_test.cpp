@@ -66,6 +66,7 @@ const auto& mechanism = test_sparse<&attenta::landmark, naive_landmark>({
                  {"top 1 of blocks of 20", [](SparseCase& c) { options(c).top_k = 1, options(c).block_size = 20; }},
                  {"top of all", [](SparseCase& c) { options(c).top_k = 4096; }}},
     .sizes = [](SparseCase& c) { options(c).block_size = 7; },
+    .select = Selection<&attenta::landmark_lists>::call,
 });
 
 /// Blocks longer than the tiles and parts of the engine, one query and many.

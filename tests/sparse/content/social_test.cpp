@@ -89,6 +89,8 @@ const auto& mechanism = test_sparse<&attenta::social, naive_social>({
                             c.view(name).row(h, t)[d] = static_cast<float>(c.random.uniform());
         },
     .causal = false,
+    .outputs = {{"circle_nodes", set_output<&attenta::SocialOutputs::circle_nodes>}},
+    .select = Selection<&attenta::social_lists>::call,
 });
 
 std::vector<std::int64_t> naive_circles(Edges edges, const SocialOptions& o) {

@@ -89,6 +89,8 @@ const auto& mechanism = test_sparse<&attenta::sparsek, naive_sparsek>({
                 }
         },
     .everything = [](SparseCase& c) { options(c).gate = SparsekGate::none, options(c).k = 4096; },
+    .outputs = {{"tau", set_output<&attenta::SparsekOutputs::tau>}},
+    .select = Selection<&attenta::sparsek_lists>::call,
 });
 
 TEST(Sparsek, GivesThresholds) {

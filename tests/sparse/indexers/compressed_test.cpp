@@ -92,6 +92,7 @@ const auto& mechanism = test_sparse<&attenta::compressed, naive_compressed>({
             options(c) = {.rate = 4, .window = 9, .top_k = 5};
         },
     .fill = put_optional,
+    .select = Selection<&attenta::compressed_lists>::call,
 });
 
 /// The keys are the values, or their first channels.

@@ -32,6 +32,8 @@ const auto& mechanism = test_sparse<&attenta::dsa, naive_dsa>({
             options_of<attenta::DsaOptions>(c).top_k = 9;
         },
     .everything = [](SparseCase& c) { options_of<attenta::DsaOptions>(c).top_k = 4096; },
+    .outputs = {{"index_score", set_output<&attenta::DsaOutputs::index_score>}},
+    .select = Selection<&attenta::dsa_lists>::call,
 });
 
 }  // namespace

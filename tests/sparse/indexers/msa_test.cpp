@@ -45,6 +45,7 @@ const auto& mechanism = test_sparse<&attenta::msa, naive_msa>({
             options(c).block_size = 7, options(c).top_k = 3;
         },
     .everything = [](SparseCase& c) { options(c).top_k = 4096; },
+    .select = Selection<&attenta::msa_lists>::call,
 });
 
 /// Heads of lists that neither divide those of K and V nor are a multiple of them.

@@ -81,6 +81,7 @@ const auto& mechanism = test_sparse<&attenta::qsa, naive_qsa>({
             if (c.floats.count("k_block") == 0) c.put("k_idx", 1, c.shape.Tk, 12);
         },
     .everything = [](SparseCase& c) { options(c).budget = 4096; },
+    .select = Selection<&attenta::qsa_lists>::call,
 });
 
 /// Keys of blocks that were kept give the same lists as the tokens' keys.

@@ -37,6 +37,7 @@ const auto& mechanism = test_sparse<&attenta::moba, naive_moba>({
                  {"blocks of 32", [](SparseCase& c) { options(c).block_size = 32, options(c).top_k = 2; }}},
     .sizes = [](SparseCase& c) { options(c).block_size = 7, options(c).top_k = 3; },
     .everything = [](SparseCase& c) { options(c).top_k = 4096; },
+    .select = Selection<&attenta::moba_lists>::call,
 });
 
 TEST(BlockMeans, GrowWithTheCache) {

@@ -136,6 +136,10 @@ const auto& mechanism = test_sparse<&attenta::nsa, naive_nsa>({
     .sizes =
         [](SparseCase& c) { options(c) = {.cmp_size = 6, .cmp_stride = 3, .slc_size = 9, .top_n = 4, .window = 10}; },
     .has_lse = false,
+    .outputs = {{"o_cmp", set_output<&attenta::NsaOutputs::o_cmp>},
+                {"o_slc", set_output<&attenta::NsaOutputs::o_slc>},
+                {"o_win", set_output<&attenta::NsaOutputs::o_win>}},
+    .select = Selection<&attenta::nsa_lists>::call,
 });
 
 TEST(Nsa, GivesItsBranches) {

@@ -42,6 +42,7 @@ const auto& mechanism = test_sparse<&attenta::quest, naive_quest>({
                  {"pages of 16", [](SparseCase& c) { options(c).page_size = 16, options(c).top_pages = 2; }}},
     .sizes = [](SparseCase& c) { options(c).page_size = 5, options(c).top_pages = 3; },
     .everything = [](SparseCase& c) { options(c).top_pages = 4096; },
+    .select = Selection<&attenta::quest_lists>::call,
 });
 
 /// Bounds that were kept give the same lists as those of the call, in bfloat16 they are still bounds.

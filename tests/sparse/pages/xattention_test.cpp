@@ -87,6 +87,8 @@ const auto& mechanism = test_sparse<&attenta::xattention, naive_xattention>({
                   }}},
     .sizes = [](SparseCase& c) { options(c).stride = 4, options(c).block_size = 8, options(c).threshold = 0.7f; },
     .causal = false,  // all queries of a block read what the last ones like
+    .outputs = {{"block_share", set_output<&attenta::XattentionOutputs::block_share>}},
+    .select = Selection<&attenta::xattention_lists>::call,
 });
 
 /// Queries that follow blocks of earlier keys; the shares and lists that a call gives.

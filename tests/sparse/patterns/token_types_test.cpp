@@ -56,6 +56,8 @@ const auto& mechanism = test_sparse<&attenta::token_types, naive_token_types>({
         [](SparseCase& c) {
             c.put_integers("types", types_of(c.shape.Hkv, c.shape.Tk, [](std::int64_t) { return 0; }));
         },
+    .outputs = {{"last_reader", set_output<&attenta::TokenTypesOutputs::last_reader>},
+                {"alive", set_output<&attenta::TokenTypesOutputs::alive>}},
 });
 
 TEST(TokenTypes, MaskIsExact) {

@@ -39,6 +39,7 @@ const auto& mechanism = test_sparse<&attenta::knn_memory, naive_knn_memory>({
                  {"a memory smaller than top_k", [](SparseCase& c) { c.sizes["Tm"] = 3; }},
                  {"a long memory", [](SparseCase& c) { c.sizes["Tm"] = 700; }}},
     .sizes = [](SparseCase& c) { c.sizes["Tm"] = 41, options(c).top_k = 6; },
+    .select = Selection<&attenta::knn_memory_lists>::call,
 });
 
 /// The memory in pages, of halves.

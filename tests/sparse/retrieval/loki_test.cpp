@@ -46,6 +46,7 @@ const auto& mechanism = test_sparse<&attenta::loki, naive_loki>({
                  {"half of the components", [](SparseCase& c) { options(c).d = c.shape.D / 2, options(c).top_k = 9; }}},
     .sizes = [](SparseCase& c) { c.sizes["Tp"] = c.shape.D; },
     .everything = [](SparseCase& c) { options(c).top_k = 4096; },
+    .select = Selection<&attenta::loki_lists>::call,
 });
 
 /// Components that were kept give the lists of the call, from pages too; in bfloat16 they are close.

@@ -138,6 +138,7 @@ const auto& mechanism = test_sparse<&attenta::modality_adaptive, naive_modality>
             const std::int64_t variant = options(c).text_min;
             draw(c, variant == 3 ? 40 : 7, variant == 1 ? 3 : 1, variant == 2 ? 1 : variant == 1 ? 8 : 5);
         },
+    .outputs = {{"used", set_output<&attenta::ModalityAdaptiveOutputs::used>}},
 });
 
 TEST(ModalityAdaptive, GivesWhatItKeeps) {

@@ -50,6 +50,10 @@ void find(SparseCase& c, std::int64_t n) {
     c.put_integers("found", std::move(found));
 }
 
+/// The exact search, not that of an index.
+constexpr void (*lists_of)(const RetrievalInputs&, KeyLists&, const RetrievalOptions&,
+                           Context&) = attenta::retrieval_lists;
+
 const auto& mechanism = test_sparse<&attenta::retrieval, naive_retrieval>({
     .name = "retrieval",
     .variants = {{"no sink, own key alone", [](SparseCase& c) { options(c).sink = 0, options(c).window = 1; }},
@@ -63,6 +67,9 @@ const auto& mechanism = test_sparse<&attenta::retrieval, naive_retrieval>({
             if (options(c).read_found) find(c, 9);
         },
     .everything = [](SparseCase& c) { options(c).top_k = 4096; },
+    .outputs = {{"o_static", set_output<&attenta::RetrievalOutputs::o_static>},
+                {"lse_static", set_output<&attenta::RetrievalOutputs::lse_static>}},
+    .select = Selection<lists_of>::call,
 });
 
 /// o and lse of S alone, and the recall of what was found.
@@ -150,6 +157,15 @@ TEST(RetrievalErrors, Outputs) {
     EXPECT_TRUE(refused({"retrieval", "o", "15", "16"},
                         [&](auto& out) { out.o_static = attenta::hnd(memory.data(), 4, 3, 15); }));
     EXPECT_TRUE(refused({"retrieval", "o", "overlaps"}, [&](auto& out) { out.o_static = out.o; }));
+    find(c, 4);
+    const auto with = inputs_of<RetrievalInputs>(c);
+    RetrievalOutputs out;
+    out.o = all.o.view();
+    for (void* const taken :
+         {static_cast<void*>(all.o.view().data), static_cast<void*>(c.integers["found"].data.data())}) {
+        out.recall = static_cast<float*>(taken);
+        EXPECT_TRUE(refuses([&] { attenta::retrieval(with, out, options(c)); }, {"retrieval", "recall", "overlaps"}));
+    }
     EXPECT_TRUE(all.o.padding_is_untouched());
     const float fresh = untouched<float>();
     for (const float y : all.o.memory()) EXPECT_TRUE(same_bits(&y, &fresh, 1));

@@ -48,6 +48,7 @@ struct SparseCase {
         floats;  ///< a matrix is [1, rows, columns], a vector [1, 1, size]
     std::map<std::string, Integers, std::less<>> integers;
     std::map<std::string, KvView, std::less<>> caches;  ///< in place of the tensors of K and V, by the name of K
+    std::map<std::string, void*, std::less<>> outputs;  ///< memory of outputs beside o and lse that are wanted
 
     /// Standard normal numbers.
     void put(const std::string& name, std::int64_t heads, std::int64_t tokens, std::int64_t dim, float gain = 1) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "case.hpp"
@@ -22,6 +23,47 @@ struct SparseVariant {
     void (*set)(SparseCase&);  ///< options, and sizes of letters
 };
 
+/// An output beside o and lse.
+struct SparseOutput {
+    const char* name;
+    void (*set)(attenta::SparseOutputs&, void* data);  ///< of the mechanism's own struct: set_output
+};
+
+/// Sets a pointer, or a tensor of the shape of o.
+template <class Outputs, class T>
+void set_member(T Outputs::*member, attenta::SparseOutputs& out, void* data) {
+    T& to = static_cast<Outputs&>(out).*member;
+    if constexpr (std::is_pointer_v<T>) {
+        to = static_cast<T>(data);
+    } else {
+        to = out.o;
+        to.data = static_cast<float*>(data);
+    }
+}
+template <auto member>
+void set_output(attenta::SparseOutputs& out, void* data) {
+    set_member(member, out, data);
+}
+
+/// A selection alone, lists(inputs, to, options, ...), for SparseMechanism::select.
+template <auto lists>
+struct Selection;
+template <class Inputs, class Options, class... More, void (*lists)(const Inputs&, KeyLists&, const Options&, More...)>
+struct Selection<lists> {
+    static void call(const SparseCase& c, KeyLists& to, Context& context) {
+        lists(inputs_of<Inputs>(c), to, std::any_cast<const Options&>(c.options), argument<More>(context)...);
+    }
+
+private:
+    template <class T>
+    static T argument(Context& context) {
+        if constexpr (std::is_same_v<T, Context&>)
+            return context;
+        else
+            return nullptr;
+    }
+};
+
 struct SparseMechanism {
     const char* name;
     attenta::Positions positions = attenta::Positions::last;
@@ -32,6 +74,8 @@ struct SparseMechanism {
     bool has_lse = true;
     bool grouped = true;                        ///< Hq may be a multiple of Hkv
     void (*everything)(SparseCase&) = nullptr;  ///< options with which it is causal attention over all keys, to the bit
+    std::vector<SparseOutput> outputs = {};     ///< beside o and lse
+    void (*select)(const SparseCase&, KeyLists&, Context&) = nullptr;  ///< the selection alone, where there is one
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -63,6 +107,9 @@ const SparseMechanism& test_sparse(SparseMechanism m) {
         out.o = o;
         out.lse = lse;
         out.lists = lists;
+        for (const SparseOutput& further : c.mechanism->outputs)
+            if (const auto memory = c.outputs.find(further.name); memory != c.outputs.end())
+                further.set(out, memory->second);
         function(inputs_of<Inputs>(c), out, std::any_cast<const Options&>(c.options), context);
     };
     m.naive = [](const SparseCase& c) {

@@ -3,6 +3,7 @@
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/softmax/weights.hpp>
 #include <attenta/sparse/content/head_gating.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -93,6 +94,11 @@ ATTENTA_INLINE void head_gating(const HeadGatingInputs& x, const HeadGatingOutpu
                                 const HeadGatingOptions& options, Context& context) {
     const auto call = detail::check_sparse("head_gating", x, out, options, Positions::last, context);
     detail::check_head_gating(x, options);
+    if (out.long_context || out.local_share) {
+        detail::FurtherOutputs further(call, InputList(x));
+        further.add("long_context", hnd(out.long_context, x.q.heads, x.q.tokens, 1));
+        further.add("local_share", hnd(out.local_share, x.q.heads, x.q.tokens, 1));
+    }
     const std::vector<double> moments = detail::score_moments(call, x);
     detail::SparseParts parts(call, 2);
     attention::Request near = parts.request();

@@ -3,6 +3,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/sparse/content/social.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 
 #include <algorithm>
 #include <numeric>
@@ -15,9 +16,7 @@ namespace detail {
 
 inline void check_social(const SocialInputs& x, const SocialOptions& o) {
     const char* const f = "social";
-    const InputList inputs(x);
-    check_given(f, inputs);
-    check_shapes(f, inputs, {});
+    check_selection(f, InputList(x), x.q, x.kv);
     require_at_least(f, "period", o.period, 1);
     require_at_least(f, "delta", o.delta, 0);
     require_at_least(f, "window", o.window, 1);
@@ -178,6 +177,11 @@ ATTENTA_INLINE void social_lists(const SocialInputs& x, KeyLists& lists, const S
 ATTENTA_INLINE void social(const SocialInputs& x, const SocialOutputs& out, const SocialOptions& options,
                            Context& context) {
     const auto call = detail::check_sparse("social", x, out, options, Positions::same, context);
+    detail::check_social(x, options);
+    if (out.circle_nodes)
+        detail::FurtherOutputs(call, InputList(x))
+            .add("circle_nodes", Heads<std::int64_t>{out.circle_nodes, 1, options.circles, options.circle_size, 0,
+                                                     options.circle_size});
     detail::CallLists lists(call);
     social_lists(x, *lists, options, context, out.circle_nodes);
     call.attend(*lists);

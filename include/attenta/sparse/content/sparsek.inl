@@ -2,6 +2,7 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/sparse/content/sparsek.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -150,6 +151,7 @@ ATTENTA_INLINE void sparsek_lists(const SparsekInputs& x, KeyLists& lists, const
 ATTENTA_INLINE void sparsek(const SparsekInputs& x, const SparsekOutputs& out, const SparsekOptions& options,
                             Context& context) {
     const auto call = detail::check_sparse("sparsek", x, out, options, Positions::last, context);
+    if (out.tau) detail::FurtherOutputs(call, InputList(x)).add("tau", hnd(out.tau, x.kv.heads, x.q.tokens, 1));
     detail::CallLists lists(call);
     detail::select_sparsek(x, *lists, options, out.tau);
     call.attend(*lists, Causal{});

@@ -31,6 +31,7 @@ inline void check_knn_memory(const KnnMemoryInputs& x, const KnnMemoryOptions& o
 
 ATTENTA_INLINE void knn_memory_lists(const KnnMemoryInputs& x, KeyLists& lists, const KnnMemoryOptions& options,
                                      Context& context) {
+    detail::check_selection("knn_memory", InputList(x), x.q, x.kv);
     detail::check_knn_memory(x, options);
     const std::int64_t keys = x.memory.length(0);
     if (!options.top_k || *options.top_k == 0) {  // one list for all

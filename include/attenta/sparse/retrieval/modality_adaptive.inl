@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/score/observers.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/retrieval/exact_weights.hpp>
 #include <attenta/sparse/retrieval/kernels.hpp>
 #include <attenta/sparse/retrieval/modality_adaptive.hpp>
@@ -207,6 +208,7 @@ ATTENTA_INLINE void modality_adaptive(const ModalityAdaptiveInputs& x, const Mod
         fail("modality_adaptive", "modality has " + std::to_string(prompt) + " tokens, needs those of a prompt of " +
                                       std::to_string(first + 1) + " to " + std::to_string(keys));
     if (x.kv.positions) fail("modality_adaptive", "kv has positions of its own, needs keys in their order");
+    if (out.used) detail::FurtherOutputs(call, InputList(x)).add("used", hnd(out.used, 1, queries, 1));
     ModalityState state(x.modality, x.kv.heads, options);
     std::vector<KeyLists> steps;
     const auto part = [&](std::int64_t begin, std::int64_t count, auto&& f) {

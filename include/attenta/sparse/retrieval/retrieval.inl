@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/sparse/further_outputs.hpp>
 #include <attenta/sparse/retrieval/retrieval.hpp>
 
 #include <algorithm>
@@ -91,7 +92,7 @@ public:
         request_.values = out.o_static.data != nullptr;
         if (wanted())
             attention::check_tensors(call.function, call.q, call.kv, request_.values ? &out.o_static : nullptr,
-                                     out.lse_static, std::vector<NamedBytes>{{"o", bytes_of(out.o)}});
+                                     out.lse_static, {});
     }
 
     void run() const {
@@ -135,6 +136,12 @@ ATTENTA_INLINE void retrieval(const RetrievalInputs& x, const RetrievalOutputs& 
     const auto call = detail::check_sparse("retrieval", x, out, options, Positions::last, context);
     detail::check_retrieval(x, options);
     if (out.recall && !x.found.data) fail("retrieval", "found is null, needs keys whose recall is wanted");
+    if (out.o_static.data || out.lse_static || out.recall) {
+        detail::FurtherOutputs further(call, InputList(x));
+        further.add("o_static", out.o_static);
+        further.add("lse_static", hnd(out.lse_static, x.q.heads, x.q.tokens, 1));
+        further.add("recall", hnd(out.recall, x.q.heads, x.q.tokens, 1));
+    }
     const detail::StaticPart part(call, out, options);
     detail::CallLists lists(call);
     detail::select_retrieval(x, *lists, options, context);
