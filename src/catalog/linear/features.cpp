@@ -144,11 +144,31 @@ void call_log_normal(Arguments& args, Context& context) {
     give(args, "beta", {gains.beta}, {1});
 }
 
+/// Halves x and y of the features of each head become (x + y)/√2 and (x − y)/√2: those of the angles a from those of π/4 − a,
+/// and back.
+void turn_halves(std::vector<float>& x, std::int64_t heads) {
+    const auto size = static_cast<std::int64_t>(x.size()), half = heads > 0 ? size / (2 * heads) : 0;
+    for (std::int64_t h = 0; h < heads; ++h)
+        for (std::int64_t i = 2 * h * half; i < (2 * h + 1) * half; ++i) {
+            float &a = x[static_cast<std::size_t>(i)], &b = x[static_cast<std::size_t>(i + half)];
+            const float sum = (a + b) * std::sqrt(0.5f), difference = (a - b) * std::sqrt(0.5f);
+            a = sum;
+            b = difference;
+        }
+}
+
 void call_norm_aware(Arguments& args, Context& context) {
     const auto x = args.inputs<NormAwareInputs>();
     const auto options = args.options<NormAwareOptions>();
     LinearState state = past_of(args, "initial_norm_state", "initial_count");
+    const auto turn = [&] {
+        if (options.feature != NormAwareFeature::cosine) return;
+        turn_halves(state.matrix, state.heads);
+        turn_halves(state.normalizer, state.heads);
+    };
+    turn();
     norm_aware(x, output_of(args, x), state, options, context);
+    turn();
     give_state(args, state);
     give(args, "norm_state", state.normalizer, {state.heads, state.dim});
     give(args, "count", state.weight, {state.heads});

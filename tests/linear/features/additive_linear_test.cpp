@@ -101,7 +101,7 @@ struct AdditiveCall {
           o(heads, Tk, dim, order, pad) {
         const std::int64_t W = heads * dim;
         options.mode = mode;
-        x = {.q = q.view(), .k = k.view(), .v = v.view()};
+        x.q = q.view(), x.k = k.view(), x.v = v.view();
         x.query_weight = matrix(heads, W), x.query_bias = vector(heads);
         if (mode == AdditiveMode::fastformer) x.key_weight = matrix(heads, W), x.key_bias = vector(heads);
         if (transform) x.transform_weight = matrix(W, W), x.transform_bias = vector(W);

@@ -40,7 +40,7 @@ const LinearMechanism& based = test_linear<&attenta::based, naive_based>(
                        options_of<Options>(c).normalize = false, options_of<Options>(c).scale = -0.5f;
                    }},
                   {"eps 2", [](LinearCase& c) { options_of<Options>(c).eps = 2; }},
-                  {"large keys", [](LinearCase& c) { change(c, "k", [](float k) { return 5 * k; }); }}},
+                  {"large keys", [](LinearCase& c) { change(c, "k", [](float k) { return 2 * k; }); }}},
      .divides = [](const LinearCase& c) { return options_of<Options>(c).normalize; },
      .past = state_of_first_token,
      .most_dim = 48});

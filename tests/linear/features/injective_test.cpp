@@ -131,9 +131,9 @@ TEST(InjectiveErrors, OptionsAndGrids) {
     EXPECT_TRUE(errors.refused({"temperature"}, [nan](Call& c) { c.options<Options>().temperature = nan; }));
     EXPECT_TRUE(errors.refused({"prefix", "-1"}, [](Call& c) { c.options<Options>().prefix = -1; }));
     EXPECT_TRUE(errors.refused(
-        {"grid", "8", "6"}, [](Call& c) { c.options<Options>().grid_width = 4; }, 4));
+        {"grid_height", "8", "6"}, [](Call& c) { c.options<Options>().grid_width = 4; }, 4));
     EXPECT_TRUE(errors.refused(
-        {"grid", "0"}, [](Call& c) { c.options<Options>().grid_height = 0; }, 4));
+        {"grid_height", "0"}, [](Call& c) { c.options<Options>().grid_height = 0; }, 4));
     EXPECT_TRUE(errors.refused(
         {"local_weight", "8", "9"}, [](Call& c) { c.x.at("local_weight").tokens = 8; }, 4));
     EXPECT_TRUE(errors.refused(

@@ -26,8 +26,9 @@ Row naive_norm_aware_feature(const Row& x, const Options& o, bool query) {
     Row first, second;
     for (const double e : x) {
         const double u = length == 0 ? 0 : e / length, size = std::pow(std::abs(query ? u : e), exponent);
-        const double angle =
-            o.angle == NormAwareAngle::direction ? u : std::numbers::pi / 4 * std::tanh(double{o.alpha} * u);
+        const double a = o.angle == NormAwareAngle::direction ? u
+                                                              : std::numbers::pi / 4 * std::tanh(double{o.alpha} * u),
+                     angle = std::numbers::pi / 4 - a;
         const bool split = o.feature == NormAwareFeature::split;
         first.push_back(split ? (e < 0 ? 0 : size) : size * std::cos(angle));
         second.push_back(split ? (e > 0 ? 0 : size) : size * std::sin(angle));

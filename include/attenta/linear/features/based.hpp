@@ -5,6 +5,7 @@
 //
 //   p_ij is a product of features, the state a sum over keys of their products: φ(k) = [1, k_a, k_a k_b for a <= b].
 //   Time T·F·Dv per head, state F·(Dv + 1), F = 1 + D + D(D + 1)/2; D is small, 16 in the paper.
+//   Features sum up to what |q||k| makes of p: where that is far above that of q·k, digits are lost.
 #pragma once
 
 #include <attenta/linear/feature_maps.hpp>

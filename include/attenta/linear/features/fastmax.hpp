@@ -13,6 +13,7 @@
 //   without coefficients and scale. Time T·F·Dv per head, state F·(Dv + 1), F = 1 + D + D(D + 1)/2, or 1 + D.
 //   As published, what max_norm and its kin measure they measure in all tokens of the call, a causal one's future included;
 //   for streaming there are none and standardize. With degree 1 f is above 0 only for |x| < 1.
+//   Features sum up to what |q̃||k̃| makes of f: where that is far above that of q̃·k̃, digits are lost.
 #pragma once
 
 #include <attenta/linear/feature_maps.hpp>

@@ -3,11 +3,12 @@
 //
 //   x̂ = x/|x|,  e_i = power (1/2 + tanh |q_i|),  k' = sign(k)|k|^power
 //   split:   φ(q) = [relu(q̂)^e, relu(−q̂)^e],              φ(k) = [relu(k'), relu(−k')]
-//   cosine:  φ(q) = [|q̂|^e cos a_q, |q̂|^e sin a_q],        φ(k) = [|k'| cos a_k, |k'| sin a_k]
-//            a = (π/4) tanh(alpha x̂),  or x̂ with the angle "direction"
+//   cosine:  φ(q) = [|q̂|^e cos b_q, |q̂|^e sin b_q],        φ(k) = [|k'| cos b_k, |k'| sin b_k]
+//            b = π/4 − a,  a = (π/4) tanh(alpha x̂),  or x̂ with the angle "direction"
 //   o_i = Σ_j (R φ(q_i))·(R φ(k_j)) v_j / (Σ_j φ(q_i)·φ(k_j) + n_i eps),   n_i keys
 //
-//   R turns pairs of features by the tables, if there are any: of the numerator alone, so that its denominator is a run of its own.
+//   The paper has a in place of b, which is the same in every product; in b positive and negative entries are apart, as they
+//   are in split, and weights near 0 no differences. R turns pairs of features by the tables, if there are any: of the numerator alone, so that its denominator is a run of its own.
 //   Time T·D·Dv per head, state 2 D·(Dv + 1).
 #pragma once
 

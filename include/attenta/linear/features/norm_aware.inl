@@ -54,10 +54,15 @@ inline void check_norm_aware(const NormAwareInputs& x, const NormAwareOptions& o
             fail(f, std::string(name) + " is " + std::to_string(number) + ", needs a number above 0");
     if (bool(x.rope_cos) != bool(x.rope_sin))
         fail(f, std::string(x.rope_cos ? "rope_sin" : "rope_cos") + " is missing, needs both tables or none");
+}
+
+/// Where the shapes fit.
+inline void check_norm_aware_tables(const NormAwareInputs& x) {
     if (!x.rope_cos) return;
-    if (x.k.dim % 2 != 0) fail(f, "k has " + std::to_string(x.k.dim) + " features, rope_cos needs an even number");
+    if (x.k.dim % 2 != 0)
+        fail("norm_aware", "k has " + std::to_string(x.k.dim) + " features, rope_cos needs an even number");
     if (x.q.tokens > x.k.tokens)
-        fail(f,
+        fail("norm_aware",
              "q has " + std::to_string(x.q.tokens) + " tokens, rope_cos has " + std::to_string(x.k.tokens) + " rows");
 }
 
@@ -73,6 +78,7 @@ ATTENTA_INLINE void norm_aware(const NormAwareInputs& x, Heads<float> o, LinearS
     r.normalizer = true;
     scan::check(r, InputList(x), o, state, options.check_data);
     detail::require_weight("norm_aware", state);
+    detail::check_norm_aware_tables(x);
 
     features::NormAware queries = detail::norm_aware_map(x, options, true),
                         keys = detail::norm_aware_map(x, options, false), still_queries = queries, still_keys = keys;

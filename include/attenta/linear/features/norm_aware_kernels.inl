@@ -24,24 +24,26 @@ ATTENTA_ALWAYS_INLINE void sin_cos(simd::Batch<Arch> a, simd::Batch<Arch>& sine,
     cosine = c;
 }
 
-/// Both halves of a vector's features from its numbers x and their share u of the row's length.
+/// Both halves of a vector's features from its numbers x and their share u of the row's length: sizes times cos and sin of
+/// π/4 − a. For u > 0 that is what is left of π/4, so that the features of opposite signs, whose angles tanh brings near to
+/// ±π/4, meet in numbers near 0 and not in a difference.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void norm_aware_vector(const NormAware& p, simd::Batch<Arch> exponent, simd::Batch<Arch> x,
                                              simd::Batch<Arch> u, simd::Batch<Arch>& first, simd::Batch<Arch>& second) {
     using B = simd::Batch<Arch>;
+    constexpr float half_pi = 1.57079633f;
     const B base = xsimd::abs(p.query ? u : x);
     const B size = xsimd::select(base == B(0.f), B(0.f), simd::exp<Arch>(exponent * xsimd::log(base)));
-    if (p.kind == NormAware::split) {  // NaN goes to both halves
-        first = xsimd::select(x < B(0.f), B(0.f), size);
-        second = xsimd::select(x > B(0.f), B(0.f), size);
-        return;
+    B small(0.f), large(1.f);
+    if (p.kind == NormAware::angle_tanh) {  // π/4 (1 − tanh y) = (π/2) e^-2y / (1 + e^-2y)
+        const B e = simd::exp_nonpositive<Arch>(B(-2 * p.alpha) * xsimd::abs(u));
+        sin_cos<Arch>(simd::divide<Arch>(B(half_pi) * e, B(1.f) + e), small, large);
+    } else if (p.kind == NormAware::angle_direction) {
+        sin_cos<Arch>(B(half_pi / 2) - xsimd::abs(u), small, large);
     }
-    constexpr float quarter_pi = 0.785398163f;
-    B sine, cosine;
-    sin_cos<Arch>(p.kind == NormAware::angle_direction ? u : B(quarter_pi) * simd::tanh<Arch>(B(p.alpha) * u), sine,
-                  cosine);
-    first = size * cosine;
-    second = size * sine;
+    // A zero has both halves the same, NaN goes to both.
+    first = size * xsimd::select(x < B(0.f), small, large);
+    second = size * xsimd::select(x > B(0.f), small, large);
 }
 
 /// Pairs of y become y cos + (−y_1, y_0) sin.
