@@ -137,7 +137,7 @@ TEST(NormAware, TurnedSequencesMayBeCut) {
                 LinearViews x = c.views(begin, count);
                 for (const char* table : {"rope_cos", "rope_sin"}) x.at(table) = x[table].slice(begin, count);
                 const LinearOutput part = attend(c, x, c.options, count, std::move(state), context);
-                part.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
+                part.o.each_row([&, &begin = begin](float* row, std::int64_t h, std::int64_t t) {
                     for (std::int64_t e = 0; e < 9; ++e)
                         EXPECT_NEAR(row[e], whole.o.row(h, begin + t)[e], 1e-5) << "cut at " << cut;
                 });
