@@ -122,7 +122,10 @@ double softmax_seconds(const LinearCase& c) {
     return entry->second;
 }
 
-double flops(const LinearCase& c) { return 4.0 * static_cast<double>(c.T * c.H * c.D * c.D); }
+std::int64_t state_size(const LinearCase& c) { return c.H * state_rows(c.mechanism, c.D) * c.D; }
+
+/// Of the recurrent form: each number of the state takes a token up and is read for it.
+double flops(const LinearCase& c) { return 4.0 * static_cast<double>(c.T * state_size(c)); }
 
 /// Hands over a sample with the counters that all cases have; `peak` was measured before it.
 void report(benchmark::State& state, const LinearCase& c, const Sample& s, double peak, attenta::Isa isa) {
@@ -149,7 +152,7 @@ void prefill(benchmark::State& state, const LinearCase& c) {
 void decode(benchmark::State& state, const LinearCase& c) {
     const LinearProblem& p = problem(c.mechanism, c.H, c.T, c.D);
     Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
-    const auto bytes = static_cast<std::size_t>(c.H * c.D * c.D) * sizeof(float);
+    const auto bytes = static_cast<std::size_t>(state_size(c)) * sizeof(float);
     const std::size_t layers = c.warm ? 1 : std::max<std::size_t>(32, 4 * last_level_cache() / bytes + 1);
     std::vector<LinearState> memory(layers, work.start(c.H, c.D));
     const Worker::Run run = work.on(p.inputs());

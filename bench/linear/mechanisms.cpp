@@ -45,4 +45,9 @@ naive::Linear* naive_of(std::string_view name) {
     return nullptr;
 }
 
+std::int64_t state_rows(std::string_view mechanism, std::int64_t D) {
+    if (mechanism == "based" || mechanism == "fastmax") return 1 + D + D * (D + 1) / 2;
+    return mechanism == "norm_aware" ? 2 * D : D;
+}
+
 }  // namespace bench

@@ -5,6 +5,7 @@
 
 #include <attenta/catalog.hpp>
 
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -20,5 +21,8 @@ attenta::LinearCall linear_call(const attenta::Mechanism& mechanism);
 
 /// Null where there is no baseline.
 naive::Linear* naive_of(std::string_view name);
+
+/// Rows of a head's state where keys have D features.
+std::int64_t state_rows(std::string_view mechanism, std::int64_t D);
 
 }  // namespace bench

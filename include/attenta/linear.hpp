@@ -9,7 +9,14 @@
 #include <attenta/linear/delta/gated_delta_rule.hpp>
 #include <attenta/linear/delta/kda.hpp>
 #include <attenta/linear/delta/rwkv7.hpp>
+#include <attenta/linear/features/additive_linear.hpp>
+#include <attenta/linear/features/based.hpp>
+#include <attenta/linear/features/efficient.hpp>
+#include <attenta/linear/features/fastmax.hpp>
+#include <attenta/linear/features/injective.hpp>
 #include <attenta/linear/features/kernel_linear.hpp>
+#include <attenta/linear/features/log_normal.hpp>
+#include <attenta/linear/features/norm_aware.hpp>
 #include <attenta/linear/features/performer.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>

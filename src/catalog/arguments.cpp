@@ -170,9 +170,10 @@ void Arguments::read(std::string_view name, const Json& json, std::array<float, 
         read(std::string(name) + "[1]", json[1], value[1]);
 }
 
-void Arguments::read(std::string_view name, const Json& json, std::array<float, 4>& value) const {
+void Arguments::read_numbers(std::string_view name, const Json& json, std::span<float> value) const {
     if (!json.is_array() || json.size() != value.size())
-        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of 4 numbers");
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of " +
+               std::to_string(value.size()) + " numbers");
     for (std::size_t i = 0; i < value.size(); ++i)
         read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
 }

@@ -115,7 +115,13 @@ private:
     void read(std::string_view name, const nlohmann::json& json, std::vector<std::int64_t>& value) const;
     /// [low, high]; null as high: no limit.
     void read(std::string_view name, const nlohmann::json& json, std::array<float, 2>& value) const;
-    void read(std::string_view name, const nlohmann::json& json, std::array<float, 4>& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::array<float, 3>& value) const {
+        read_numbers(name, json, value);
+    }
+    void read(std::string_view name, const nlohmann::json& json, std::array<float, 4>& value) const {
+        read_numbers(name, json, value);
+    }
+    void read_numbers(std::string_view name, const nlohmann::json& json, std::span<float> value) const;
     void read(std::string_view name, const nlohmann::json& json, std::array<std::int64_t, 2>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<Operation>& value) const;
     template <NamedEnum E>
@@ -175,10 +181,20 @@ Matrices<const T> Arguments::optional_matrices(std::string_view input) {
     return has(input) ? matrices<T>(input) : Matrices<const T>();
 }
 
+/// Filters [H, C, a, b], as frameworks keep them, become [H, a b, C].
 template <InputElement T>
 void Arguments::read_input(std::string_view input, const ShapeList& shapes, Heads<const T>& x) {
     const std::size_t sizes = rank(input);
-    if (sizes == 1) {
+    if (std::is_same_v<T, float> && sizes == 4) {
+        const auto a = array<float>(input, {any_size, any_size, any_size, any_size});
+        const std::int64_t heads = a.shape[0], channels = a.shape[1], taps = a.shape[2] * a.shape[3];
+        std::vector<float>& by_tap = converted_.emplace_back();
+        for (std::int64_t h = 0; h < heads; ++h)
+            for (std::int64_t tap = 0; tap < taps; ++tap)
+                for (std::int64_t c = 0; c < channels; ++c) by_tap.push_back(a.data[(h * channels + c) * taps + tap]);
+        if constexpr (std::is_same_v<T, float>)
+            x = hnd(static_cast<const float*>(by_tap.data()), heads, taps, channels);
+    } else if (sizes == 1) {
         const auto a = array<T>(input, {any_size});
         x = hnd(a.data, a.shape[0], 1, 1);
     } else if (sizes == 2) {

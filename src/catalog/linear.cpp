@@ -45,7 +45,8 @@ Heads<const float> find(const NamedInputs& named, std::string_view name) {
     return found == named.end() ? Heads<const float>() : found->second;
 }
 
-/// What belongs to a state; empty where it is not given.
+}  // namespace
+
 std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape) {
     if (!args.has(input)) return {};
     if (state.empty()) args.refuse("input '" + std::string(input) + "' belongs to a state, which is not given");
@@ -54,8 +55,6 @@ std::vector<float> companion(Arguments& args, std::string_view input, const Line
     for (const std::int64_t n : a.shape) size *= static_cast<std::size_t>(n);
     return {a.data, a.data + size};
 }
-
-}  // namespace
 
 void take(const NamedInputs& named, std::string_view name, Heads<const float>& x) { x = find(named, name); }
 void take(const NamedInputs& named, std::string_view name, Matrices<const float>& x) {
@@ -123,73 +122,81 @@ void call_retention(Arguments& args, Context& context) {
 
 std::span<const Mechanism> linear_rows() {
     using namespace rows;
-    static const Mechanism all[] = {
-        linear_row<&kernel_linear>({.name = "kernel_linear",
-                                    .summary = "linear attention with elementwise feature maps, causal or not, with or "
-                                               "without denominator; cosFormer",
-                                    .source = "Katharopoulos et al. 2020; Qin et al. 2022",
-                                    .cost = "time (Hq Tq + Hkv Tk) F Dv, state Hkv F (Dv + 1), F = D or 2 D",
-                                    .more_inputs = "initial_state [Hkv, F, Dv], initial_norm_state [Hkv, F]",
-                                    .more_outputs = ", norm_state [Hkv, F]"},
-                                   call_kernel_linear),
-        linear_row<&performer>(
-            {.name = "performer",
-             .summary = "softmax attention estimated with M positive random features, or ReLU features",
-             .source = "Choromanski et al. 2021",
-             .cost = "time (Hq Tq + Hkv Tk) M (D + Dv), state Hkv M (Dv + 1)",
-             .more_inputs = "initial_state [Hkv, M, Dv], initial_norm_state [Hkv, M]",
-             .more_outputs = ", norm_state [Hkv, M], key_max [Hkv] with kernel softmax"},
-            call_performer),
-        linear_row<&lightning>({.name = "lightning",
-                                .summary = "causal linear attention with a constant decay per head (TransNormerLLM)",
+    static const std::vector<Mechanism> all = [] {
+        std::vector<Mechanism> list = feature_rows();
+        const auto more = {
+            linear_row<&kernel_linear>(
+                {.name = "kernel_linear",
+                 .summary = "linear attention with elementwise feature maps, causal or not, with or "
+                            "without denominator; cosFormer",
+                 .source = "Katharopoulos et al. 2020; Qin et al. 2022",
+                 .cost = "time (Hq Tq + Hkv Tk) F Dv, state Hkv F (Dv + 1), F = D or 2 D",
+                 .more_inputs = "initial_state [Hkv, F, Dv], initial_norm_state [Hkv, F]",
+                 .more_outputs = ", norm_state [Hkv, F]"},
+                call_kernel_linear),
+            linear_row<&performer>(
+                {.name = "performer",
+                 .summary = "softmax attention estimated with M positive random features, or ReLU features",
+                 .source = "Choromanski et al. 2021",
+                 .cost = "time (Hq Tq + Hkv Tk) M (D + Dv), state Hkv M (Dv + 1)",
+                 .more_inputs = "initial_state [Hkv, M, Dv], initial_norm_state [Hkv, M]",
+                 .more_outputs = ", norm_state [Hkv, M], key_max [Hkv] with kernel softmax"},
+                call_performer),
+            linear_row<&lightning>(
+                {.name = "lightning",
+                 .summary = "causal linear attention with a constant decay per head (TransNormerLLM)",
+                 .source = "Qin et al. 2024",
+                 .cost = "time Ho T D Dv, state Hs D Dv",
+                 .more_outputs = ", g [Hs]"},
+                call_lightning),
+            linear_row<&retention>(
+                {.name = "retention",
+                 .summary = "rotated queries and keys, a constant decay per head, score normalisations (RetNet)",
+                 .source = "Sun et al. 2023",
+                 .cost = "time Ho T D Dv, state Hs (D Dv + D + 1)",
+                 .more_inputs = "state [Hs, D, Dv], state_n [Hs], state_z [Hs, D]",
+                 .more_outputs = ", state_n [Hs] with score_norm decay and full, state_z [Hs, D] with full"},
+                call_retention),
+            linear_row<&mamba2>(
+                {.name = "mamba2",
+                 .summary = "state space duality: a decay per head and token, groups of B and C, skip, output gate",
+                 .source = "Dao and Gu 2024",
+                 .cost = "time H T N P, state H N P"}),
+            linear_row<&gla>(
+                {.name = "gla",
+                 .summary =
+                     "gated linear attention: decays per key channel, per token or per head, also of value channels",
+                 .source = "Yang et al. 2024",
+                 .cost = "time Ho T D Dv, state Hs D Dv"}),
+            linear_row<&rwkv6>({.name = "rwkv6",
+                                .summary = "decay per key channel; the newest token is read through a bonus (RWKV-6)",
+                                .source = "Peng et al. 2024",
+                                .cost = "time H T D Dv, state H D Dv"}),
+            linear_row<&hgrn2>({.name = "hgrn2",
+                                .summary = "gated linear attention whose key is what the gate lets go",
                                 .source = "Qin et al. 2024",
-                                .cost = "time Ho T D Dv, state Hs D Dv",
-                                .more_outputs = ", g [Hs]"},
-                               call_lightning),
-        linear_row<&retention>(
-            {.name = "retention",
-             .summary = "rotated queries and keys, a constant decay per head, score normalisations (RetNet)",
-             .source = "Sun et al. 2023",
-             .cost = "time Ho T D Dv, state Hs (D Dv + D + 1)",
-             .more_inputs = "state [Hs, D, Dv], state_n [Hs], state_z [Hs, D]",
-             .more_outputs = ", state_n [Hs] with score_norm decay and full, state_z [Hs, D] with full"},
-            call_retention),
-        linear_row<&mamba2>(
-            {.name = "mamba2",
-             .summary = "state space duality: a decay per head and token, groups of B and C, skip, output gate",
-             .source = "Dao and Gu 2024",
-             .cost = "time H T N P, state H N P"}),
-        linear_row<&gla>(
-            {.name = "gla",
-             .summary = "gated linear attention: decays per key channel, per token or per head, also of value channels",
-             .source = "Yang et al. 2024",
-             .cost = "time Ho T D Dv, state Hs D Dv"}),
-        linear_row<&rwkv6>({.name = "rwkv6",
-                            .summary = "decay per key channel; the newest token is read through a bonus (RWKV-6)",
-                            .source = "Peng et al. 2024",
-                            .cost = "time H T D Dv, state H D Dv"}),
-        linear_row<&hgrn2>({.name = "hgrn2",
-                            .summary = "gated linear attention whose key is what the gate lets go",
-                            .source = "Qin et al. 2024",
-                            .cost = "time H T D Dv, state H D Dv"}),
-        linear_row<&delta_rule>(
-            {.name = "delta_rule",
-             .summary = "every token moves the state towards storing its value under its key (DeltaNet)",
-             .source = "Schlag et al. 2021; Yang et al. 2024",
-             .cost = "time Ho T D Dv, state Hs D Dv"}),
-        linear_row<&gated_delta_rule>({.name = "gated_delta_rule",
-                                       .summary = "delta rule with a decay per head and token (Gated DeltaNet)",
-                                       .source = "Yang et al. 2025",
-                                       .cost = "time Ho T D Dv, state Hs D Dv"}),
-        linear_row<&kda>({.name = "kda",
-                          .summary = "delta rule with a decay per key channel (Kimi delta attention)",
-                          .source = "Kimi Team 2025",
-                          .cost = "time Ho T D Dv, state Hs D Dv"}),
-        linear_row<&rwkv7>({.name = "rwkv7",
-                            .summary = "decay per key channel and a rank-one transition of the state (RWKV-7)",
-                            .source = "Peng et al. 2025",
-                            .cost = "time H T D Dv, state H D Dv"}),
-    };
+                                .cost = "time H T D Dv, state H D Dv"}),
+            linear_row<&delta_rule>(
+                {.name = "delta_rule",
+                 .summary = "every token moves the state towards storing its value under its key (DeltaNet)",
+                 .source = "Schlag et al. 2021; Yang et al. 2024",
+                 .cost = "time Ho T D Dv, state Hs D Dv"}),
+            linear_row<&gated_delta_rule>({.name = "gated_delta_rule",
+                                           .summary = "delta rule with a decay per head and token (Gated DeltaNet)",
+                                           .source = "Yang et al. 2025",
+                                           .cost = "time Ho T D Dv, state Hs D Dv"}),
+            linear_row<&kda>({.name = "kda",
+                              .summary = "delta rule with a decay per key channel (Kimi delta attention)",
+                              .source = "Kimi Team 2025",
+                              .cost = "time Ho T D Dv, state Hs D Dv"}),
+            linear_row<&rwkv7>({.name = "rwkv7",
+                                .summary = "decay per key channel and a rank-one transition of the state (RWKV-7)",
+                                .source = "Peng et al. 2025",
+                                .cost = "time H T D Dv, state H D Dv"}),
+        };
+        list.insert(list.begin(), more.begin(), more.end());
+        return list;
+    }();
     return all;
 }
 

@@ -23,7 +23,11 @@ struct About {
     std::string more_inputs = "", more_outputs = "";  ///< of the state's companions
 };
 
+std::vector<Mechanism> feature_rows();
+
 LinearState state_of(Arguments& args, std::string_view input = "state");
+/// What belongs to a state; empty where it is not given.
+std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape);
 void give(Arguments& args, std::string_view output, const std::vector<float>& values, std::vector<std::int64_t> shape);
 void give_state(Arguments& args, const LinearState& state);
 

@@ -1,2 +1,5 @@
 #include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/decay/mamba2_kernels.inl>
+#include <attenta/linear/features/injective_kernels.inl>
+#include <attenta/linear/features/norm_aware_kernels.inl>
+#include <attenta/linear/features/row_sums.inl>

@@ -94,7 +94,8 @@ TEST_P(LinearStates, AnAllocatorThatThrowsLeavesStateAndOutputs) {
             exhausted = false;
             attend(linear_case(*GetParam(), {4, 2, 2, 1, 24, 9}, Gates::mild, variant, past), context);
             exhausted = true;
-            expect_unchanged(linear_case(*GetParam(), {4, 2, 2, 3, 1024, 700}, Gates::mild, variant, past), context);
+            const std::int64_t width = GetParam()->most_dim < 1024 ? 7000 : 700;  // beyond the first call's memory
+            expect_unchanged(linear_case(*GetParam(), {4, 2, 2, 3, 1024, width}, Gates::mild, variant, past), context);
         }
 }
 

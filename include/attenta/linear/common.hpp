@@ -34,6 +34,16 @@ struct LinearFunction<function> {
 
 namespace detail {
 
+/// 1 / (sum of the weights + eps); what has neither is 0.
+struct SumPlusEps {
+    float eps = 0;
+
+    static float factor(const void* parameters, std::int64_t, std::int64_t, float sum, float) {
+        const float den = sum + static_cast<const SumPlusEps*>(parameters)->eps;
+        return den == 0.f ? 0.f : 1.f / den;
+    }
+};
+
 /// The usual factor of the outputs.
 inline float scale_or_default(const std::optional<float>& scale, std::int64_t dim) {
     return scale.value_or(1.f / std::sqrt(static_cast<float>(dim)));

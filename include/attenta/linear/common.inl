@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,66 @@ private:
 inline std::int64_t heads_with_decays(const scan::Request& r) {
     if (!r.g.data) return std::max({std::int64_t{1}, r.q.heads, r.k.heads, r.v.heads});
     return std::max({r.k.heads, r.v.heads, r.g.heads});
+}
+
+/// The keys of a request that is not causal, which the state takes up, and then the queries, which read it: what stands
+/// between the two may look at the sums of all keys.
+inline scan::Request keys_alone(scan::Request r) {
+    r.q = r.q.slice(0, 0);
+    return r;
+}
+inline scan::Request queries_alone(scan::Request r) {
+    r.k = r.k.slice(0, 0);
+    r.v = r.v.slice(0, 0);
+    r.normalizer = false;
+    return r;
+}
+
+inline constexpr float lowest_float = std::numeric_limits<float>::lowest();
+
+/// Each channel of `top` [dim] becomes the largest of it and the head's keys times `factor`, where NaN and infinities do not
+/// count.
+inline void raise_to_keys(Heads<const float> k, std::int64_t head, float factor, float* top) {
+    for (std::int64_t t = 0; t < k.tokens; ++t) {
+        const float* const row = k.row(head, t);
+        for (std::int64_t d = 0; d < k.dim; ++d) {
+            const float x = factor * row[d], counts = x <= std::numeric_limits<float>::max() ? x : lowest_float;
+            top[d] = counts > top[d] ? counts : top[d];
+        }
+    }
+}
+
+/// Sums of weights, Σ_j φ(q_i)·φ(k_j): a run whose values are 1 and whose state is the normalizer.
+inline scan::Request weights_alone(scan::Request r) {
+    static constexpr float one = 1;
+    r.v = {&one, r.v.heads, r.k.tokens, 1, 0, 0};
+    r.finish = {};
+    r.normalizer = false;
+    return r;
+}
+/// Into sums [Hq, Tq, 1]. The memory of the run and the state's have been taken before.
+inline void sum_weights(const scan::Request& r, Heads<float> sums, LinearState& state, Context& context) {
+    LinearState z;
+    z.heads = state.heads, z.dim = state.dim, z.dim_v = 1;
+    z.matrix.swap(state.normalizer);
+    scan::run(weights_alone(r), sums, z, context);
+    z.matrix.swap(state.normalizer);
+}
+
+/// All memory of a call on `requests`, one after the other, whose first describes the state, with a number for each of its
+/// heads in state.weight: no run needs more.
+inline void begin_with_weight(std::span<const scan::Request> requests, LinearState& state, Context& context) {
+    for (const scan::Request& r : requests) scan::reserve(r, context);
+    const auto heads = static_cast<std::size_t>(requests[0].k.heads);
+    std::vector<float> weight;
+    if (state.weight.size() != heads) weight.resize(heads);
+    scan::begin_state(requests[0], state);
+    if (!weight.empty()) state.weight.swap(weight);
+}
+inline void require_weight(const char* function, const LinearState& state) {
+    if (!state.empty() && static_cast<std::int64_t>(state.weight.size()) != state.heads)
+        fail(function, "state.weight has " + std::to_string(state.weight.size()) + " elements, needs " +
+                           std::to_string(state.heads));
 }
 
 /// The positions of `tokens` tokens from `offset` on are numbers.

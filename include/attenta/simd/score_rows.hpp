@@ -94,6 +94,16 @@ ATTENTA_ALWAYS_INLINE float sum_row(const float* x, std::int64_t n, F&& f) {
     return reduce_add<Arch>(even + odd);
 }
 
+/// Σ x[i] y[i]
+template <class Arch>
+ATTENTA_ALWAYS_INLINE float sum_products(const float* x, const float* y, std::int64_t n) {
+    Batch<Arch> sum(0.f);
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) sum = fma<Arch>(load<Arch>(x + i), load<Arch>(y + i), sum);
+    if (i < n) sum = fma<Arch>(load_part<Arch>(x + i, n - i), load_part<Arch>(y + i, n - i), sum);
+    return reduce_add<Arch>(sum);
+}
+
 /// The largest of x, any n >= 1; NaN anywhere may make it NaN.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float row_max(const float* x, std::int64_t n) {

@@ -39,9 +39,14 @@ struct LinearMechanism {
     bool signed_normalizer = false;             ///< sums of keys of either sign
     bool has_history = false;                   ///< queries may be fewer than keys, the first of which are history then
     void (*fix_length)(LinearCase&) = nullptr;  ///< so that parts of a sequence measure as the whole does
-    bool (*can_be_cut)(const LinearCase&) = nullptr;  ///< false: some queries see later keys, or keys what comes later
-    bool (*divides)(const LinearCase&) = nullptr;     ///< false: a state needs no normalizer
-    void (*widen)(LinearCase&) = nullptr;             ///< numbers that functions of them could make too large
+    bool (*can_be_cut)(const LinearCase&) = nullptr;   ///< false: some queries see later keys, or keys what comes later
+    bool (*divides)(const LinearCase&) = nullptr;      ///< false: a state needs no normalizer
+    void (*widen)(LinearCase&) = nullptr;              ///< numbers that functions of them could make too large
+    bool (*rows_alone)(const LinearCase&) = nullptr;   ///< false: something is measured in all rows of q
+    bool (*heads_alone)(const LinearCase&) = nullptr;  ///< false: ... of all heads
+    bool (*allocates)(const LinearCase&) = nullptr;    ///< true: every call does
+    LinearState (*past)(const LinearCase&) = nullptr;  ///< where random numbers are none
+    std::int64_t most_dim = 1 << 20;                   ///< of states that grow with its square
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -156,6 +161,10 @@ inline std::string describe(const LinearCase& c) {
 
 /// A past of random numbers, of the shape that the definition gives.
 inline void draw_past(LinearCase& c) {
+    if (c.mechanism->past) {
+        c.past = c.mechanism->past(c);
+        return;
+    }
     const NaiveLinear shape = naive(c, c.views(0, 1));
     LinearState past(shape.state_heads, shape.dim, shape.dim_v);
     for (float& x : past.matrix) x = 0.5f * c.random.normal();
@@ -212,6 +221,7 @@ inline LinearCase linear_case(const LinearMechanism& m, const LinearShape& s, Ga
                               bool past = false, std::uint64_t seed = 1, Order order = Order::head_token,
                               std::int64_t pad = 0) {
     LinearCase c(m, fitting(s, m.grouping), gates, seed, order, pad);
+    c.shape.D = std::min(c.shape.D, m.most_dim);
     c.options = m.options;
     draw_inputs(c);
     if (m.fill) m.fill(c);

@@ -155,6 +155,71 @@ float one_minus_exp(const scan::FeatureRow& r, const float* x, float* y) {
     return 0;
 }
 
+template <class Arch>
+float shifted_exp(const scan::FeatureRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const ShiftedExp& p = *static_cast<const ShiftedExp*>(r.parameters);
+    const B gain(p.gain);
+    if (p.shift == ShiftedExp::channel) {
+        map_rows<Arch>(x, p.shifts + r.head * r.dim, y, r.dim,
+                       [gain](B v, B shift) ATTENTA_FLATTEN { return simd::exp<Arch>(gain * v - shift); });
+        return 0;
+    }
+    float shift = p.shift == ShiftedExp::head ? p.shifts[r.head] : 0.f;
+    if (p.shift == ShiftedExp::row) {
+        simd::map_row<Arch>(x, y, r.dim, [gain](B v) ATTENTA_FLATTEN { return gain * v; });
+        shift = simd::row_max<Arch>(y, r.dim);
+    }
+    simd::map_row<Arch>(x, y, r.dim,
+                        [gain, shift = B(shift)](B v) ATTENTA_FLATTEN { return simd::exp<Arch>(gain * v - shift); });
+    return 0;
+}
+
+/// z of Products.
+template <class Arch>
+void standardize(const scan::FeatureRow& r, const float* x, float* z) {
+    using B = simd::Batch<Arch>;
+    const Products& p = *static_cast<const Products*>(r.parameters);
+    const auto dim = static_cast<float>(r.dim);
+    if (p.center) {
+        map_rows<Arch>(x, p.center + r.head * r.dim, z, r.dim, [](B v, B c) ATTENTA_FLATTEN { return v - c; });
+    } else {
+        const float mean =
+            p.center_row ? simd::sum_row<Arch>(x, r.dim, [](B v) ATTENTA_FLATTEN { return v; }) / dim : 0.f;
+        simd::map_row<Arch>(x, z, r.dim, [mean = B(mean)](B v) ATTENTA_FLATTEN { return v - mean; });
+    }
+    if (p.scale) simd::scale_row<Arch>(z, r.dim, p.scale[r.head]);
+    if (p.unit_variance) simd::scale_row<Arch>(z, r.dim, 1.f / std::sqrt(squares<Arch>(z, r.dim) / dim));
+}
+
+template <class Arch>
+float standardized(const scan::FeatureRow& r, const float* x, float* z) {
+    standardize<Arch>(r, x, z);
+    return std::sqrt(squares<Arch>(z, r.dim));
+}
+
+template <class Arch>
+float products(const scan::FeatureRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const Products& p = *static_cast<const Products*>(r.parameters);
+    float *const z = y + 1, *const end = y + r.features;
+    y[0] = p.factors[0];
+    standardize<Arch>(r, x, z);
+    float* to = z + r.dim;
+    for (std::int64_t a = 0; p.degree == 2 && a < r.dim; ++a) {
+        const float own = p.factors[2] * z[a];
+        const std::int64_t count = r.dim - a, whole = (count + L - 1) / L * L;
+        const auto product = [f = B(own * p.pairs)](B v) ATTENTA_FLATTEN { return v * f; };
+        // Whole vectors where the next products will overwrite what is too much, and what is read has been written.
+        simd::map_row<Arch>(z + a, to, a > 0 && z + a + whole <= to && to + whole <= end ? whole : count, product);
+        *to = own * z[a];
+        to += count;
+    }
+    simd::scale_row<Arch>(z, r.dim, p.factors[1]);
+    return 0;
+}
+
 /// y_m = c w_m·x of `Rows` rows, `lanes` products at a time.
 template <class Arch, int Rows>
 void random_products(const scan::FeatureRows& r, const float* x, float* y, simd::BlockPrefetch& queue) {
@@ -240,6 +305,9 @@ ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, cos_features, &kernels::cos<simd::N
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, l2_norm, &kernels::l2_norm<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, rotate, &kernels::rotate<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, one_minus_exp, &kernels::one_minus_exp<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, shifted_exp, &kernels::shifted_exp<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, product_features, &kernels::products<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, standardized, &kernels::standardized<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureRowsFunction, random_features, &kernels::random<simd::NativeArch>)
 
 }  // namespace features

@@ -2,9 +2,11 @@
 // Each is a function of FeatureRow; its parameters are one of the structs below.
 #pragma once
 
+#include <attenta/core/saturating.hpp>
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/scan/request.hpp>
 
+#include <array>
 #include <cstdint>
 #include <limits>
 
@@ -35,6 +37,31 @@ struct Rotate {
     const float *near = nullptr, *far = nullptr;
     float factor = 1;
 };
+/// e^(gain x − shift). The shift is 0, the row's largest gain x, or given for each head or for each channel of a head.
+struct ShiftedExp {
+    enum Shift : std::uint8_t { none, row, head, channel };
+    float gain = 1;
+    Shift shift = row;
+    const float* shifts = nullptr;  ///< [heads] or [heads, dim]
+};
+/// Polynomials of q·k: of z, which is x less its center and times its factor, the products 1, z_a and, of the second
+/// degree, z_a z_b for a <= b in the order of a; each times what its degree has, a < b times `pairs` besides.
+struct Products {
+    std::int64_t degree = 2;
+    std::array<float, 3> factors = {1, 1, 1};
+    float pairs = 1;                ///< 2 for queries, 1 for keys: the sum over all a and b is the square of q·k
+    const float* center = nullptr;  ///< [heads, dim]; null: 0, or the row's mean with `center_row`
+    bool center_row = false;
+    const float* scale = nullptr;  ///< [heads]; null: 1, or what makes the row's variance 1 with `unit_variance`
+    bool unit_variance = false;
+
+    /// Of rows of `dim`; the largest integer where there are more than it counts.
+    static constexpr std::int64_t count(std::int64_t dim, std::int64_t degree) {
+        const std::int64_t pairs = dim % 2 == 0 ? saturating::multiply(dim / 2, saturating::add(dim, 1))
+                                                : saturating::multiply(dim, dim / 2 + 1);
+        return saturating::add(saturating::add(1, dim), degree == 2 ? pairs : 0);
+    }
+};
 /// Random features of the Performer, from p_m = c w_m·x with `weights` [features, dim]:
 /// softmax: ratio (exp(p - c²|x|²/2 - top) + eps); relu: relu(ratio p) + eps; products: p.
 struct Random {
@@ -54,6 +81,10 @@ ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, cos_features)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, l2_norm)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, rotate)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, one_minus_exp)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, shifted_exp)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, product_features)
+/// z of Products, [dim]; returns its length, no logarithm: for what is measured before a scan.
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, standardized)
 ATTENTA_DECLARE_KERNEL(scan::FeatureRowsFunction, random_features)
 
 }  // namespace features
