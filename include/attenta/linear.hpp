@@ -3,13 +3,17 @@
 
 #include <attenta/linear/decay/gla.hpp>
 #include <attenta/linear/decay/lightning.hpp>
+#include <attenta/linear/decay/lrpe.hpp>
 #include <attenta/linear/decay/mamba2.hpp>
+#include <attenta/linear/decay/regla.hpp>
 #include <attenta/linear/decay/retention.hpp>
+#include <attenta/linear/decay/transnormer.hpp>
 #include <attenta/linear/delta/delta_rule.hpp>
 #include <attenta/linear/delta/gated_delta_rule.hpp>
 #include <attenta/linear/delta/kda.hpp>
 #include <attenta/linear/delta/rwkv7.hpp>
 #include <attenta/linear/features/kernel_linear.hpp>
 #include <attenta/linear/features/performer.hpp>
+#include <attenta/linear/features/random_feature_gated.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>

@@ -26,6 +26,8 @@ struct About {
 LinearState state_of(Arguments& args, std::string_view input = "state");
 void give(Arguments& args, std::string_view output, const std::vector<float>& values, std::vector<std::int64_t> shape);
 void give_state(Arguments& args, const LinearState& state);
+/// What belongs to a state; empty where it is not given.
+std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape);
 
 /// The output that `shape` describes, as "[Ho, T, Dv]", with the sizes of the inputs.
 Heads<float> output_of(Arguments& args, const char* shape, std::span<const Input> inputs);
@@ -37,6 +39,8 @@ Heads<float> output_of(Arguments& args, const Inputs& inputs) {
 void take(const NamedInputs& named, std::string_view name, Heads<const float>& x);
 void take(const NamedInputs& named, std::string_view name, Matrices<const float>& x);
 void take(const NamedInputs& named, std::string_view name, std::span<const float>& x);
+/// Named inputs are floats.
+inline void take(const NamedInputs&, std::string_view, std::span<const std::int64_t>&) {}
 
 template <auto function>
 LinearCall linear_call(const std::string& parameters) {

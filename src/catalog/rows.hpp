@@ -16,6 +16,7 @@ ATTENTA_BEGIN
 
 std::span<const Mechanism> softmax_rows();
 std::span<const Mechanism> linear_rows();
+std::span<const Mechanism> more_linear_rows();
 std::span<const Mechanism> sparse_rows();
 
 namespace detail {

@@ -1,2 +1,4 @@
 #include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/linear/decay/mamba2_kernels.inl>
+#include <attenta/linear/decay/regla_kernels.inl>
+#include <attenta/linear/row_norm_kernels.inl>

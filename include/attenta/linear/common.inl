@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -35,13 +34,12 @@ inline std::int64_t heads_with_decays(const scan::Request& r) {
     return std::max({r.k.heads, r.v.heads, r.g.heads});
 }
 
-/// The positions of `tokens` tokens from `offset` on are numbers.
-inline void require_offset(const char* function, std::int64_t offset, std::int64_t tokens) {
-    const std::int64_t most = std::numeric_limits<std::int64_t>::max() - tokens;
-    if (offset < 0) fail(function, "offset is " + std::to_string(offset) + ", needs at least 0");
-    if (offset > most)
-        fail(function, "offset is " + std::to_string(offset) + ", needs at most " + std::to_string(most) +
-                           " in front of " + std::to_string(tokens) + " tokens");
+/// Tokens begin .. begin + count - 1 of q, k and v.
+inline scan::Request tokens_of(scan::Request r, std::int64_t begin, std::int64_t count) {
+    r.q = r.q.slice(begin, count);
+    r.k = r.k.slice(begin, count);
+    r.v = r.v.slice(begin, count);
+    return r;
 }
 
 /// For mechanisms whose heads of k and v are those of the state.

@@ -42,6 +42,7 @@ struct LinearMechanism {
     bool (*can_be_cut)(const LinearCase&) = nullptr;  ///< false: some queries see later keys, or keys what comes later
     bool (*divides)(const LinearCase&) = nullptr;     ///< false: a state needs no normalizer
     void (*widen)(LinearCase&) = nullptr;             ///< numbers that functions of them could make too large
+    bool joins_heads = false;                         ///< outputs of a head depend on the other heads
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -175,7 +176,7 @@ inline void draw_inputs(LinearCase& c) {
     const std::map<std::string_view, std::int64_t> heads = {{"H", s.Hv},           {"Hq", s.Hq}, {"Hk", s.Hk},
                                                             {"Hkv", s.Hk},         {"Hv", s.Hv}, {"G", s.Hk},
                                                             {"Hs", state_heads(c)}},
-                                                   dims = {{"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}};
+                                                   dims = {{"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}, {"L", s.D}};
     for (const attenta::Input& in : c.mechanism->inputs) {
         if ((in.flags & attenta::Input::optional) || in.rank < 3) continue;
         const attenta::ShapeLetters letters = in.letters();

@@ -1,0 +1,67 @@
+#include <attenta/linear.hpp>
+
+#include "linear_row.hpp"
+
+ATTENTA_BEGIN
+
+namespace rows {
+
+namespace {
+
+void call_regla(Arguments& args, Context& context) {
+    const auto x = args.inputs<ReglaInputs>();
+    const auto options = args.options<ReglaOptions>();
+    LinearState state = state_of(args);
+    state.key_max = companion(args, "state_m", state, {state.heads});
+    regla(x, output_of(args, x), state, options, context);
+    give_state(args, state);
+    if (options.key_max == ReglaKeyMax::sequence) give(args, "state_m", state.key_max, {state.heads});
+}
+
+void call_random_feature_gated(Arguments& args, Context& context) {
+    const auto x = args.inputs<RandomFeatureGatedInputs>();
+    const auto options = args.options<RandomFeatureGatedOptions>();
+    LinearState state = state_of(args, "initial_state");
+    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
+    state.weight = companion(args, "initial_gate", state, {state.heads});
+    random_feature_gated(x, output_of(args, x), state, options, context);
+    give_state(args, state);
+    give(args, "norm_state", state.normalizer, {state.heads, state.dim});
+    if (options.gate_mode == SentenceGate::convex) give(args, "last_gate", state.weight, {state.heads});
+}
+
+}  // namespace
+
+}  // namespace rows
+
+std::span<const Mechanism> more_linear_rows() {
+    using namespace rows;
+    static const Mechanism all[] = {
+        linear_row<&lrpe>({.name = "lrpe",
+                           .summary = "relative positions by angles per channel, a constant decay per head",
+                           .source = "Qin et al. 2023, TransNormerLLM, eq. 1-3",
+                           .cost = "time Ho T 2D Dv, state Hs 2D Dv"}),
+        linear_row<&transnormer>({.name = "transnormer",
+                                  .summary = "constant decays, the norm of all heads in place of a denominator, a gate",
+                                  .source = "Qin et al. 2023, TransNormerLLM",
+                                  .cost = "time H T F Dv, state H F Dv, F = D or with theta 2D"}),
+        linear_row<&regla>({.name = "regla",
+                            .summary = "exponential features, refined gates of value channels, a norm of the outputs",
+                            .source = "Lu et al. 2025, ReGLA",
+                            .cost = "time H T D Dv, state H D Dv",
+                            .more_inputs = "state [H, D, Dv], state_m [H]",
+                            .more_outputs = ", state_m [H] with key_max sequence"},
+                           call_regla),
+        linear_row<&random_feature_gated>(
+            {.name = "random_feature_gated",
+             .summary = "random features of unit rows, a state that decays where sentences end",
+             .source = "Wu et al. 2022; Peng et al. 2021",
+             .cost = "time (Hq Tq + Hkv Tk) (M D + F Dv), state Hkv F (Dv + 1), F = 2 M or M",
+             .more_inputs = "initial_state [Hkv, F, Dv], initial_norm_state [Hkv, F], initial_gate [Hkv]",
+             .more_outputs = ", norm_state [Hkv, F], last_gate [Hkv] with gate_mode convex"},
+            call_random_feature_gated),
+    };
+    return all;
+}
+
+ATTENTA_END
