@@ -17,3 +17,8 @@
 #include <attenta/linear/features/random_feature_gated.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
+
+// In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.
+#if !defined(ATTENTA_HEADERS)
+#include <attenta/linear/features/latte.hpp>
+#endif

@@ -30,6 +30,18 @@ void call_random_feature_gated(Arguments& args, Context& context) {
     if (options.gate_mode == SentenceGate::convex) give(args, "last_gate", state.weight, {state.heads});
 }
 
+void call_latte(Arguments& args, Context& context) {
+    const auto x = args.inputs<LatteInputs>();
+    const auto options = args.options<LatteOptions>();
+    LinearState state = state_of(args, "initial_state");
+    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
+    state.key_max = companion(args, "initial_max_state", state, {state.heads, state.dim});
+    latte(x, output_of(args, x), state, options, context);
+    give_state(args, state);
+    give(args, "norm_state", state.normalizer, {state.heads, state.dim});
+    give(args, "max_state", state.key_max, {state.heads, state.dim});
+}
+
 }  // namespace
 
 }  // namespace rows
@@ -60,6 +72,14 @@ std::span<const Mechanism> more_linear_rows() {
              .more_inputs = "initial_state [Hkv, F, Dv], initial_norm_state [Hkv, F], initial_gate [Hkv]",
              .more_outputs = ", norm_state [Hkv, F], last_gate [Hkv] with gate_mode convex"},
             call_random_feature_gated),
+        linear_row<&latte>(
+            {.name = "latte",
+             .summary = "tokens attend to latents and latents to positions, and maybe a window is read exactly",
+             .source = "Dolga et al. 2024, Latte",
+             .cost = "time (Hq Tq + Hkv Tk) L Dv, state Hkv L (Dv + 2)",
+             .more_inputs = "initial_state [Hkv, L, Dv], initial_norm_state [Hkv, L], initial_max_state [Hkv, L]",
+             .more_outputs = ", norm_state [Hkv, L], max_state [Hkv, L]"},
+            call_latte),
     };
     return all;
 }

@@ -145,7 +145,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> sigmoid(Batch<Arch> x) {
     return divide<Arch>(xsimd::select(x < B(0.f), e, B(1.f)), B(1.f) + e);
 }
 
-/// log x of a normal x > 0. `less` is 1 - x with all its digits, which x near 1 has lost. Relative error below 3e-7.
+/// log x of a normal x > 0. `less` is 1 - x with all its digits, which x near 1 has lost. Relative error below 3e-7,
+/// NaN stays NaN.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> log_with_complement(Batch<Arch> x, Batch<Arch> less) {
     using B = Batch<Arch>;
@@ -166,7 +167,7 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> log_with_complement(Batch<Arch> x, Batch<Arch>
     p = fma<Arch>(p, r, B(-2.4999993993e-1f));
     p = fma<Arch>(p, r, B(3.3333331174e-1f));
     const B tail = fma<Arch>(n, B(ln2_low), fma<Arch>(p * r, u, u * B(-0.5f)));
-    return fma<Arch>(n, B(ln2_high), r + tail);
+    return xsimd::select(x == x, fma<Arch>(n, B(ln2_high), r + tail), x);
 }
 
 /// sin x and cos x for |x| <= 4, absolute error below 2e-7.
