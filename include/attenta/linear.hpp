@@ -21,4 +21,6 @@
 // In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.
 #if !defined(ATTENTA_HEADERS)
 #include <attenta/linear/features/latte.hpp>
+#include <attenta/linear/features/sea.hpp>
+#include <attenta/linear/features/vq.hpp>
 #endif

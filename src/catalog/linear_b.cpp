@@ -1,5 +1,7 @@
 #include <attenta/linear.hpp>
 
+#include <algorithm>
+
 #include "linear_row.hpp"
 
 ATTENTA_BEGIN
@@ -42,6 +44,50 @@ void call_latte(Arguments& args, Context& context) {
     give(args, "max_state", state.key_max, {state.heads, state.dim});
 }
 
+void call_vq(Arguments& args, Context& context) {
+    const auto x = args.inputs<VqInputs>();
+    const auto options = args.options<VqOptions>();
+    const std::int64_t heads = x.q.heads, queries = x.q.tokens, codewords = x.codebook.tokens;
+    vq(x,
+       {.o = args.output("o", heads, queries, x.v.dim),
+        .lse = args.output<float>("lse", {heads, queries}),
+        .shortcodes = args.output<std::int64_t>("shortcodes", {x.v.heads, x.v.tokens}),
+        .cache_count = args.output<float>("cache_count", {x.v.heads, codewords}),
+        .cache_value = args.output<float>("cache_value", {x.v.heads, codewords, x.v.dim})},
+       options, context);
+}
+
+void call_sea(Arguments& args, Context& context) {
+    const auto x = args.inputs<SeaInputs>();
+    const auto options = args.options<SeaOptions>();
+    const std::int64_t heads = x.q.heads, queries = x.q.tokens, keys = x.kv.length(0);
+    KeyLists lists;
+    SeaOutputs out;
+    out.o = args.output("o", heads, queries, x.kv.v.dim);
+    out.lse = args.output<float>("lse", {heads, queries});
+    out.lists = &lists;
+    out.kept = args.output<std::int64_t>("mask_compressed", {heads, queries, x.estimate.dim});
+    sea(x, out, options, context);
+    std::int64_t* mask = args.output<std::int64_t>("mask", {heads, queries, keys});
+    for (std::int64_t n = 0; n < lists.lists(); ++n, mask += keys)
+        for (const KeyRun& run : lists.runs(n)) std::fill_n(mask + run.start, run.count, 1);
+}
+
+/// A row of a mechanism without a state.
+template <class Inputs, class Options>
+Mechanism stateless_row(const About& about, void (*call)(Arguments&, Context&)) {
+    return {.name = about.name,
+            .family = "linear",
+            .summary = about.summary,
+            .source = about.source,
+            .cost = about.cost,
+            .inputs = text_of(InputList(Inputs{})),
+            .outputs = about.more_outputs,
+            .parameters = parameters_of<Options>,
+            .call = call,
+            .list = [] { return InputList(Inputs{}).copy(); }};
+}
+
 }  // namespace
 
 }  // namespace rows
@@ -80,6 +126,21 @@ std::span<const Mechanism> more_linear_rows() {
              .more_inputs = "initial_state [Hkv, L, Dv], initial_norm_state [Hkv, L], initial_max_state [Hkv, L]",
              .more_outputs = ", norm_state [Hkv, L], max_state [Hkv, L]"},
             call_latte),
+        stateless_row<VqInputs, VqOptions>(
+            {.name = "vq",
+             .summary = "keys are codewords: near ones are read one by one, the others by count and mean value",
+             .source = "Lingle 2024, Transformer-VQ",
+             .cost = "(R + S)·(D + Dv) per query, S·D per key to quantise",
+             .more_outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], shortcodes [Hkv, Tk], cache_count [Hkv, S], "
+                             "cache_value [Hkv, S, Dv]"},
+            call_vq),
+        stateless_row<SeaInputs, SeaOptions>(
+            {.name = "sea",
+             .summary = "the keys under the largest entries of an estimated, compressed matrix, and an average",
+             .source = "Lee et al. 2024, SEA",
+             .cost = "W per query to choose, k·(D + Dv) per query to attend, Tk·Dv for the average",
+             .more_outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], mask [Hq, Tq, Tk], mask_compressed [Hq, Tq, W]"},
+            call_sea),
     };
     return all;
 }
