@@ -165,8 +165,7 @@ testing::AssertionResult equal_elsewhere(const LinearCase& c, const LinearOutput
     testing::AssertionResult result = testing::AssertionSuccess();
     const std::int64_t Ho = a.o.view().heads, Hs = a.state.heads, size = a.state.dim * a.state.dim_v;
     a.o.each_row([&](float* row, std::int64_t i, std::int64_t t) {
-        if (result && !c.mechanism->joins_heads && i / (Ho / h) != j &&
-            !equal_bits(row, b.o.row(i, t), a.o.view().dim))
+        if (result && !c.mechanism->joins_heads && i / (Ho / h) != j && !equal_bits(row, b.o.row(i, t), a.o.view().dim))
             result = testing::AssertionFailure() << "output head " << i << " token " << t;
     });
     const auto same = [&](const std::vector<float>& x, const std::vector<float>& y, std::int64_t s, std::int64_t n) {

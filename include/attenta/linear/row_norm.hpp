@@ -37,8 +37,7 @@ inline void norm_rows(Heads<float> o, Heads<const float> u, bool joined, RowNorm
     };
     context.executor().parallel_for(tasks, [&](std::int64_t i, int) {
         for (std::int64_t t = i * tokens; t < o.tokens && t < (i + 1) * tokens; ++t)
-            for (std::int64_t h = 0; h < o.heads; h += heads)
-                function(part(o, h, t), part(u, h, t), norm, gate, eps);
+            for (std::int64_t h = 0; h < o.heads; h += heads) function(part(o, h, t), part(u, h, t), norm, gate, eps);
     });
 }
 

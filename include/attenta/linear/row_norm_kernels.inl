@@ -30,8 +30,7 @@ void norm_row(Heads<float> o, Heads<const float> u, RowNorm norm, RowGate gate, 
         for (std::int64_t h = 0; h < o.heads; ++h)
             simd::map_row<Arch>(o.row(h, 0), o.row(h, 0), o.dim, [&](B x) ATTENTA_FLATTEN { return x - B(average); });
     }
-    if (norm != RowNorm::none)
-        factor = 1.f / std::sqrt(mean<Arch>(o, [](B x) ATTENTA_FLATTEN { return x * x; }) + eps);
+    if (norm != RowNorm::none) factor = 1.f / std::sqrt(mean<Arch>(o, [](B x) ATTENTA_FLATTEN { return x * x; }) + eps);
     for (std::int64_t h = 0; h < o.heads; ++h) {
         if (u.data && gate == RowGate::sigmoid)
             simd::multiply_row_by<Arch>(o.row(h, 0), u.row(h, 0), o.dim,

@@ -174,7 +174,8 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> log_with_complement(Batch<Arch> x, Batch<Arch>
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void sin_cos(Batch<Arch> x, Batch<Arch>& sine, Batch<Arch>& cosine) {
     using B = Batch<Arch>;
-    constexpr float magic = 0x1.8p23f, two_over_pi = 0.636619772f, half_pi_high = 0x1.92p0f, half_pi_low = 0x1.fb5444p-12f;
+    constexpr float magic = 0x1.8p23f, two_over_pi = 0.636619772f, half_pi_high = 0x1.92p0f,
+                    half_pi_low = 0x1.fb5444p-12f;
     const B t = fma<Arch>(x, B(two_over_pi), B(magic)), n = t - B(magic);
     const B r = fma<Arch>(n, B(-half_pi_low), fma<Arch>(n, B(-half_pi_high), x)), u = r * r;
     B s = fma<Arch>(u, B(-1.9515295891e-4f), B(8.3321608736e-3f));

@@ -47,12 +47,14 @@ NaiveLinear naive_regla(const attenta::ReglaInputs& in, const attenta::ReglaOpti
     const bool sequence = x.key_max == ReglaKeyMax::sequence;
     if (sequence) r.key_max = naive_largest(k, past);
     for (std::int64_t h = 0; h < q.heads; ++h) {
-        if (sequence && !past.empty()) naive_multiply(r, h, std::exp(double{past.key_max.data()[h]} - r.key_max.data()[h]));
+        if (sequence && !past.empty())
+            naive_multiply(r, h, std::exp(double{past.key_max.data()[h]} - r.key_max.data()[h]));
         for (std::int64_t t = 0; t < q.tokens; ++t) {
             for (std::int64_t d = 0; d < q.dim; ++d)
                 for (std::int64_t e = 0; e < v.dim; ++e) {
                     const std::int64_t c = x.gate_axis == ReglaGateAxis::value ? e : d;
-                    const double f = naive_sigmoid(double{gate.row(h, t)[c]}), p = naive_sigmoid(double{refine.row(h, t)[c]});
+                    const double f = naive_sigmoid(double{gate.row(h, t)[c]}),
+                                 p = naive_sigmoid(double{refine.row(h, t)[c]});
                     r.s_row(h, d)[e] *= (1 - p) * f * f + p * (1 - (1 - f) * (1 - f));
                 }
             const Row qt = naive_row(q, h, q.heads, t), kt = naive_row(k, h, k.heads, t);
@@ -76,8 +78,7 @@ using Options = attenta::ReglaOptions;
 
 /// Logits of gates that are about 0.9, nearly or fully closed, open.
 void put_logits(LinearCase& c) {
-    const std::int64_t width =
-        options_of<Options>(c).gate_axis == ReglaGateAxis::value ? c.shape.Dv : c.shape.D;
+    const std::int64_t width = options_of<Options>(c).gate_axis == ReglaGateAxis::value ? c.shape.Dv : c.shape.D;
     const auto logit = [&] {
         const float mild = 2 + c.random.normal();
         switch (c.gates) {
@@ -158,8 +159,8 @@ TEST(ReglaErrors, LogitsStatesAndOptions) {
     EXPECT_TRUE(errors.refused({"k", "1", "2"}, [](Call& c) { c.x.at("k").heads = 1; }));
     EXPECT_TRUE(errors.refused({"gate", "16", "24"}, [](Call& c) { c.x.at("gate").dim = 16; }));
     EXPECT_TRUE(errors.refused({"refine", "16", "24"}, [](Call& c) { c.x.at("refine").dim = 16; }));
-    EXPECT_TRUE(errors.refused({"gate", "24", "16"},
-                               [](Call& c) { c.options<Options>().gate_axis = ReglaGateAxis::key; }));
+    EXPECT_TRUE(
+        errors.refused({"gate", "24", "16"}, [](Call& c) { c.options<Options>().gate_axis = ReglaGateAxis::key; }));
     EXPECT_TRUE(errors.refused({"eps", "-1"}, [](Call& c) { c.options<Options>().eps = -1; }));
 }
 

@@ -53,19 +53,17 @@ void put_angles(LinearCase& c) { c.put_uniform("theta", Along::nothing, c.shape.
 
 const LinearMechanism& transnormer = test_linear<&attenta::transnormer, naive_transnormer>(
     {.name = "transnormer",
-     .variants = {{"angles, a gate", [](LinearCase& c) { put_angles(c), put_gate(c); }},
-                  {"angles far from the origin",
-                   [](LinearCase& c) { put_angles(c), options_of<Options>(c).offset = 20011; }},
-                  {"gated", put_gate},
-                  {"sigmoid of the gate",
-                   [](LinearCase& c) {
-                       put_gate(c), options_of<Options>(c).gate_activation = attenta::RowGate::sigmoid;
-                   }},
-                  {"no activation, eps 0.1",
-                   [](LinearCase& c) {
-                       options_of<Options>(c).activation = attenta::TransnormerActivation::none;
-                       options_of<Options>(c).eps = 0.1f;
-                   }}},
+     .variants =
+         {{"angles, a gate", [](LinearCase& c) { put_angles(c), put_gate(c); }},
+          {"angles far from the origin", [](LinearCase& c) { put_angles(c), options_of<Options>(c).offset = 20011; }},
+          {"gated", put_gate},
+          {"sigmoid of the gate",
+           [](LinearCase& c) { put_gate(c), options_of<Options>(c).gate_activation = attenta::RowGate::sigmoid; }},
+          {"no activation, eps 0.1",
+           [](LinearCase& c) {
+               options_of<Options>(c).activation = attenta::TransnormerActivation::none;
+               options_of<Options>(c).eps = 0.1f;
+           }}},
      .joins_heads = true});
 
 TEST(TransnormerErrors, HeadsAndOptions) {
@@ -78,8 +76,8 @@ TEST(TransnormerErrors, HeadsAndOptions) {
     EXPECT_TRUE(errors.refused(
         {"theta", "8", "16"}, [](Call& c) { c.x.at("theta").dim = 8; }, 1));
     EXPECT_TRUE(errors.refused({"eps", "-1"}, [](Call& c) { c.options<Options>().eps = -1; }));
-    EXPECT_TRUE(errors.refused(
-        {"eps"}, [](Call& c) { c.options<Options>().eps = std::numeric_limits<float>::quiet_NaN(); }));
+    EXPECT_TRUE(
+        errors.refused({"eps"}, [](Call& c) { c.options<Options>().eps = std::numeric_limits<float>::quiet_NaN(); }));
     EXPECT_TRUE(errors.refused({"offset", "-1"}, [](Call& c) { c.options<Options>().offset = -1; }));
 }
 

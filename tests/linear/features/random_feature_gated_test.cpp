@@ -140,9 +140,12 @@ struct Sentences {
     }
     Inputs inputs(std::int64_t begin, std::int64_t count) const {
         const LinearViews v = c.views(begin, count);
-        return {v["q"],     v["k"],
-                v["v"],     v["projection"],
-                v["sigma"], v["gate"],
+        return {v["q"],
+                v["k"],
+                v["v"],
+                v["projection"],
+                v["sigma"],
+                v["gate"],
                 std::span(separator).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count))};
     }
     Inputs inputs() const { return inputs(0, c.shape.T); }
@@ -179,7 +182,8 @@ TEST(RandomFeatureGated, SentencesCutAnywhereGiveTheSame) {
         for (std::int64_t cut = 1; cut < 50; ++cut) {
             LinearOutput got{Tensor<float>(4, 50, 9), {}};
             attenta::random_feature_gated(s.inputs(0, cut), got.o.view().slice(0, cut), got.state, options);
-            attenta::random_feature_gated(s.inputs(cut, 50 - cut), got.o.view().slice(cut, 50 - cut), got.state, options);
+            attenta::random_feature_gated(s.inputs(cut, 50 - cut), got.o.view().slice(cut, 50 - cut), got.state,
+                                          options);
             EXPECT_TRUE(close(got, want)) << "cut at " << cut;
         }
     }
@@ -193,7 +197,8 @@ TEST(RandomFeatureGatedErrors, GatesAndOptions) {
         return [member, value](Call& c) { c.options<Options>().*member = value; };
     };
     EXPECT_TRUE(errors.refused({"tau", "0"}, set(&Options::tau, 0.f)));
-    EXPECT_TRUE(errors.refused({"feature_scale"}, set(&Options::feature_scale, std::numeric_limits<float>::infinity())));
+    EXPECT_TRUE(
+        errors.refused({"feature_scale"}, set(&Options::feature_scale, std::numeric_limits<float>::infinity())));
     EXPECT_TRUE(errors.refused({"eps", "-1"}, set(&Options::eps, -1.f)));
     EXPECT_TRUE(errors.refused({"gate", "token"}, set(&Options::gate_mode, SentenceGate::token)));
     EXPECT_TRUE(errors.refused({"projection", "15", "16"}, [](Call& c) { c.x.at("projection").dim = 15; }));
@@ -213,9 +218,8 @@ TEST(RandomFeatureGatedErrors, GatesAndOptions) {
     Tensor<float> o(4, 6, 9);
     LinearState state;
     s.separator[3] = 2;
-    EXPECT_TRUE(refuses(
-        [&] { attenta::random_feature_gated(s.inputs(), o.view(), state, options_of<Options>(s.c)); },
-        {"random_feature_gated", "separator", "2"}));
+    EXPECT_TRUE(refuses([&] { attenta::random_feature_gated(s.inputs(), o.view(), state, options_of<Options>(s.c)); },
+                        {"random_feature_gated", "separator", "2"}));
     s.separator[3] = 1;
     Inputs x = s.inputs();
     x.separator = x.separator.first(5);

@@ -81,7 +81,8 @@ SeaResult naive_sea(const Sea& c) {
         };
         std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return value(a) > value(b); });
         const double count = std::clamp(std::nearbyint(budget), 1., static_cast<double>(order.size()));
-        for (std::size_t n = 0; n < static_cast<std::size_t>(count); ++n) r.kept[static_cast<std::size_t>(order[n])] = 1;
+        for (std::size_t n = 0; n < static_cast<std::size_t>(count); ++n)
+            r.kept[static_cast<std::size_t>(order[n])] = 1;
     };
     const auto group_of = [&, &Tq = Tq, &W = W](std::int64_t e) {
         const std::int64_t h = e / (Tq * W), i = e / W % Tq;
@@ -136,8 +137,8 @@ SeaResult naive_sea(const Sea& c) {
             const double gate = naive_sigmoid(double{c.mix_gate.row(h, i)[0]}),
                          row_scale = c.scaled ? naive_sigmoid(double{c.row_scale.row(h, i)[0]}) : 1;
             for (std::int64_t e = 0; e < Dv; ++e)
-                r.o.data()[row * Dv + e] = (sum > 0 ? gate * row_scale * sparse.data()[e] / sum : 0) +
-                                           (1 - gate) * average.data()[e];
+                r.o.data()[row * Dv + e] =
+                    (sum > 0 ? gate * row_scale * sparse.data()[e] / sum : 0) + (1 - gate) * average.data()[e];
         }
     return r;
 }
@@ -163,8 +164,11 @@ SeaOutput run(const Sea& c, Context& context) {
 std::vector<Sea> cases() {
     std::vector<Sea> all;
     std::uint64_t seed = 1;
-    for (const SeaShape& s : {SeaShape{1, 1, 1, 1, 8, 8, 1}, {2, 2, 33, 33, 8, 10, 12}, {4, 2, 29, 29, 9, 5, 11},
-                              {3, 1, 13, 13, 16, 7, 32}, {2, 1, 70, 70, 24, 33, 7}})
+    for (const SeaShape& s : {SeaShape{1, 1, 1, 1, 8, 8, 1},
+                              {2, 2, 33, 33, 8, 10, 12},
+                              {4, 2, 29, 29, 9, 5, 11},
+                              {3, 1, 13, 13, 16, 7, 32},
+                              {2, 1, 70, 70, 24, 33, 7}})
         for (const SeaGroup group : {SeaGroup::query, SeaGroup::causal_batch, SeaGroup::head, SeaGroup::batch})
             for (const std::int64_t k : {1, 5, 100}) {
                 all.push_back(Sea(s, {.causal = false, .group = group, .k = k}, ++seed));
@@ -190,7 +194,8 @@ TEST(Sea, EqualsItsDefinition) {
             EXPECT_EQ(got.kept, want.kept);
             got.o.each_row([&](float* row, std::int64_t h, std::int64_t t) {
                 const double* const o = want.o.data() + (h * c.shape.Tq + t) * c.shape.Dv;
-                for (std::int64_t e = 0; e < c.shape.Dv; ++e) ASSERT_NEAR(double{row[e]}, o[e], 2e-5 + 2e-4 * std::abs(o[e]));
+                for (std::int64_t e = 0; e < c.shape.Dv; ++e)
+                    ASSERT_NEAR(double{row[e]}, o[e], 2e-5 + 2e-4 * std::abs(o[e]));
             });
             for (std::size_t n = 0; n < want.lse.size(); ++n)
                 if (std::isinf(want.lse[n]))

@@ -141,8 +141,12 @@ VqOutput run(const Vq& c, Context& context) {
 std::vector<Vq> cases() {
     std::vector<Vq> all;
     std::uint64_t seed = 1;
-    for (const VqShape& s : {VqShape{1, 1, 1, 1, 8, 8, 1, 0}, {2, 2, 37, 37, 8, 6, 7, 9}, {4, 2, 41, 41, 10, 9, 12, 0},
-                             {2, 2, 3, 50, 6, 16, 20, 4}, {4, 1, 300, 300, 24, 20, 33, 40}, {3, 3, 200, 331, 16, 7, 5, 1},
+    for (const VqShape& s : {VqShape{1, 1, 1, 1, 8, 8, 1, 0},
+                             {2, 2, 37, 37, 8, 6, 7, 9},
+                             {4, 2, 41, 41, 10, 9, 12, 0},
+                             {2, 2, 3, 50, 6, 16, 20, 4},
+                             {4, 1, 300, 300, 24, 20, 33, 40},
+                             {3, 3, 200, 331, 16, 7, 5, 1},
                              {2, 1, 1, 500, 33, 17, 64, 17}})
         for (const bool shortcodes : {false, true})
             for (const std::int64_t mem_len : {40, 1000}) {

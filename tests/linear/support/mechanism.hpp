@@ -176,7 +176,8 @@ inline void draw_inputs(LinearCase& c) {
     const std::map<std::string_view, std::int64_t> heads = {{"H", s.Hv},           {"Hq", s.Hq}, {"Hk", s.Hk},
                                                             {"Hkv", s.Hk},         {"Hv", s.Hv}, {"G", s.Hk},
                                                             {"Hs", state_heads(c)}},
-                                                   dims = {{"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}, {"L", s.D}};
+                                                   dims = {
+                                                       {"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}, {"L", s.D}};
     for (const attenta::Input& in : c.mechanism->inputs) {
         if ((in.flags & attenta::Input::optional) || in.rank < 3) continue;
         const attenta::ShapeLetters letters = in.letters();

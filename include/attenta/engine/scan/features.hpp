@@ -45,11 +45,11 @@ struct Random {
     float c = 1, ratio = 1, eps = 0;
     const float* per_head = nullptr;  ///< top of each head, for keys; null, for queries: the row's largest p
     float tau = 1;
-    bool own_heads = false;             ///< each head of K/V has its weights, and maybe sigma
+    bool own_heads = false;                           ///< each head of K/V has its weights, and maybe sigma
     std::int64_t weight_stride = 0, head_stride = 0;  ///< of the weights; without own_heads their rows are dense
-    std::int64_t group = 1;             ///< heads of rows that share a head of the weights
-    Heads<const float> sigma = {};      ///< [heads, 1, dim] or nothing: 1
-    Heads<const float> of_tokens = {};  ///< [heads, tokens]: a factor of each row's features; or nothing
+    std::int64_t group = 1;                           ///< heads of rows that share a head of the weights
+    Heads<const float> sigma = {};                    ///< [heads, 1, dim] or nothing: 1
+    Heads<const float> of_tokens = {};                ///< [heads, tokens]: a factor of each row's features; or nothing
 };
 /// e^(x - top), top the number of the row's head, or else the row's largest x.
 struct ExpBelow {

@@ -48,7 +48,8 @@ ATTENTA_INLINE void regla(const ReglaInputs& x, Heads<float> o, LinearState& sta
     constexpr double e = 2.718281828459045;
     constexpr std::int64_t longest_segment = 256;  // gates of a segment stay in cache
     const auto usual = 1 / (e * std::sqrt(static_cast<double>(x.k.dim) * (e * e - 1)));
-    const bool sequence = options.key_max == ReglaKeyMax::sequence, by_value = options.gate_axis == ReglaGateAxis::value;
+    const bool sequence = options.key_max == ReglaKeyMax::sequence,
+               by_value = options.gate_axis == ReglaGateAxis::value;
     scan::Request r{.function = "regla", .q = x.q, .k = x.k, .v = x.v};
     r.scale = options.scale.value_or(static_cast<float>(usual));
     scan::check(r, InputList(x), o, state, options.check_data);

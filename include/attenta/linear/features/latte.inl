@@ -26,7 +26,8 @@ inline void check_latte(const LatteInputs& x, const LinearState& state, const La
         if (!state.empty()) fail(f, "state has earlier keys, with a window it needs to be empty");
     }
     if (state.empty()) return;
-    for (const auto& [name, size] : {std::pair{"normalizer", state.normalizer.size()}, {"key_max", state.key_max.size()}})
+    for (const auto& [name, size] :
+         {std::pair{"normalizer", state.normalizer.size()}, {"key_max", state.key_max.size()}})
         if (static_cast<std::int64_t>(size) != state.heads * state.dim)
             fail(f, std::string("state.") + name + " has " + text(size) + " elements, needs " +
                         text(state.heads * state.dim));
@@ -116,7 +117,8 @@ ATTENTA_INLINE void latte(const LatteInputs& x, Heads<float> o, LinearState& sta
     r.q.dim -= options.window > 0 ? 1 : 0;
     r.causal = options.causal;
     r.lengths_differ = true;
-    if (!is_finite(options.scale)) fail("latte", "scale is " + std::to_string(options.scale) + ", needs a finite number");
+    if (!is_finite(options.scale))
+        fail("latte", "scale is " + std::to_string(options.scale) + ", needs a finite number");
     scan::check(r, InputList(x), o, state, options.check_data);
     detail::check_latte(x, state, options);
 

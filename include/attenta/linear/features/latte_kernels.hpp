@@ -23,8 +23,8 @@ ATTENTA_DECLARE_KERNEL(SumLatents, sum_latents)
 /// Parameters of the queries' map: p_i / n, without the share of the window.
 struct LatentShares {
     float scale;
-    std::int64_t skipped;                ///< logits in front that are not latents'
-    const float* inverse;                ///< [state head][key][L]
+    std::int64_t skipped;               ///< logits in front that are not latents'
+    const float* inverse;               ///< [state head][key][L]
     std::int64_t keys, first, per_row;  ///< query i has the row of key first + i · per_row
 };
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, latent_shares)

@@ -15,8 +15,8 @@ namespace detail::kernels {
 
 /// A row's next sums of `here` latents from l on.
 template <class Arch, class Load, class Store>
-ATTENTA_ALWAYS_INLINE void sum_vector(const LatentSums& p, const float* row, std::int64_t l, std::int64_t at, Load&& load,
-                                      Store&& store) {
+ATTENTA_ALWAYS_INLINE void sum_vector(const LatentSums& p, const float* row, std::int64_t l, std::int64_t at,
+                                      Load&& load, Store&& store) {
     using B = simd::Batch<Arch>;
     constexpr float below_all = -1e30f;
     const B n = load(p.sum + l), k = load(row + l) * B(p.scale),
@@ -86,7 +86,8 @@ ATTENTA_ALWAYS_INLINE void for_scaled(const float* logits, std::int64_t n, float
 }
 
 template <class Arch>
-void add_first_share(const float* logits, std::int64_t n, float scale, const float* near, std::int64_t dim_v, float* o) {
+void add_first_share(const float* logits, std::int64_t n, float scale, const float* near, std::int64_t dim_v,
+                     float* o) {
     using B = simd::Batch<Arch>;
     const FlushToZero flush;
     const float first = *logits * scale;

@@ -56,7 +56,8 @@ inline void check_random_feature_gated(const RandomFeatureGatedInputs& x, const 
     for (const auto& [name, number] : {std::pair{"tau", options.tau}, {"feature_scale", options.feature_scale}})
         if (!is_finite(number) || number == 0)
             fail(f, std::string(name) + " is " + text(number) + ", needs a finite number that is not 0");
-    const bool gated = options.gate_mode != SentenceGate::none, sentences = gated && options.gate_mode != SentenceGate::token;
+    const bool gated = options.gate_mode != SentenceGate::none,
+               sentences = gated && options.gate_mode != SentenceGate::token;
     const std::string mode(names_of(options.gate_mode)[static_cast<std::size_t>(options.gate_mode)]);
     if (gated && !options.causal) fail(f, "gate_mode is " + mode + ", without causal it needs to be none");
     if (gated && !x.gate.data) fail(f, "gate is null, gate_mode " + mode + " needs a tensor");
@@ -114,7 +115,8 @@ ATTENTA_INLINE void random_feature_gated(const RandomFeatureGatedInputs& x, Head
     r.g = hnd(static_cast<const float*>(filled.decays), heads, tokens, 1);
     k_map.of_tokens = hnd(static_cast<const float*>(filled.puts), heads, tokens, 1);
     std::vector<float> weight;  // the state's, made before anything changes
-    if (convex && state.weight.size() != static_cast<std::size_t>(heads)) weight.resize(static_cast<std::size_t>(heads));
+    if (convex && state.weight.size() != static_cast<std::size_t>(heads))
+        weight.resize(static_cast<std::size_t>(heads));
     scan::run(r, o, state, context);
     if (!weight.empty()) state.weight.swap(weight);
     for (std::int64_t h = 0; h < heads; ++h) {

@@ -64,7 +64,8 @@ struct SeaOutputs : SparseOutputs {
 };
 
 /// Throws Error on shapes and options that do not fit; nothing is written then.
-void sea(const SeaInputs& x, const SeaOutputs& out, const SeaOptions& options = {}, Context& context = default_context());
+void sea(const SeaInputs& x, const SeaOutputs& out, const SeaOptions& options = {},
+         Context& context = default_context());
 
 ATTENTA_END
 

@@ -22,7 +22,10 @@ namespace detail {
 class SeaEntries {
 public:
     SeaEntries(const SeaInputs& x, const SeaOptions& options, std::int64_t keys)
-        : e_(x.estimate), options_(options), keys_(keys), kept_(static_cast<std::size_t>(e_.heads * e_.tokens * e_.dim)) {
+        : e_(x.estimate),
+          options_(options),
+          keys_(keys),
+          kept_(static_cast<std::size_t>(e_.heads * e_.tokens * e_.dim)) {
         const std::int64_t heads = e_.heads, queries = e_.tokens;
         switch (options.group) {
             case SeaGroup::query:
@@ -42,7 +45,9 @@ public:
 
     /// Keys that query i sees.
     std::int64_t seen(std::int64_t i) const { return options_.causal ? keys_ - e_.tokens + i + 1 : keys_; }
-    const std::uint8_t* row(std::int64_t h, std::int64_t i) const { return kept_.data() + (h * e_.tokens + i) * e_.dim; }
+    const std::uint8_t* row(std::int64_t h, std::int64_t i) const {
+        return kept_.data() + (h * e_.tokens + i) * e_.dim;
+    }
     std::span<const std::uint8_t> all() const { return kept_; }
 
     /// The entry of key j among n.
@@ -54,7 +59,8 @@ public:
     std::int64_t first_key(std::int64_t m, std::int64_t n) const {
         if (m <= 0) return 0;
         if (m >= e_.dim) return n;
-        const double near = (static_cast<double>(m) + 1e-4) * static_cast<double>(n) / static_cast<double>(e_.dim) - 0.5;
+        const double near =
+            (static_cast<double>(m) + 1e-4) * static_cast<double>(n) / static_cast<double>(e_.dim) - 0.5;
         std::int64_t j = std::clamp<std::int64_t>(static_cast<std::int64_t>(near), 0, n);
         while (j > 0 && entry_of(j - 1, n) >= m) --j;
         while (j < n && entry_of(j, n) < m) ++j;
@@ -94,10 +100,11 @@ private:
         };
         order_.resize(static_cast<std::size_t>(size));
         std::iota(order_.begin(), order_.end(), std::int64_t{0});
-        std::nth_element(order_.begin(), order_.begin() + (count - 1), order_.end(), [&](std::int64_t a, std::int64_t b) {
-            const float x = value(a), y = value(b);
-            return x != y ? x > y : a < b;
-        });
+        std::nth_element(order_.begin(), order_.begin() + (count - 1), order_.end(),
+                         [&](std::int64_t a, std::int64_t b) {
+                             const float x = value(a), y = value(b);
+                             return x != y ? x > y : a < b;
+                         });
         for (std::int64_t n_kept = 0; n_kept < count; ++n_kept) {
             const std::int64_t entry = order_[static_cast<std::size_t>(n_kept)];
             const auto [h, i] = place(entry);
@@ -185,8 +192,8 @@ inline void check_sea(const SeaInputs& x, const SeaOptions& options) {
 }  // namespace detail
 
 ATTENTA_INLINE void sea(const SeaInputs& x, const SeaOutputs& out, const SeaOptions& options, Context& context) {
-    const auto call = detail::check_sparse("sea", x, out, options,
-                                           options.causal ? Positions::last : Positions::same, context);
+    const auto call =
+        detail::check_sparse("sea", x, out, options, options.causal ? Positions::last : Positions::same, context);
     detail::check_sea(x, options);
     detail::FurtherOutputs(call, InputList(x)).add("kept", hnd(out.kept, x.q.heads, x.q.tokens, x.estimate.dim));
     const detail::SeaEntries entries(x, options, call.keys());

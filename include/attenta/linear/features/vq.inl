@@ -109,7 +109,10 @@ private:
 class CodewordCache {
 public:
     CodewordCache(Heads<const float> v, std::int64_t codewords, const std::int64_t* codes)
-        : v_(v), codewords_(codewords), codes_(codes), counts_(static_cast<std::size_t>(v.heads * codewords)),
+        : v_(v),
+          codewords_(codewords),
+          codes_(codes),
+          counts_(static_cast<std::size_t>(v.heads * codewords)),
           sums_(counts_.size() * static_cast<std::size_t>(v.dim)) {}
 
     /// Takes up keys below `end`.
@@ -129,7 +132,8 @@ public:
     void means(float* to) const {
         for (std::size_t code = 0; code < counts_.size(); ++code)
             for (std::size_t e = 0; e < static_cast<std::size_t>(v_.dim); ++e)
-                *to++ = static_cast<float>(sums_[code * static_cast<std::size_t>(v_.dim) + e] / std::max(counts_[code], 1.));
+                *to++ = static_cast<float>(sums_[code * static_cast<std::size_t>(v_.dim) + e] /
+                                           std::max(counts_[code], 1.));
     }
 
 private:
@@ -206,8 +210,7 @@ private:
         for (std::int64_t h = 0; h < logs.heads; ++h)
             for (std::int64_t s = 0; s < logs.dim; ++s) {
                 const double n = cache_.count(h / call_.group(), s);
-                logs.row(h, 0)[s] =
-                    n > 0 ? static_cast<float>(std::log(n)) : -std::numeric_limits<float>::infinity();
+                logs.row(h, 0)[s] = n > 0 ? static_cast<float>(std::log(n)) : -std::numeric_limits<float>::infinity();
             }
     }
 
@@ -244,8 +247,8 @@ inline void check_vq(const VqInputs& x, const VqOptions& options) {
     if (x.k.data && x.shortcodes.data) fail(f, "k and shortcodes are both given, needs one of them");
     if (x.bias_v.data && !x.rel.data) fail(f, "rel is null, bias_v needs it");
     if (x.rel.data && x.rel.tokens - 1 > options.mem_len)
-        fail(f, "rel has " + checks::text(x.rel.tokens) + " rows, needs at most mem_len + 1 = " +
-                    checks::text(options.mem_len + 1));
+        fail(f, "rel has " + checks::text(x.rel.tokens) +
+                    " rows, needs at most mem_len + 1 = " + checks::text(options.mem_len + 1));
     for (const auto& [name, rows] : {std::pair{"codebook", x.codebook.tokens}, {"rel", x.rel.data ? x.rel.tokens : 1}})
         if (rows < 1) fail(f, std::string(name) + " has no rows, needs at least 1");
     for (std::int64_t h = 0; h < x.shortcodes.heads; ++h)
@@ -264,8 +267,9 @@ ATTENTA_INLINE void vq(const VqInputs& x, const VqOutputs& out, const VqOptions&
     check_shapes("vq", inputs, {});
     detail::Rows3 memory(std::max<std::int64_t>(heads, 0), std::max<std::int64_t>(tokens, 0),
                          std::max<std::int64_t>(x.q.dim, 0));
-    const auto call = detail::check_sparse("vq", inputs, x.q, KvView::of(Heads<const float>(memory.view()), x.v),
-                                           {out.o, out.lse}, options.scale, Positions::last, options.check_data, context);
+    const auto call =
+        detail::check_sparse("vq", inputs, x.q, KvView::of(Heads<const float>(memory.view()), x.v), {out.o, out.lse},
+                             options.scale, Positions::last, options.check_data, context);
     detail::check_vq(x, options);
     detail::FurtherOutputs further(call, inputs);
     further.add("shortcodes", hnd(out.shortcodes, heads, tokens, 1));
