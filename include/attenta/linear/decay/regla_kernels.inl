@@ -13,12 +13,24 @@ ATTENTA_BEGIN
 
 namespace detail::kernels {
 
+/// sigmoid(x) and 1 − sigmoid(x), with all digits both.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void sigmoids(simd::Batch<Arch> x, simd::Batch<Arch>& kept, simd::Batch<Arch>& lost) {
+    using B = simd::Batch<Arch>;
+    const B e = simd::exp_nonpositive<Arch>(-xsimd::abs(x)), large = simd::divide<Arch>(B(1.f), B(1.f) + e),
+            small = e * large;
+    const auto negative = x < B(0.f);
+    kept = xsimd::select(negative, small, large);
+    lost = xsimd::select(negative, large, small);
+}
+
 /// F = f (f + 2 r (1 − f)) and 1 − F = (1 − f) ((1 − r) (1 + f) + r (1 − f)), sums of numbers >= 0 both.
 template <class Arch>
 simd::Batch<Arch> refined_gate(simd::Batch<Arch> gate, simd::Batch<Arch> refine) {
     using B = simd::Batch<Arch>;
-    const B f = simd::sigmoid<Arch>(gate), lost = simd::sigmoid<Arch>(-gate), r = simd::sigmoid<Arch>(refine),
-            rest = simd::sigmoid<Arch>(-refine);
+    B f, lost, r, rest;
+    sigmoids<Arch>(gate, f, lost);
+    sigmoids<Arch>(refine, r, rest);
     const B kept = f * simd::fma<Arch>(r + r, lost, f), less = lost * simd::fma<Arch>(rest, B(1.f) + f, r * lost);
     // Below the normal floats a gate is closed as well.
     return simd::log_with_complement<Arch>(simd::max<Arch>(B(std::numeric_limits<float>::min()), kept), less);
