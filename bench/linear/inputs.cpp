@@ -62,7 +62,10 @@ Sizes sizes_of(const attenta::Input& input, std::int64_t H, std::int64_t T, std:
             : letters.heads == "M"   ? D
             : letters.heads == "D/2" ? D / 2
                                      : H,
-            letters.tokens.empty() ? 1 : T, letters.dim.empty() ? 1 : D};
+            letters.tokens.empty()   ? 1
+            : letters.tokens == "TM" ? D
+                                     : T,
+            letters.dim.empty() ? 1 : D};
 }
 
 /// Optional inputs that models have.

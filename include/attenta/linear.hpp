@@ -3,8 +3,11 @@
 
 #include <attenta/linear/decay/gla.hpp>
 #include <attenta/linear/decay/lightning.hpp>
+#include <attenta/linear/decay/lrpe.hpp>
 #include <attenta/linear/decay/mamba2.hpp>
+#include <attenta/linear/decay/regla.hpp>
 #include <attenta/linear/decay/retention.hpp>
+#include <attenta/linear/decay/transnormer.hpp>
 #include <attenta/linear/delta/delta_rule.hpp>
 #include <attenta/linear/delta/gated_delta_rule.hpp>
 #include <attenta/linear/delta/kda.hpp>
@@ -18,5 +21,13 @@
 #include <attenta/linear/features/log_normal.hpp>
 #include <attenta/linear/features/norm_aware.hpp>
 #include <attenta/linear/features/performer.hpp>
+#include <attenta/linear/features/random_feature_gated.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
+
+// In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.
+#if !defined(ATTENTA_HEADERS)
+#include <attenta/linear/features/latte.hpp>
+#include <attenta/linear/features/sea.hpp>
+#include <attenta/linear/features/vq.hpp>
+#endif

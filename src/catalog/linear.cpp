@@ -25,6 +25,15 @@ void give(Arguments& args, std::string_view output, const std::vector<float>& va
 
 void give_state(Arguments& args, const LinearState& s) { give(args, "state", s.matrix, {s.heads, s.dim, s.dim_v}); }
 
+std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape) {
+    if (!args.has(input)) return {};
+    if (state.empty()) args.refuse("input '" + std::string(input) + "' belongs to a state, which is not given");
+    const auto a = args.array<float>(input, shape);
+    std::size_t size = 1;
+    for (const std::int64_t n : a.shape) size *= static_cast<std::size_t>(n);
+    return {a.data, a.data + size};
+}
+
 Heads<float> output_of(Arguments& args, const char* shape, std::span<const Input> inputs) {
     LetterSizes sizes;
     std::int64_t most_heads = 0;
@@ -46,15 +55,6 @@ Heads<const float> find(const NamedInputs& named, std::string_view name) {
 }
 
 }  // namespace
-
-std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape) {
-    if (!args.has(input)) return {};
-    if (state.empty()) args.refuse("input '" + std::string(input) + "' belongs to a state, which is not given");
-    const auto a = args.array<float>(input, shape);
-    std::size_t size = 1;
-    for (const std::int64_t n : a.shape) size *= static_cast<std::size_t>(n);
-    return {a.data, a.data + size};
-}
 
 void take(const NamedInputs& named, std::string_view name, Heads<const float>& x) { x = find(named, name); }
 void take(const NamedInputs& named, std::string_view name, Matrices<const float>& x) {
@@ -195,6 +195,8 @@ std::span<const Mechanism> linear_rows() {
                                 .cost = "time H T D Dv, state H D Dv"}),
         };
         list.insert(list.begin(), more.begin(), more.end());
+        const std::vector<Mechanism> gates = gate_rows();
+        list.insert(list.end(), gates.begin(), gates.end());
         return list;
     }();
     return all;

@@ -23,7 +23,7 @@ struct About {
     std::string more_inputs = "", more_outputs = "";  ///< of the state's companions
 };
 
-std::vector<Mechanism> feature_rows();
+std::vector<Mechanism> feature_rows(), gate_rows();
 
 LinearState state_of(Arguments& args, std::string_view input = "state");
 /// What belongs to a state; empty where it is not given.
@@ -41,6 +41,8 @@ Heads<float> output_of(Arguments& args, const Inputs& inputs) {
 void take(const NamedInputs& named, std::string_view name, Heads<const float>& x);
 void take(const NamedInputs& named, std::string_view name, Matrices<const float>& x);
 void take(const NamedInputs& named, std::string_view name, std::span<const float>& x);
+/// Named inputs are floats.
+inline void take(const NamedInputs&, std::string_view, std::span<const std::int64_t>&) {}
 
 template <auto function>
 LinearCall linear_call(const std::string& parameters) {

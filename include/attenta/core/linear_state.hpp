@@ -18,8 +18,8 @@ struct LinearState {
     std::int64_t heads = 0, dim = 0, dim_v = 0;
     std::vector<float> matrix;      ///< [heads, dim, dim_v]
     std::vector<float> normalizer;  ///< [heads, dim], the sum of (decayed) keys; where the mechanism has a denominator
-    std::vector<float> weight;      ///< [heads], the sum of decays (`retention`)
-    std::vector<float> key_max;     ///< [heads], the stabiliser of the keys (`performer`)
+    std::vector<float> weight;      ///< [heads], the sum of decays, or a gate that is still to act
+    std::vector<float> key_max;     ///< [heads] or [heads, dim], the stabiliser of the keys
 
     LinearState() = default;
     /// Zeros. Throws Error on sizes below 0 and on more bytes than 64 bits can count.

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -47,6 +48,15 @@ struct SumPlusEps {
 /// The usual factor of the outputs.
 inline float scale_or_default(const std::optional<float>& scale, std::int64_t dim) {
     return scale.value_or(1.f / std::sqrt(static_cast<float>(dim)));
+}
+
+/// The positions of `tokens` tokens from `offset` on are numbers.
+inline void require_offset(const char* function, std::int64_t offset, std::int64_t tokens) {
+    const std::int64_t most = std::numeric_limits<std::int64_t>::max() - tokens;
+    if (offset < 0) fail(function, "offset is " + std::to_string(offset) + ", needs at least 0");
+    if (offset > most)
+        fail(function, "offset is " + std::to_string(offset) + ", needs at most " + std::to_string(most) +
+                           " in front of " + std::to_string(tokens) + " tokens");
 }
 
 inline void require_not_negative(const char* function, const char* name, float x) {

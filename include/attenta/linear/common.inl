@@ -105,6 +105,14 @@ inline void require_offset(const char* function, std::int64_t offset, std::int64
                            " in front of " + std::to_string(tokens) + " tokens");
 }
 
+/// Tokens begin .. begin + count - 1 of q, k and v.
+inline scan::Request tokens_of(scan::Request r, std::int64_t begin, std::int64_t count) {
+    r.q = r.q.slice(begin, count);
+    r.k = r.k.slice(begin, count);
+    r.v = r.v.slice(begin, count);
+    return r;
+}
+
 /// For mechanisms whose heads of k and v are those of the state.
 inline void require_grouped_queries(const char* function, std::int64_t q, std::int64_t k, std::int64_t v) {
     if (v != k) fail(function, "v has " + std::to_string(v) + " heads, needs the " + std::to_string(k) + " of k");

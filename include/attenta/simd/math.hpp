@@ -137,6 +137,60 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> tanh(Batch<Arch> x) {
     return scaled_tanh<Arch>(x, Batch<Arch>(1.f), x);
 }
 
+/// 1 / (1 + e^-x), relative error below 5e-7 as long as it is a normal float.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> sigmoid(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    const B e = exp_nonpositive<Arch>(-xsimd::abs(x));  // of large -x it would overflow
+    return divide<Arch>(xsimd::select(x < B(0.f), e, B(1.f)), B(1.f) + e);
+}
+
+/// log x of a normal x > 0. `less` is 1 - x with all its digits, which x near 1 has lost. Relative error below 3e-7,
+/// NaN stays NaN.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> log_with_complement(Batch<Arch> x, Batch<Arch> less) {
+    using B = Batch<Arch>;
+    constexpr float root_half = 0.707106781f, ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+    // x = m 2^n with m in [sqrt 1/2, sqrt 2). An integer below 2^23 is the lowest bits of that integer + 2^23.
+    constexpr std::int32_t bits_of_1 = 0x3f800000, bits_of_2_23 = 0x4b000000;
+    const auto exponent = bits_of<Arch>(x * B(1.f / root_half)) >> 23;
+    const B n = float_of<Arch>(exponent + bits_of_2_23) - B(0x1p23f + 127.f);
+    const B m = float_of<Arch>(bits_of<Arch>(x) - (exponent << 23) + bits_of_1);
+    const B r = xsimd::select(xsimd::abs(less) < B(0.25f), -less, m - B(1.f)), u = r * r;
+    B p = B(7.0376836292e-2f);
+    p = fma<Arch>(p, r, B(-1.1514610310e-1f));
+    p = fma<Arch>(p, r, B(1.1676998740e-1f));
+    p = fma<Arch>(p, r, B(-1.2420140846e-1f));
+    p = fma<Arch>(p, r, B(1.4249322787e-1f));
+    p = fma<Arch>(p, r, B(-1.6668057665e-1f));
+    p = fma<Arch>(p, r, B(2.0000714765e-1f));
+    p = fma<Arch>(p, r, B(-2.4999993993e-1f));
+    p = fma<Arch>(p, r, B(3.3333331174e-1f));
+    const B tail = fma<Arch>(n, B(ln2_low), fma<Arch>(p * r, u, u * B(-0.5f)));
+    return xsimd::select(x == x, fma<Arch>(n, B(ln2_high), r + tail), x);
+}
+
+/// sin x and cos x for |x| <= 4, absolute error below 2e-7.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void sin_cos(Batch<Arch> x, Batch<Arch>& sine, Batch<Arch>& cosine) {
+    using B = Batch<Arch>;
+    constexpr float magic = 0x1.8p23f, two_over_pi = 0.636619772f, half_pi_high = 0x1.92p0f,
+                    half_pi_low = 0x1.fb5444p-12f;
+    const B t = fma<Arch>(x, B(two_over_pi), B(magic)), n = t - B(magic);
+    const B r = fma<Arch>(n, B(-half_pi_low), fma<Arch>(n, B(-half_pi_high), x)), u = r * r;
+    B s = fma<Arch>(u, B(-1.9515295891e-4f), B(8.3321608736e-3f));
+    s = fma<Arch>(s, u, B(-1.6666654611e-1f));
+    s = fma<Arch>(s * u, r, r);
+    B c = fma<Arch>(u, B(2.443315711809948e-5f), B(-1.388731625493765e-3f));
+    c = fma<Arch>(c, u, B(4.166664568298827e-2f));
+    c = fma<Arch>(c * u, u, fma<Arch>(u, B(-0.5f), B(1.f)));
+    // Odd quarters of a turn swap the two; bit 1 of the number of quarters is a sign.
+    const auto quarters = bits_of<Arch>(t);
+    const auto odd = float_of<Arch>((quarters & 1) << 29) > B(0.f);
+    sine = float_of<Arch>(bits_of<Arch>(xsimd::select(odd, c, s)) ^ ((quarters & 2) << 30));
+    cosine = float_of<Arch>(bits_of<Arch>(xsimd::select(odd, s, c)) ^ (((quarters + 1) & 2) << 30));
+}
+
 }  // namespace simd
 
 ATTENTA_END

@@ -122,6 +122,14 @@ ATTENTA_ALWAYS_INLINE void scale_row(float* y, std::int64_t n, float a) {
     for (; i < n; ++i) y[i] *= a;
 }
 
+/// y ← y · f(x)
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void multiply_row_by(float* y, const float* x, std::int64_t n, F&& f) {
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) (load<Arch>(y + i) * f(load<Arch>(x + i))).store_unaligned(y + i);
+    if (i < n) store_part<Arch>(y + i, load_part<Arch>(y + i, n - i) * f(load_part<Arch>(x + i, n - i)), n - i);
+}
+
 /// y ← y · x
 template <class Arch>
 ATTENTA_ALWAYS_INLINE void multiply_row(float* y, const float* x, std::int64_t n) {

@@ -50,6 +50,9 @@ public:
         x = {v.data, v.heads, v.tokens, v.dim};
     }
 
+    /// Cases are drawn of floats.
+    void take(std::string_view, std::span<const std::int64_t>&) const {}
+
 private:
     std::map<std::string, View, std::less<>> views_;
 };

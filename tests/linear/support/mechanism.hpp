@@ -47,6 +47,7 @@ struct LinearMechanism {
     bool (*allocates)(const LinearCase&) = nullptr;    ///< true: every call does
     LinearState (*past)(const LinearCase&) = nullptr;  ///< where random numbers are none
     std::int64_t most_dim = 1 << 20;                   ///< of states that grow with its square
+    bool joins_heads = false;                          ///< outputs of a head depend on the other heads
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -184,7 +185,8 @@ inline void draw_inputs(LinearCase& c) {
     const std::map<std::string_view, std::int64_t> heads = {{"H", s.Hv},           {"Hq", s.Hq}, {"Hk", s.Hk},
                                                             {"Hkv", s.Hk},         {"Hv", s.Hv}, {"G", s.Hk},
                                                             {"Hs", state_heads(c)}},
-                                                   dims = {{"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}};
+                                                   dims = {
+                                                       {"D", s.D}, {"Dv", s.Dv}, {"N", s.D}, {"P", s.Dv}, {"L", s.D}};
     for (const attenta::Input& in : c.mechanism->inputs) {
         if ((in.flags & attenta::Input::optional) || in.rank < 3) continue;
         const attenta::ShapeLetters letters = in.letters();

@@ -86,6 +86,15 @@ float exp(const scan::FeatureRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
+float exp_below(const scan::FeatureRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const float* const given = static_cast<const ExpBelow*>(r.parameters)->per_head;
+    const float top = given ? given[r.head] : simd::row_max<Arch>(x, r.dim);
+    simd::map_row<Arch>(x, y, r.dim, [top = B(top)](B v) ATTENTA_FLATTEN { return simd::exp<Arch>(v - top); });
+    return 0;
+}
+
+template <class Arch>
 float softmax(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     simd::map_row<Arch>(x, y, r.dim, [top = B(simd::row_max<Arch>(x, r.dim))](B v) ATTENTA_FLATTEN {
@@ -220,24 +229,81 @@ float products(const scan::FeatureRow& r, const float* x, float* y) {
     return 0;
 }
 
-/// y_m = c w_m·x of `Rows` rows, `lanes` products at a time.
+template <class Arch>
+float silu(const scan::FeatureRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    simd::map_row<Arch>(x, y, r.dim, [](B v) ATTENTA_FLATTEN { return v * simd::sigmoid<Arch>(v); });
+    return 0;
+}
+
+/// y = x · factor less whole turns, -π to π: in double, for angles may be large. y may be x.
+template <class Arch>
+void reduce_angles(const float* x, double factor, float* y, std::int64_t n) {
+    constexpr double turn = 6.283185307179586, magic = 0x1.8p52;  // x + magic has no digits behind the point
+    for (std::int64_t i = 0; i < n; ++i) {
+        const double angle = static_cast<double>(x[i]) * factor, turns = angle * (1 / turn) + magic - magic;
+        y[i] = static_cast<float>(angle - turns * turn);
+    }
+}
+
+/// A vector, or the `here` elements that there are.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE simd::Batch<Arch> load_here(const float* x, std::int64_t here) {
+    return here == simd::lanes<Arch> ? simd::load<Arch>(x) : simd::load_part<Arch>(x, here);
+}
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void store_here(float* y, simd::Batch<Arch> v, std::int64_t here) {
+    here == simd::lanes<Arch> ? v.store_unaligned(y) : simd::store_part<Arch>(y, v, here);
+}
+
+/// f(i, here, sine, cosine) for the `here` angles from i on, a vector at most.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void for_angles(const float* angles, std::int64_t n, F&& f) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    for (std::int64_t i = 0; i < n; i += L) {
+        const std::int64_t here = std::min(L, n - i);
+        simd::Batch<Arch> sine, cosine;
+        simd::sin_cos<Arch>(load_here<Arch>(angles + i, here), sine, cosine);
+        f(i, here, sine, cosine);
+    }
+}
+
+template <class Arch>
+float lrpe(const scan::FeatureRow& r, const float* x, float* y) {
+    using B = simd::Batch<Arch>;
+    const Lrpe& p = *static_cast<const Lrpe*>(r.parameters);
+    reduce_angles<Arch>(p.theta.row(r.state_head, 0), static_cast<double>(r.position + p.offset), y, r.dim);
+    for_angles<Arch>(y, r.dim, [&](std::int64_t i, std::int64_t here, B sine, B cosine) ATTENTA_FLATTEN {
+        B v = load_here<Arch>(x + i, here);
+        if (p.silu) v = v * simd::sigmoid<Arch>(v);
+        store_here<Arch>(y + i, v * cosine, here);
+        store_here<Arch>(y + r.dim + i, v * sine, here);
+    });
+    return 0;
+}
+
+/// y_m = c/τ w_m·(sigma x) of `Rows` rows, `lanes` products at a time.
 template <class Arch, int Rows>
 void random_products(const scan::FeatureRows& r, const float* x, float* y, simd::BlockPrefetch& queue) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     constexpr int Features = static_cast<int>(L) / Rows;
     const Random& p = *static_cast<const Random*>(r.first.parameters);
-    const std::int64_t dim = r.first.dim, features = r.first.features;
+    const std::int64_t dim = r.first.dim, stride = p.own_heads ? p.weight_stride : dim,
+                       features = r.first.features / (p.kind == Random::trig ? 2 : 1);
+    const float* const of_head = p.weights + r.first.head / p.group * p.head_stride;
+    const float* const sigma = p.sigma.data ? p.sigma.row(r.first.head / p.group, 0) : nullptr;
     for (std::int64_t m = 0; m < features; m += Features) {
         const std::int64_t here = std::min<std::int64_t>(Features, features - m);
         const float* weights[Features];
-        for (std::int64_t u = 0; u < Features; ++u) weights[u] = p.weights + (m + std::min(u, here - 1)) * dim;
+        for (std::int64_t u = 0; u < Features; ++u) weights[u] = of_head + (m + std::min(u, here - 1)) * stride;
         B sum[static_cast<std::size_t>(L)];
         simd::unrolled<static_cast<int>(L)>([&](auto i) ATTENTA_FLATTEN { sum[i] = B(0.f); });
         const auto add = [&](std::int64_t d, auto&& read) ATTENTA_FLATTEN {
             queue.prefetch();
             B v[Rows];
             simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN { v[i] = read(x + i * r.x_stride + d); });
+            if (sigma) simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN { v[i] = v[i] * read(sigma + d); });
             simd::unrolled<Features>([&](auto u) ATTENTA_FLATTEN {
                 const B w = read(weights[u] + d);
                 simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN {
@@ -249,7 +315,7 @@ void random_products(const scan::FeatureRows& r, const float* x, float* y, simd:
         for (; d + L <= dim; d += L) add(d, [](const float* z) ATTENTA_FLATTEN { return simd::load<Arch>(z); });
         if (d < dim) add(d, [n = dim - d](const float* z) ATTENTA_FLATTEN { return simd::load_part<Arch>(z, n); });
         float product[static_cast<std::size_t>(L)];
-        (simd::reduce_rows<Arch>(sum) * B(p.c)).store_unaligned(product);
+        (simd::reduce_rows<Arch>(sum) * B(p.c / p.tau)).store_unaligned(product);
         for (std::int64_t i = 0; i < Rows; ++i) {
             if (here == Features)  // a copy of known size is no call
                 std::copy_n(product + i * Features, Features, y + i * r.y_stride + m);
@@ -270,10 +336,20 @@ void random_nonlinearity(const scan::FeatureRow& r, const float* x, float* y) {
                             [&](B v) ATTENTA_FLATTEN { return simd::max<Arch>(B(0.f), v * B(p.ratio)) + B(p.eps); });
         return;
     }
+    const float ratio = p.of_tokens.data ? p.ratio * p.of_tokens.row(r.head, r.position)[0] : p.ratio;
+    if (p.kind == Random::trig) {
+        const std::int64_t half = r.features / 2;
+        reduce_angles<Arch>(y, 1 / (std::sqrt(static_cast<double>(squares<Arch>(x, r.dim))) + 1e-3), y, half);
+        for_angles<Arch>(y, half, [&](std::int64_t i, std::int64_t here, B sine, B cosine) ATTENTA_FLATTEN {
+            store_here<Arch>(y + i, sine * B(ratio), here);
+            store_here<Arch>(y + half + i, cosine * B(ratio), here);
+        });
+        return;
+    }
     const float top = p.per_head ? p.per_head[r.head] : simd::row_max<Arch>(y, r.features);
     const float half = p.c * p.c / 2 * squares<Arch>(x, r.dim);
     simd::map_row<Arch>(y, y, r.features, [&](B v) ATTENTA_FLATTEN {
-        return B(p.ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
+        return B(ratio) * (simd::exp<Arch>(v - B(half) - B(top)) + B(p.eps));
     });
 }
 
@@ -283,10 +359,16 @@ void random(const scan::FeatureRows& r, const float* x, float* y) {
     constexpr int together = simd::lanes<Arch> / 4;
     const FlushToZero flush;
     simd::BlockPrefetch queue(r.prefetch);
+    scan::FeatureRows part = r;
+    // Heads that have weights of their own go one by one.
+    const bool own_weights = r.heads && static_cast<const Random*>(r.first.parameters)->own_heads;
     std::int64_t i = 0;
-    for (; i + together <= r.count; i += together)
+    for (; !own_weights && i + together <= r.count; i += together)
         random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
-    for (; i < r.count; ++i) random_products<Arch, 1>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
+    for (; i < r.count; ++i) {
+        if (own_weights) part.first.head = r.first.head + i;
+        random_products<Arch, 1>(part, x + i * r.x_stride, y + i * r.y_stride, queue);
+    }
     scan::FeatureRow row = r.first;
     for (i = 0; i < r.count; ++i) {
         random_nonlinearity<Arch>(row, x + i * r.x_stride, y + i * r.y_stride);
@@ -308,6 +390,9 @@ ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, one_minus_exp, &kernels::one_minus_
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, shifted_exp, &kernels::shifted_exp<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, product_features, &kernels::products<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, standardized, &kernels::standardized<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, silu, &kernels::silu<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, exp_below, &kernels::exp_below<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, lrpe_features, &kernels::lrpe<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureRowsFunction, random_features, &kernels::random<simd::NativeArch>)
 
 }  // namespace features

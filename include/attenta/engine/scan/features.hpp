@@ -62,14 +62,32 @@ struct Products {
         return saturating::add(saturating::add(1, dim), degree == 2 ? pairs : 0);
     }
 };
-/// Random features of the Performer, from p_m = c w_m·x with `weights` [features, dim]:
-/// softmax: ratio (exp(p - c²|x|²/2 - top) + eps); relu: relu(ratio p) + eps; products: p.
+/// Random features, from p_m = c/τ w_m·(sigma x) with `weights` [features, dim], of which each head of K/V may have its own:
+/// softmax: ratio (exp(p - c²|x|²/2 - top) + eps); relu: relu(ratio p) + eps; products: p; trig: ratio (sin y, cos y) with
+/// y = p / (|x| + 1e-3), sines first.
 struct Random {
-    enum Kind : std::uint8_t { softmax, relu, products };
+    enum Kind : std::uint8_t { softmax, relu, products, trig };
     const float* weights = nullptr;
     Kind kind = softmax;
     float c = 1, ratio = 1, eps = 0;
     const float* per_head = nullptr;  ///< top of each head, for keys; null, for queries: the row's largest p
+    float tau = 1;
+    bool own_heads = false;                           ///< each head of K/V has its weights, and maybe sigma
+    std::int64_t weight_stride = 0, head_stride = 0;  ///< of the weights; without own_heads their rows are dense
+    std::int64_t group = 1;                           ///< heads of rows that share a head of the weights
+    Heads<const float> sigma = {};                    ///< [heads, 1, dim] or nothing: 1
+    Heads<const float> of_tokens = {};                ///< [heads, tokens]: a factor of each row's features; or nothing
+};
+/// e^(x - top), top the number of the row's head, or else the row's largest x.
+struct ExpBelow {
+    const float* per_head = nullptr;
+};
+/// x cos(θ p), then x sin(θ p), p = position + offset, θ [heads, 1, dim] of the row's state head; with `silu` of silu(x) in
+/// place of x.
+struct Lrpe {
+    Heads<const float> theta = {};
+    std::int64_t offset = 0;
+    bool silu = false;
 };
 
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, elu1)
@@ -85,6 +103,9 @@ ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, shifted_exp)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, product_features)
 /// z of Products, [dim]; returns its length, no logarithm: for what is measured before a scan.
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, standardized)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, silu)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, exp_below)
+ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, lrpe_features)
 ATTENTA_DECLARE_KERNEL(scan::FeatureRowsFunction, random_features)
 
 }  // namespace features

@@ -6,6 +6,7 @@
 //     P_ts = Σ_d q_td k_sd · decay from s to t, as tiles of queries × keys        products.hpp, channels.hpp
 //     o_t  = scale · [ (q_t E_t) S0 + Σ_s P_ts v'_s ]                             output.hpp
 //     S    = E_n S0 + Σ_s (k_s F_s) v'_sᵀ                                         state.hpp
+// With gates of value channels v'_s and S0 decay by column, too                   value_gates.hpp
 // These are functions of a Chunk (chunk.hpp; its memory is scratch.hpp), whose rows come from rows.hpp while
 // prefetch.hpp prefetches those of the next one. A few tokens go one by one (steps.hpp). Where chunks are worked on side
 // by side, parallel.hpp has the states between them.
@@ -21,6 +22,7 @@
 #include <attenta/engine/scan/rows.hpp>
 #include <attenta/engine/scan/state.hpp>
 #include <attenta/engine/scan/steps.hpp>
+#include <attenta/engine/scan/value_gates.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -70,11 +72,17 @@ void run_products(Chunk<Arch>& c) {
         load_keys(c);
         chunk_decays(c);
         load_values(c);
+        if (c.r.gv.data) load_value_gates(c);
         if (c.corrects()) correct(c);
         c.added = c.corrects() ? c.scratch.v_new : c.scratch.v;
     }
+    const bool value_gates = c.r.gv.data && c.span.keys;
     if (c.span.queries)
-        for (std::int64_t i = 0; i < c.group(); ++i) write_outputs(c, i);
+        for (std::int64_t i = 0; i < c.group(); ++i) value_gates ? write_gated_outputs(c, i) : write_outputs(c, i);
+    if (value_gates && c.span.updates) {
+        decay_values(c);
+        c.added = c.scratch.gated_values;
+    }
     if (c.span.updates) update_state(c);
 }
 
@@ -83,7 +91,7 @@ inline void run_chunk(Chunk<Arch>& c, std::int64_t i) {
     c.span = span_of(c, i);
     c.n = c.span.count;
     if (c.task.pass != Pass::whole) select_chunk_state(c, i);
-    if (c.n <= few_tokens || c.r.gv.data)
+    if (c.n <= few_tokens || (c.r.gv.data && c.corrects()))
         run_steps(c);
     else
         run_products(c);

@@ -37,6 +37,7 @@ struct FeatureRow {
     const void* parameters = nullptr;
     std::int64_t dim = 0, features = 0;  ///< of the input, of the output
     std::int64_t head = 0, position = 0;
+    std::int64_t state_head = 0;  ///< that the row feeds or reads; not told to maps that take rows together
 };
 /// y[features] from x[dim]; returns the binary logarithm of the factor that was taken out of y, usually 0.
 using FeatureFunction = float (*)(const FeatureRow& row, const float* x, float* y);

@@ -21,7 +21,7 @@ inline float load_row(const Chunk<Arch>& c, const FeatureMap& map, const Heads<c
     if (map.together)
         map.together({.first = {map.parameters, x.dim, c.dim, head, token}, .count = 1}, from, to);
     else if (map)
-        log = map.function({map.parameters, x.dim, c.dim, head, token}, from, to);
+        log = map.function({map.parameters, x.dim, c.dim, head, token, c.head}, from, to);
     else
         std::copy_n(from, c.dim, to);
     std::fill(to + c.dim, to + c.stride, 0.f);

@@ -74,12 +74,15 @@ struct Scratch {
     float* pair_sums;     ///< [product][token s][token t][lane] of half a block, see channels.hpp
 
     // Values and outputs.
-    float* v;                ///< b-panels
-    float* v_new;            ///< b-panels, what the correction makes of the values
-    float* output_tile;      ///< [row][column] where a register tile is not wholly written
-    float* output_scale;     ///< [token]
-    float* query_log;        ///< [token], in steps [head of the group]: the logarithm that the query's map returned
-    float *step_q, *step_o;  ///< [head of the group][channel], [head of the group][column]
+    float* v;                  ///< b-panels
+    float* v_new;              ///< b-panels, what the correction makes of the values
+    float* value_decay;        ///< b-panels, exp(gv)
+    float* value_chunk_decay;  ///< [column] of the whole chunk
+    float* gated_values;       ///< b-panels, values on their way to the chunk's end
+    float* output_tile;        ///< [row][column] where a register tile is not wholly written
+    float* output_scale;       ///< [token]
+    float* query_log;          ///< [token], in steps [head of the group]: the logarithm that the query's map returned
+    float *step_q, *step_o;    ///< [head of the group][channel], [head of the group][column]
 
     Scratch(Arena& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
         : stride(round_up(job.dim, most_lanes)), width(round_up(columns_here, most_width)) {
@@ -117,6 +120,9 @@ struct Scratch {
         pair_sums = c.take<float>(by_channel ? 4 * (block / 2) * (block / 2) * most_lanes : 0);
         v = c.take<float>(chunk * width);
         v_new = c.take<float>(delta ? chunk * width : 0);
+        value_decay = c.take<float>(job.r.gv.data ? chunk * width : 0);
+        value_chunk_decay = c.take<float>(job.r.gv.data ? width : 0);
+        gated_values = c.take<float>(job.r.gv.data ? chunk * width : 0);
         output_tile = c.take<float>(most_rows * most_width);
         output_scale = c.take<float>(chunk);
         query_log = c.take<float>(std::max(chunk, group));

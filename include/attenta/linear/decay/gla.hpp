@@ -14,8 +14,7 @@
 ATTENTA_BEGIN
 
 /// State heads Hs = max(Hk, Hv), output heads Ho = max(Hq, Hs); a tensor of h heads is read at h-index i / (H/h). g and gv
-/// are natural logarithms of gates, <= 0 (-inf closes), of key channels, tokens or heads and of value channels, which
-/// go token by token, without chunks.
+/// are natural logarithms of gates, <= 0 (-inf closes), of key channels, tokens or heads and of value channels.
 struct GlaInputs {
     Heads<const float> q, k, v, g = {}, gv = {};
     static constexpr const char *output = "[Ho, T, Dv]", *state = "[Hs, D, Dv]";

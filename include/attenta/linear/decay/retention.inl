@@ -111,10 +111,7 @@ private:
     static constexpr std::int64_t longest_segment = 4096;  // bounds the table
 
     scan::Request part(std::int64_t begin, std::int64_t count) const {
-        scan::Request r = r_;
-        r.q = r_.q.slice(begin, count);
-        r.k = r_.k.slice(begin, count);
-        r.v = r_.v.slice(begin, count);
+        scan::Request r = tokens_of(r_, begin, count);
         r.beta.tokens = count;
         return r;
     }
