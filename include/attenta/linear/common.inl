@@ -96,15 +96,6 @@ inline void require_weight(const char* function, const LinearState& state) {
                            std::to_string(state.heads));
 }
 
-/// The positions of `tokens` tokens from `offset` on are numbers.
-inline void require_offset(const char* function, std::int64_t offset, std::int64_t tokens) {
-    const std::int64_t most = std::numeric_limits<std::int64_t>::max() - tokens;
-    if (offset < 0) fail(function, "offset is " + std::to_string(offset) + ", needs at least 0");
-    if (offset > most)
-        fail(function, "offset is " + std::to_string(offset) + ", needs at most " + std::to_string(most) +
-                           " in front of " + std::to_string(tokens) + " tokens");
-}
-
 /// Tokens begin .. begin + count - 1 of q, k and v.
 inline scan::Request tokens_of(scan::Request r, std::int64_t begin, std::int64_t count) {
     r.q = r.q.slice(begin, count);

@@ -197,7 +197,7 @@ ATTENTA_INLINE void sea(const SeaInputs& x, const SeaOutputs& out, const SeaOpti
     detail::check_sea(x, options);
     detail::FurtherOutputs(call, InputList(x)).add("kept", hnd(out.kept, x.q.heads, x.q.tokens, x.estimate.dim));
     const detail::SeaEntries entries(x, options, call.keys());
-    detail::CallLists lists(out);
+    detail::CallLists lists(call);
     *lists = entries.lists();
     call.attend(*lists);
     if (out.kept) std::copy(entries.all().begin(), entries.all().end(), out.kept);
