@@ -3,6 +3,7 @@
 // To add a block: name it in the README (```cpp NAME) and write a test here, or in another file of this folder, that
 // defines the words the block uses, has the line #include "blocks/NAME.inc", and checks what came of it.
 #include <attenta/attenta.hpp>
+#include <attenta/kv.hpp>
 #include <attenta/linear.hpp>
 #include <attenta/sparse.hpp>
 
@@ -132,6 +133,32 @@ TEST(ReadmeTest, Lists) {
     attenta::softmax_attention(q, cache.view(0), again.view(), {.causal = true, .lists = {&lists, 1}});
     for (std::int64_t h = 0; h < 32; ++h)
         for (std::int64_t c = 0; c < 128; ++c) EXPECT_EQ(again.row(h, 0)[c], o_rows.row(h, 0)[c]);
+}
+
+TEST(ReadmeTest, Evict) {
+    constexpr std::int64_t tokens = 300;
+    Random random(4);
+    const std::vector<float> q_values = random.normals(32 * (tokens + 1) * 128),
+                             k_values = random.normals(8 * (tokens + 1) * 128),
+                             v_values = random.normals(8 * (tokens + 1) * 128);
+    std::vector<float> o_values(32 * tokens * 128), o_step(32 * 128);
+    const Heads<const float> all_q = attenta::hnd(q_values.data(), 32, tokens + 1, 128),
+                             all_k = attenta::hnd(k_values.data(), 8, tokens + 1, 128),
+                             all_v = attenta::hnd(v_values.data(), 8, tokens + 1, 128);
+    const Heads<const float> prompt_q = all_q.slice(0, tokens), prompt_k = all_k.slice(0, tokens),
+                             prompt_v = all_v.slice(0, tokens), q = all_q.slice(tokens, 1), k = all_k.slice(tokens, 1),
+                             v = all_v.slice(tokens, 1);
+    const Heads<float> prompt_o = attenta::hnd(o_values.data(), 32, tokens, 128),
+                       o = attenta::hnd(o_step.data(), 32, 1, 128);
+
+#include "blocks/evict.inc"
+
+    EXPECT_LT(causal_error(prompt_o, prompt_q, prompt_k, prompt_v), 2e-5);
+    ASSERT_EQ(kept.size(), 256u);
+    EXPECT_EQ(kept.back(), tokens);
+    EXPECT_EQ(fork.size(0), 256);
+    // The step's output is that of the 257 tokens held then, within what 8 and 4 bits round away.
+    for (const float x : o_step) EXPECT_LT(std::abs(x), 1.f);
 }
 
 TEST(ReadmeTest, State) {

@@ -39,10 +39,6 @@ void store_codes(const float* x, std::int64_t dim, const RowCodes& codes, bool h
 /// the other, their codes.
 void store_block(const float* x, std::int64_t tokens, std::int64_t dim, const RowCodes& codes, bool half_scales,
                  std::byte* block, std::byte* rows);
-/// Any row as floats.
-void load_row(const std::byte* row, std::int64_t dim, Dtype type, const RowCodes& codes, float* to);
-/// A code of a row.
-int code_at(const std::byte* row, std::int64_t channel, const RowCodes& codes);
 
 /// x ← H x for each run of `block` channels, H the orthonormal Walsh-Hadamard matrix in natural order.
 void rotate_row(float* x, std::int64_t dim, std::int64_t block);

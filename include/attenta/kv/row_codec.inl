@@ -146,14 +146,6 @@ inline void put_code(std::byte* row, std::int64_t c, const RowCodes& codes, unsi
     at |= static_cast<std::byte>(code << (static_cast<unsigned>(codes.bits) * static_cast<unsigned>(piece % of_byte)));
 }
 
-ATTENTA_INLINE int code_at(const std::byte* row, std::int64_t c, const RowCodes& codes) {
-    const std::int64_t piece = c / RowCodes::piece, of_byte = codes.pieces_per_byte();
-    const auto byte = static_cast<unsigned>(row[piece / of_byte * RowCodes::piece + c % RowCodes::piece]);
-    const unsigned code = byte >> (static_cast<unsigned>(codes.bits) * static_cast<unsigned>(piece % of_byte)) &
-                          static_cast<unsigned>(codes.most());
-    return static_cast<int>(code) - (codes.signed_codes ? 1 << (codes.bits - 1) : 0);
-}
-
 ATTENTA_INLINE void store_codes(const float* x, std::int64_t dim, const RowCodes& codes, bool half_scales,
                                 std::byte* to) {
     const std::int64_t groups = codes.groups(dim);
@@ -166,7 +158,7 @@ ATTENTA_INLINE void store_codes(const float* x, std::int64_t dim, const RowCodes
         const CodeScale s = range.scale(codes, half_scales);
         for (std::int64_t c = 0; c < codes.group; ++c) put_code(to, g * codes.group + c, codes, s.code(from[c]));
         std::memcpy(scales + 4 * g, &s.scale, sizeof s.scale);
-        std::memcpy(scales + 4 * (groups + g), &s.offset, sizeof s.offset);
+        if (!codes.signed_codes) std::memcpy(scales + 4 * (groups + g), &s.offset, sizeof s.offset);
     }
 }
 
@@ -186,38 +178,6 @@ ATTENTA_INLINE void store_block(const float* x, std::int64_t tokens, std::int64_
     for (std::int64_t t = 0; t < tokens; ++t) {
         const auto distance = static_cast<std::int32_t>(rows + t * row_bytes - block);
         std::memcpy(rows + t * row_bytes + codes.code_bytes(dim), &distance, sizeof distance);
-    }
-}
-
-ATTENTA_INLINE void load_row(const std::byte* row, std::int64_t dim, Dtype type, const RowCodes& codes, float* to) {
-    switch (type) {
-        case Dtype::f32:
-            std::copy_n(reinterpret_cast<const float*>(row), dim, to);
-            return;
-        case Dtype::bf16:
-            std::copy_n(reinterpret_cast<const bfloat16*>(row), dim, to);
-            return;
-        case Dtype::f16:
-            std::copy_n(reinterpret_cast<const float16*>(row), dim, to);
-            return;
-        case Dtype::codes:
-            break;
-    }
-    const std::byte* scales = row + codes.code_bytes(dim);
-    std::int64_t offsets = codes.groups(dim);
-    if (codes.group == 0) {
-        std::int32_t distance;
-        std::memcpy(&distance, scales, sizeof distance);
-        scales = row - distance;
-        offsets = codes.block_bytes(dim) / 8;
-    }
-    const int middle = codes.signed_codes ? 1 << (codes.bits - 1) : 0;
-    for (std::int64_t c = 0; c < dim; ++c) {
-        const std::int64_t at = codes.group == 0 ? c : c / codes.group;
-        float scale, offset;
-        std::memcpy(&scale, scales + 4 * at, sizeof scale);
-        std::memcpy(&offset, scales + 4 * (offsets + at), sizeof offset);
-        to[c] = std::fma(static_cast<float>(code_at(row, c, codes) + middle), scale, offset);
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <attenta/core/kv_view.hpp>
+#include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
@@ -46,69 +47,100 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load_codes(const std::byte* p) {
 #endif
 }
 
-/// A row of codes, scales(c, i, scale, offset) giving those of the i-th vector from channel c on. Writes whole pieces.
-template <class Arch, int Bits, class Scales>
-ATTENTA_ALWAYS_INLINE void widen_codes(const std::byte* row, std::int64_t dim, float* to, Scales&& scales) {
-    constexpr std::int64_t L = lanes<Arch>, piece = RowCodes::piece;
-    constexpr int pieces = 8 / Bits;
-    for (std::int64_t c = 0; c < dim; row += piece)
-        unrolled<pieces>([&](auto n) ATTENTA_FLATTEN {
-            if (c >= dim) return;
-            unrolled<static_cast<int>(piece / L)>([&](auto i) ATTENTA_FLATTEN {
-                const Batch<Arch> x = load_codes<Arch, Bits, Bits * n>(row + i * L);
-                Batch<Arch> scale, offset;
-                scales(c, i, scale, offset);
-                fma<Arch>(x, scale, offset).store_unaligned(to + c + i * L);
-            });
-            c += piece;
-        });
-}
-
-/// The same, with what the row has of scales. `expanded` holds two rows of whole pieces.
+/// Rows of codes on their way to floats: what is the same for all rows of a side.
 template <class Arch, int Bits>
-ATTENTA_ALWAYS_INLINE void widen_codes(const RowCodes& codes, const std::byte* row, std::int64_t dim, float* to,
-                                       float* expanded) {
-    constexpr std::int64_t L = lanes<Arch>;
-    const std::byte* const behind = row + codes.code_bytes(dim);
-    const auto by_channel = [&](const float* scales, const float* offsets) ATTENTA_FLATTEN {
-        widen_codes<Arch, Bits>(row, dim, to,
-                                [&](std::int64_t c, int i, Batch<Arch>& scale, Batch<Arch>& offset) ATTENTA_FLATTEN {
-                                    scale = load<Arch>(scales + c + i * L);
-                                    offset = load<Arch>(offsets + c + i * L);
-                                });
-    };
-    const std::int64_t padded = (dim + RowCodes::piece - 1) / RowCodes::piece * RowCodes::piece;
-    if (codes.group == 0) {
-        std::int32_t distance;
-        std::memcpy(&distance, behind, sizeof distance);
-        const auto* const block = reinterpret_cast<const float*>(row - distance);
-        return by_channel(block, block + padded);
+class CodeWidener {
+    using B = Batch<Arch>;
+    static constexpr std::int64_t L = lanes<Arch>, piece = RowCodes::piece;
+    static constexpr int pieces = 8 / Bits, vectors = static_cast<int>(piece / L);
+
+public:
+    explicit CodeWidener(const KvView::Rows& side)
+        : dim_(side.dim),
+          group_(side.codes.group),
+          groups_(side.codes.groups(side.dim)),
+          code_bytes_(side.codes.code_bytes(side.dim)),
+          padded_((side.dim + piece - 1) / piece * piece),
+          middle_(side.codes.signed_codes ? -static_cast<float>(1 << (Bits - 1)) : 0.f) {}
+
+    /// One row; `expanded` holds two rows of whole pieces.
+    ATTENTA_ALWAYS_INLINE void row(const std::byte* codes, float* to, float* expanded) const {
+        const std::byte* const behind = codes + code_bytes_;
+        const auto* const scales = reinterpret_cast<const float*>(behind);
+        if (groups_ == 1) {
+            const B scale(scales[0]), offset(offset_of(scales, 0));
+            return widen(codes, to, [&](std::int64_t, int, B& s, B& o) ATTENTA_FLATTEN { s = scale, o = offset; });
+        }
+        if (group_ == 0) {
+            std::int32_t distance;
+            std::memcpy(&distance, behind, sizeof distance);
+            const auto* const block = reinterpret_cast<const float*>(codes - distance);
+            return by_channel(codes, to, block, block + padded_);
+        }
+        if (group_ % piece == 0) {
+            std::int64_t g = 0, end = group_;
+            B scale(scales[0]), offset(offset_of(scales, 0));
+            return widen(codes, to, [&](std::int64_t c, int, B& s, B& o) ATTENTA_FLATTEN {
+                if (c == end) {
+                    end += group_;
+                    ++g;
+                    scale = B(scales[g]);
+                    offset = B(offset_of(scales, g));
+                }
+                s = scale, o = offset;
+            });
+        }
+        for (std::int64_t g = 0; g < groups_; ++g) {
+            std::fill_n(expanded + g * group_, group_, scales[g]);
+            std::fill_n(expanded + padded_ + g * group_, group_, offset_of(scales, g));
+        }
+        by_channel(codes, to, expanded, expanded + padded_);
     }
-    const auto* const scales = reinterpret_cast<const float*>(behind);
-    const std::int64_t groups = codes.groups(dim);
-    if (groups == 1) {
-        const Batch<Arch> of_row(scales[0]), offset_of_row(scales[1]);
-        return widen_codes<Arch, Bits>(row, dim, to,
-                                       [&](std::int64_t, int, Batch<Arch>& scale, Batch<Arch>& offset) ATTENTA_FLATTEN {
-                                           scale = of_row;
-                                           offset = offset_of_row;
-                                       });
+
+private:
+    float offset_of(const float* scales, std::int64_t g) const {
+        return middle_ != 0.f ? middle_ * scales[g] : scales[groups_ + g];
     }
-    for (std::int64_t g = 0; g < groups; ++g) {
-        std::fill_n(expanded + g * codes.group, codes.group, scales[g]);
-        std::fill_n(expanded + padded + g * codes.group, codes.group, scales[groups + g]);
+    ATTENTA_ALWAYS_INLINE void by_channel(const std::byte* codes, float* to, const float* scales,
+                                          const float* offsets) const {
+        widen(codes, to, [&](std::int64_t c, int i, B& scale, B& offset) ATTENTA_FLATTEN {
+            scale = load<Arch>(scales + c + i * L);
+            offset = load<Arch>(offsets + c + i * L);
+        });
     }
-    by_channel(expanded, expanded + padded);
-}
+    /// scales(c, i, scale, offset) gives those of the i-th vector from channel c on. Writes whole pieces.
+    template <class Scales>
+    ATTENTA_ALWAYS_INLINE void widen(const std::byte* codes, float* to, Scales&& scales) const {
+        for (std::int64_t c = 0; c < dim_; codes += piece)
+            unrolled<pieces>([&](auto n) ATTENTA_FLATTEN {
+                if (n > 0 && c >= dim_) return;
+                unrolled<vectors>([&](auto i) ATTENTA_FLATTEN {
+                    const B x = load_codes<Arch, Bits, Bits * n>(codes + i * L);
+                    B scale, offset;
+                    scales(c, i, scale, offset);
+                    fma<Arch>(x, scale, offset).store_unaligned(to + c + i * L);
+                });
+                c += piece;
+            });
+    }
+
+    std::int64_t dim_, group_, groups_, code_bytes_, padded_;
+    float middle_;
+};
 
 /// n rows, which lie `offset` bytes behind rows[i], of a side of a cache; to[i · stride], whole pieces of 16 channels. Keys
-/// and values of a step of the loops, so that products read L1.
+/// and values of a step of the loops, so that products read L1. `expanded` holds two rows.
 template <class Arch>
 [[gnu::noinline]] void widen_codes(const KvView::Rows& side, const std::byte* const* rows, std::int64_t offset,
                                    std::int64_t n, float* to, std::int64_t stride, float* expanded) {
+    constexpr std::int64_t rows_ahead = 24;  // rows mostly follow each other: that many further on is what comes next
+    const std::int64_t bytes = side.row_bytes(), ahead = offset + rows_ahead * bytes;
     const auto all = [&]<int Bits>(std::integral_constant<int, Bits>) ATTENTA_FLATTEN {
-        for (std::int64_t i = 0; i < n; ++i)
-            widen_codes<Arch, Bits>(side.codes, rows[i] + offset, side.dim, to + i * stride, expanded);
+        const CodeWidener<Arch, Bits> widener(side);
+        for (std::int64_t i = 0; i < n; ++i) {
+            for (std::int64_t at = 0; at < bytes; at += cache_line) prefetch_line(rows[i] + ahead + at);
+            widener.row(rows[i] + offset, to + i * stride, expanded);
+        }
     };
     switch (side.codes.bits) {
         case 8:

@@ -193,6 +193,8 @@ private:
         if (m.row_stride < 0 || m.head_stride < 0)
             fail(f_,
                  name + " has strides " + text(m.head_stride) + " and " + text(m.row_stride) + ", needs at least 0");
+        if constexpr (std::is_same_v<Matrices<T>, Matrices<const void>>)
+            if (!is_dtype(s.bias.dtype)) fail(f_, name + " has no Dtype, needs f32, bf16 or f16");
         checks::check_pointer(f_, name.c_str(), m.data, element, s.queries > 0 && s.keys > 0);
         checks::check_extent(f_, name.c_str(), bytes_of(m, element));
     }

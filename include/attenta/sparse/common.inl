@@ -30,9 +30,17 @@ ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
         fail(f, "scale is " + std::to_string(*scale) + ", needs a finite number above 0");
 }
 
+/// Selections read keys themselves, as floats of one length.
+inline void check_rows_alike(const char* f, const KvView& kv) {
+    if (kv.k.dtype == Dtype::codes || kv.v.dtype == Dtype::codes)
+        fail(f, "k or v are codes, needs f32, bf16 or f16; softmax_attention reads codes, on lists too");
+    if (kv.differs_by_head()) fail(f, "heads of kv hold different tokens, needs the same ones");
+}
+
 ATTENTA_INLINE void check_selection(const char* f, std::span<const Input> inputs, Heads<const float> q,
                                     const KvView& kv) {
     using checks::text;
+    check_rows_alike(f, kv);
     if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
     if (kv.positions) fail(f, "kv has positions, needs keys in the order of the sequence");
     check_given(f, inputs);
@@ -120,6 +128,7 @@ ATTENTA_INLINE SparseCall check_sparse(const char* f, std::span<const Input> inp
                                        Positions positions, bool check_data, Context& context) {
     using checks::text;
     check_scale(f, scale);
+    check_rows_alike(f, kv);
     if (kv.sequences != 1) fail(f, "kv has " + text(kv.sequences) + " sequences, needs one");
     check_given(f, inputs);
     check_shapes(f, inputs, {});

@@ -14,10 +14,7 @@ namespace detail {
 ATTENTA_INLINE void read_key(const KvView& kv, std::int64_t head, std::int64_t token, float* x) {
     const std::byte *k = nullptr, *v = nullptr;
     kv.locate(0, token, 1, &k, &v);
-    with_elements(kv.k.dtype, [&]<class T>(const T*) {
-        const T* const row = reinterpret_cast<const T*>(k + kv.k.head_bytes(head));
-        for (std::int64_t c = 0; c < kv.k.dim; ++c) x[c] = static_cast<float>(row[c]);
-    });
+    load_row(k + kv.k.head_bytes(head), kv.k.dim, kv.k.dtype, kv.k.codes, x);
 }
 
 ATTENTA_INLINE void check_kept_keys(const char* f, const KvView& kv, std::int64_t heads, std::int64_t dim) {
