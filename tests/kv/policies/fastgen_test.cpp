@@ -22,9 +22,8 @@ struct Flags {
     }
 };
 
-bool has(const std::string& rule, const char* part) {
-    return ("+" + rule + "+").find("+" + std::string(part) + "+") != std::string::npos;
-}
+/// No part's name stands in another's.
+bool has(const std::string& rule, const char* part) { return rule.find(part) != std::string::npos; }
 
 struct Definition {
     FastgenOptions o;

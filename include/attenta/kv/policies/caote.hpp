@@ -1,11 +1,12 @@
-// CAOTE drops the token whose loss changes the attention output least. Goel et al. 2025, "CAOTE: KV Caching through Attention
-// Output Error based Token Eviction", theorems 3.1 and 3.2.
+// CAOTE drops the token whose loss changes the attention output least. Goel et al. 2025, "CAOTE: KV Caching through
+// Attention Output Error based Token Eviction", theorems 3.1 and 3.2.
 //
 //   e_j = α_j / (1 − α_j) · ‖X − v_j‖₂,   X = Σ_i α_i v_i over the held tokens, or with `fast` their plain mean
 //
-// per query head, averaged over the group; the smallest goes. Weights α, of sum 1, are those of a base policy: all attention
-// so far (h2o), the newest query's (tova), or the pooled attention of the last `window` queries (snapkv); its newest tokens
-// are protected. Time Hq·n·Dv per step; with `multi` greedy as much for each token that the prompt has too many.
+// per query head, averaged over the group; the smallest goes. The weights α, of sum 1, are those of a base policy, which
+// also says how many of the newest tokens are protected: all attention so far (h2o), the newest query's (tova), or the
+// pooled attention of the last `window` queries (snapkv). Time Hq·n·Dv per step; with `multi` greedy as much for each token
+// that the prompt has too many.
 #pragma once
 
 #include <attenta/kv/eviction/attention_mass.hpp>

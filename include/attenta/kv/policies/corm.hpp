@@ -16,9 +16,9 @@
 ATTENTA_BEGIN
 
 struct CormOptions {
-    std::int64_t window = 256;                ///< newest queries that are asked
-    std::optional<std::int64_t> recent = {};  ///< newest tokens that stay; default window
-    UniformShare uniform = UniformShare::seen;
+    std::int64_t window = 256;                  ///< newest queries that are asked
+    std::optional<std::int64_t> recent = {};    ///< newest tokens that stay; default window
+    UniformShare uniform = UniformShare::seen;  ///< tokens that the share 1/n is of
 
     static void fields(auto&& visit, auto& o) {
         visit("window", o.window, "newest queries that are asked");

@@ -1,5 +1,5 @@
-// FastGen gives each head the cheapest rule that recovers its attention to the prompt. Ge et al. 2024, "Model Tells You What
-// to Discard: Adaptive KV Cache Compression for LLMs", section 3.
+// FastGen gives each head the cheapest rule that recovers its attention to the prompt. Ge et al. 2024, "Model Tells You
+// What to Discard: Adaptive KV Cache Compression for LLMs", section 3.
 //
 //   rule          some of: special tokens; punctuation; the n_local newest tokens; of the others the n_freq with the most
 //                 attention from all queries so far (mean over the group); or `full`: every token

@@ -66,8 +66,8 @@ ATTENTA_INLINE void Fastgen::judge(const EvictionMoment& now, std::span<const He
     }
 }
 
-/// How many tokens a rule keeps for the query at position `newest`. Those that it names get infinity as their score, the others
-/// their mass.
+/// How many tokens a rule keeps for the query at position `newest`. The score of those that it names is infinity, that of the
+/// others their mass.
 ATTENTA_INLINE std::int64_t Fastgen::choose(const Rule& rule, const HeldTokens& held, std::int64_t newest,
                                             float* scores) const {
     const float* const mass = mass_.of(held, shape_);
@@ -81,8 +81,7 @@ ATTENTA_INLINE std::int64_t Fastgen::choose(const Rule& rule, const HeldTokens& 
     return named + (rule.frequent ? std::min(frequent_, held.size() - named) : 0);
 }
 
-/// Of the prompt's tokens: 0 where a rule keeps one whatever the query, 1 where it does so only while the token is local, if at
-/// all.
+/// Of the prompt: 0 for tokens that a rule keeps whatever the query, 1 for those that it keeps while they are local, or never.
 ATTENTA_INLINE std::vector<float> Fastgen::others(const Rule& rule, const HeldTokens& held) const {
     const std::int64_t n = held.size();
     float* const scores = held.column(mass_.columns(shape_));

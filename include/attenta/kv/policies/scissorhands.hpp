@@ -4,9 +4,9 @@
 //   bad_g[j] = how many of the last `window` queries i >= j, in all query heads of the group, have A_h[i, j] < u(i)
 //   u(i) = 1 / tokens seen, or 1 / tokens that query i attended to
 //
-// When more than the budget are held, the `recent` newest stay, and of the others those with the most votes go; with `drop`
-// so many at once that the scores are needed rarely. `score` sum takes the window's attention itself in place of votes.
-// Time O(n) per step; window bits per token and query head, or window floats per token and K/V head.
+// When more than the budget are held, the `recent` newest stay, and of the others those with the most votes go, at least
+// `drop` at once. `score` sum takes the window's attention itself in place of votes. Time O(n) per step; window bits per
+// token and query head, or window floats per token and K/V head.
 #pragma once
 
 #include <attenta/kv/eviction/sliding_mass.hpp>
@@ -25,7 +25,7 @@ struct ScissorhandsOptions {
     std::int64_t window = 400;                  ///< newest queries that vote
     std::int64_t recent = 10;                   ///< newest tokens that stay
     std::int64_t drop = 0;                      ///< tokens that go at once, if more than those beyond the budget
-    UniformShare uniform = UniformShare::seen;  ///< whose uniform share a weight must reach
+    UniformShare uniform = UniformShare::seen;  ///< tokens that the share 1/n is of
     ScissorhandsScore score = ScissorhandsScore::count;
     GroupScore group = GroupScore::mean;  ///< of sums; votes are added
 

@@ -3,8 +3,8 @@
 //
 //   I_g[j] = S_g[j] · ‖v_j‖₁;   S_g: attention from all queries so far (base h2o), or the last `window` (scissorhands)
 //
-// The `recent` newest tokens and those at positions below `sink` stay, of the others the best. Time O(n) per step, O(Dv) for
-// a new token; state as h2o, or window floats per token and K/V head.
+// The `recent` newest tokens and those at positions below `sink` stay, of the others the best. Time O(n) per step, O(Dv)
+// for a new token; state as h2o, or window floats per token and K/V head.
 #pragma once
 
 #include <attenta/core/error.hpp>
