@@ -155,6 +155,12 @@ void Arguments::read(std::string_view name, const Json& json, std::vector<Operat
     }
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::vector<std::string>& value) const {
+    if (!json.is_array() || !std::all_of(json.begin(), json.end(), [](const Json& one) { return one.is_string(); }))
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of strings");
+    value = json.get<std::vector<std::string>>();
+}
+
 void Arguments::read(std::string_view name, const Json& json, double& value) const {
     if (!json.is_number()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a number");
     value = json.get<double>();

@@ -36,6 +36,8 @@ public:
 
     /// [held.size()] by slot.
     float* of(const HeldTokens& held, const EvictionShape& shape) const { return held.column(columns(shape) - 1); }
+    /// Of one query head of the group; with GroupScore::max.
+    const float* of_head(const HeldTokens& held, std::int64_t head) const { return held.column(head); }
 
 private:
     void add(const HeldTokens& held, const float* weights, std::int64_t stride, std::int64_t group) const {

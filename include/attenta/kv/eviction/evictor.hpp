@@ -54,8 +54,9 @@ private:
     EvictionNeeds needs_;
     std::vector<HeldTokens> heads_;
     std::vector<EvictionChoice> choices_;
-    std::vector<float> columns_;        ///< [heads, columns, capacity]
-    std::vector<float> weights_, lse_;  ///< of the newest query, [Hq, capacity]
+    std::vector<float> columns_;              ///< [heads, columns, capacity]
+    std::vector<std::uint8_t> byte_columns_;  ///< [heads, byte_columns, capacity]
+    std::vector<float> weights_, lse_;        ///< of the newest query, [Hq, capacity]
     std::vector<float> window_;  ///< the newest queries, [window, Hq, D], the one at position p in row p % window
     std::vector<std::int32_t> order_, gone_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/checked_int.hpp>
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/attention/request.hpp>
@@ -101,7 +102,11 @@ ATTENTA_INLINE Evictor::Evictor(KvCache& cache, EvictionPolicy& policy, const Ev
     cache.track_positions(options.layer);
     heads_.resize(static_cast<std::size_t>(c.kv_heads));
     choices_.resize(static_cast<std::size_t>(c.kv_heads));
+    for (const std::int64_t columns : {needs_.columns, needs_.byte_columns})
+        if (!(CheckedInt(c.kv_heads) * columns * c.capacity * std::int64_t{sizeof(float)}).valid())
+            fail(f, "the policy keeps " + std::to_string(columns) + " numbers beside each token, needs fewer");
     columns_.resize(static_cast<std::size_t>(c.kv_heads * needs_.columns * c.capacity));
+    byte_columns_.resize(static_cast<std::size_t>(c.kv_heads * needs_.byte_columns * c.capacity));
     window_.resize(static_cast<std::size_t>(needs_.window * options.query_heads * c.dim));
     if (needs_.weights) {
         weights_.resize(static_cast<std::size_t>(options.query_heads * c.capacity));
@@ -111,6 +116,7 @@ ATTENTA_INLINE Evictor::Evictor(KvCache& cache, EvictionPolicy& policy, const Ev
         HeldTokens& held = heads_[static_cast<std::size_t>(g)];
         held.head = g;
         held.columns = columns_.data() + g * needs_.columns * c.capacity;
+        held.byte_columns = byte_columns_.data() + g * needs_.byte_columns * c.capacity;
         held.column_stride = c.capacity;
         held.cache = &cache;
         held.layer = options.layer;
@@ -128,11 +134,14 @@ ATTENTA_INLINE void Evictor::look() {
 }
 
 ATTENTA_INLINE void Evictor::append(Heads<const float> k, Heads<const float> v) {
+    policy_.expect(cache_.seen(options_.layer) + k.tokens);
     cache_.append(options_.layer, k, v);
     look();
     for (const HeldTokens& held : heads_) {
         const std::int64_t first = held.size() - k.tokens;
         for (std::int64_t c = 0; c < needs_.columns; ++c) std::fill_n(held.column(c) + first, k.tokens, 0.f);
+        for (std::int64_t c = 0; c < needs_.byte_columns; ++c)
+            std::fill_n(held.byte_column(c) + first, k.tokens, std::uint8_t{0});
         for (std::int64_t t = 0; needs_.rows && t < k.tokens; ++t)
             policy_.arrive(held, first + t, k.row(held.head, t), v.row(held.head, t));
     }
@@ -255,8 +264,12 @@ ATTENTA_INLINE void Evictor::evict(EvictionMoment& now) {
         const auto gone = chosen(held, choices_[g]);
         if (gone.empty()) continue;
         policy_.leave(held, gone, cache_);
-        for (const KvCache::Move& m : cache_.evict(options_.layer, held.head, gone))
-            for (std::int64_t c = 0; c < needs_.columns; ++c) held.column(c)[m.to] = held.column(c)[m.from];
+        const auto moves = cache_.evict(options_.layer, held.head, gone);
+        const auto move_all = [&](auto* column) {
+            for (const KvCache::Move& m : moves) column[m.to] = column[m.from];
+        };
+        for (std::int64_t c = 0; c < needs_.columns; ++c) move_all(held.column(c));
+        for (std::int64_t c = 0; c < needs_.byte_columns; ++c) move_all(held.byte_column(c));
     }
     look();
 }

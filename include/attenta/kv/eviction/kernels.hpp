@@ -16,6 +16,8 @@ struct Kernels {
     /// -1 where there is none.
     std::int64_t (*lowest)(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
                            std::int64_t recent);
+    /// to[i] = ‖x − row i‖² of rows [n, dim].
+    void (*squared_distances)(const float* x, const float* rows, std::int64_t n, std::int64_t dim, float* to);
 };
 
 ATTENTA_DECLARE_KERNEL(Kernels, eviction_kernels)
@@ -23,3 +25,7 @@ ATTENTA_DECLARE_KERNEL(Kernels, eviction_kernels)
 }  // namespace eviction
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/kv/eviction/kernels.inl>
+#endif

@@ -76,7 +76,28 @@ std::int64_t lowest_score(const float* scores, const std::int32_t* positions, st
     return best;
 }
 
-ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>)
+template <class Arch>
+void squared_distances(const float* x, const float* rows, std::int64_t n, std::int64_t dim, float* to) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    for (std::int64_t i = 0; i < n; ++i) {
+        const float* const row = rows + i * dim;
+        B sum(0.f);
+        std::int64_t c = 0;
+        for (; c + L <= dim; c += L) {
+            const B d = simd::load<Arch>(x + c) - simd::load<Arch>(row + c);
+            sum = simd::fma<Arch>(d, d, sum);
+        }
+        if (c < dim) {
+            const B d = simd::load_part<Arch>(x + c, dim - c) - simd::load_part<Arch>(row + c, dim - c);
+            sum = simd::fma<Arch>(d, d, sum);
+        }
+        to[i] = simd::reduce_add<Arch>(sum);
+    }
+}
+
+ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>,
+                      &squared_distances<simd::NativeArch>)
 
 }  // namespace eviction
 

@@ -14,8 +14,8 @@
 //     };
 //
 // Tokens stand in slots, in any order; positions say where they are in the text (HeldTokens::positions), and
-// HeldTokens::slots lists the slots in the order of positions. Columns are floats beside each slot; they are zero for a new
-// token and move with it.
+// HeldTokens::slots lists the slots in the order of positions. Columns are floats or bytes beside each slot; they are zero for
+// a new token and move with it.
 #pragma once
 
 #include <attenta/core/config.hpp>
@@ -43,10 +43,11 @@ struct EvictionShape {
 
 /// What attention and the cache must hand to a policy; the rest costs nothing.
 struct EvictionNeeds {
-    std::int64_t columns = 0;  ///< floats beside each token of a K/V head
-    bool weights = false;      ///< the attention weights of each newest query
-    std::int64_t window = 0;   ///< newest queries that are kept, for weights of them over what is held
-    bool rows = false;         ///< keys and values as they arrive
+    std::int64_t columns = 0;       ///< floats beside each token of a K/V head
+    std::int64_t byte_columns = 0;  ///< and bytes
+    bool weights = false;           ///< the attention weights of each newest query
+    std::int64_t window = 0;        ///< newest queries that are kept, for weights of them over what is held
+    bool rows = false;              ///< keys and values as they arrive
 };
 
 /// The tokens of a K/V head.
@@ -55,6 +56,7 @@ struct HeldTokens {
     std::span<const std::int32_t> positions;  ///< by slot
     std::span<const std::int32_t> slots;      ///< in the order of their positions
     float* columns = nullptr;
+    std::uint8_t* byte_columns = nullptr;
     std::int64_t column_stride = 0;
     const KvCache* cache = nullptr;
     int layer = 0;
@@ -62,6 +64,7 @@ struct HeldTokens {
     std::int64_t size() const { return static_cast<std::int64_t>(positions.size()); }
     /// [size()] by slot.
     float* column(std::int64_t i) const { return columns + i * column_stride; }
+    std::uint8_t* byte_column(std::int64_t i) const { return byte_columns + i * column_stride; }
     /// Position of the n-th newest token; tokens from there on are the n newest. Behind all for n = 0.
     std::int64_t newest(std::int64_t n) const {
         if (n <= 0) return std::numeric_limits<std::int64_t>::max();
@@ -114,6 +117,9 @@ public:
 
     /// Throws Error where its options do not fit. Called once, before the first token.
     virtual EvictionNeeds needs(const EvictionShape& shape) = 0;
+    /// Tokens are about to come, after which the sequence has `seen`. Throws Error where the policy has not been given what
+    /// it must know of them.
+    virtual void expect(std::int64_t /*seen*/) {}
     /// A token came into a slot: its key and value as they were appended.
     virtual void arrive(const HeldTokens& /*held*/, std::int64_t /*slot*/, const float* /*k*/, const float* /*v*/) {}
     /// After the prompt and after each token, whether or not anything is evicted then.

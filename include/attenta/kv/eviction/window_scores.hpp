@@ -45,6 +45,8 @@ public:
 
     /// Computes those of all heads.
     void update(const EvictionMoment& now, std::span<const HeldTokens> heads);
+    /// Of a query head the mean over the window's queries, by slot.
+    const float* mean(std::int64_t query_head) const { return means_.data() + query_head * stride_; }
     /// By slot; 0 for the window's tokens.
     const float* of(std::int64_t head) const { return scores_.data() + head * stride_; }
     /// The same in the order of positions, of the tokens before the window alone.

@@ -1,0 +1,3 @@
+// What is compiled once of policies that score by attention weights.
+#include <attenta/kv/policies/caote.inl>
+#include <attenta/kv/policies/fastgen.inl>
