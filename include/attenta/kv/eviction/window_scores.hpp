@@ -45,6 +45,9 @@ public:
 
     /// Computes those of all heads.
     void update(const EvictionMoment& now, std::span<const HeldTokens> heads);
+    /// The same, and of each head the window and the best of the other tokens, `keep` in all.
+    void keep_best(const EvictionMoment& now, std::span<const HeldTokens> heads, std::int64_t keep,
+                   std::span<EvictionChoice> choices);
     /// By slot; 0 for the window's tokens.
     const float* of(std::int64_t head) const { return scores_.data() + head * stride_; }
     /// The same in the order of positions, of the tokens before the window alone.
