@@ -64,12 +64,16 @@ inline void to_row_columns(std::vector<float>& columns, std::int64_t dim, std::i
     }
 }
 
-/// Clusters that are merged step by step; an infinite distance belongs to one that is no more.
+/// Clusters that are merged step by step.
 class WardClusters {
 public:
     /// Of vectors in columns [D, n].
     WardClusters(const char* function, Heads<const float> x, std::int64_t head, PoolingDistance distance)
-        : n_(x.tokens), squares_(static_cast<std::size_t>(n_ * n_)), sizes_(static_cast<std::size_t>(n_), 1.f) {
+        : n_(x.tokens),
+          squares_(static_cast<std::size_t>(n_ * n_)),
+          sizes_(static_cast<std::size_t>(n_), 1.f),
+          alive_(static_cast<std::size_t>(n_)) {
+        std::iota(alive_.begin(), alive_.end(), std::int64_t{0});
         std::vector<float> columns = unit_columns(function, x, head);
         if (distance == PoolingDistance::rows) to_row_columns(columns, x.dim, n_);
         measure(columns, x.dim);
@@ -128,47 +132,50 @@ private:
         std::vector<Merge> merges;
         std::vector<float> heights(static_cast<std::size_t>(n_));  // of the last merge of a cluster
         std::vector<std::int64_t> chain;
-        std::int64_t first = 0;  // of those that may be there
-        while (std::ssize(merges) < n_ - 1) {
-            if (chain.empty()) {
-                while (sizes_[static_cast<std::size_t>(first)] == 0) ++first;
-                chain.push_back(first);
-            }
-            const std::int64_t a = chain.back(), before = chain.size() > 1 ? chain[chain.size() - 2] : -1;
-            std::int64_t b = std::min_element(row(a), row(a) + n_) - row(a);
-            if (before >= 0 && row(a)[before] <= row(a)[b]) b = before;
+        while (alive_.size() > 1) {
+            if (chain.empty()) chain.push_back(alive_.front());
+            const std::int64_t a = chain.back(), before = chain.size() > 1 ? chain[chain.size() - 2] : a,
+                               b = nearest(a, before);
             if (b != before) {
                 chain.push_back(b);
                 continue;
             }
             chain.resize(chain.size() - 2);
+            // Rounding must not put a cluster below its parts.
             float& height = heights[static_cast<std::size_t>(a)];
-            height = std::max(
-                {row(a)[b], height, heights[static_cast<std::size_t>(b)]});  // rounding puts none below its parts
+            height = std::max({row(a)[b], height, heights[static_cast<std::size_t>(b)]});
             merges.push_back({a, b, height});
             merge(a, b);
         }
         return merges;
     }
 
+    /// Of equally near ones `first`, so that a chain ends.
+    std::int64_t nearest(std::int64_t a, std::int64_t first) {
+        const float* const d = row(a);
+        std::int64_t best = first;
+        for (const std::int64_t b : alive_)
+            if (d[b] < d[best]) best = b;
+        return best;
+    }
+
     /// b goes into a.
     void merge(std::int64_t a, std::int64_t b) {
-        const float size_a = sizes_[static_cast<std::size_t>(a)], size_b = sizes_[static_cast<std::size_t>(b)],
-                    between = row(a)[b];
-        for (std::int64_t c = 0; c < n_; ++c) {
-            const float size = sizes_[static_cast<std::size_t>(c)];
-            if (size > 0 && c != a && c != b)
-                row(a)[c] = row(c)[a] = ((size_a + size) * row(a)[c] + (size_b + size) * row(b)[c] - size * between) /
-                                        (size_a + size_b + size);
-            row(c)[b] = std::numeric_limits<float>::infinity();
-        }
-        sizes_[static_cast<std::size_t>(a)] += size_b;
-        sizes_[static_cast<std::size_t>(b)] = 0;
+        alive_.erase(std::lower_bound(alive_.begin(), alive_.end(), b));
+        const float *const to_b = row(b), between = to_b[a];
+        float *const to_a = row(a), *const size = sizes_.data();
+        for (const std::int64_t c : alive_)
+            if (c != a)
+                to_a[c] = row(c)[a] =
+                    ((size[a] + size[c]) * to_a[c] + (size[b] + size[c]) * to_b[c] - size[c] * between) /
+                    (size[a] + size[b] + size[c]);
+        size[a] += size[b];
     }
 
     std::int64_t n_;
-    std::vector<float> squares_;  ///< [n, n]
-    std::vector<float> sizes_;    ///< 0: no more
+    std::vector<float> squares_;       ///< [n, n] squared distances, of a cluster in the row of one member
+    std::vector<float> sizes_;         ///< [n]
+    std::vector<std::int64_t> alive_;  ///< those that are no part of another, ascending
 };
 
 inline void check_pooling(const char* function, const TokenPoolingOptions& o, std::int64_t recent) {
