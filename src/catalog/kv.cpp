@@ -9,7 +9,7 @@ ATTENTA_BEGIN
 
 namespace rows {
 
-std::vector<Mechanism> attention_policy_rows(), storage_rows(), weights_policy_rows();
+std::vector<Mechanism> attention_policy_rows(), weights_policy_rows(), budget_policy_rows(), storage_rows();
 
 EvictionRun::EvictionRun(Arguments& args) : args_(args) {
     const auto q = args.array<float>("q", {any_size, any_size, any_size});
@@ -54,7 +54,8 @@ void EvictionRun::operator()(EvictionPolicy& policy, std::int64_t prompt, std::o
 std::span<const Mechanism> kv_rows() {
     static const std::vector<Mechanism> all = [] {
         std::vector<Mechanism> list;
-        for (const auto& part : {rows::attention_policy_rows(), rows::storage_rows(), rows::weights_policy_rows()})
+        for (const auto& part : {rows::attention_policy_rows(), rows::weights_policy_rows(), rows::budget_policy_rows(),
+                                 rows::storage_rows()})
             list.insert(list.end(), part.begin(), part.end());
         return list;
     }();

@@ -62,9 +62,10 @@ using Positions = std::vector<std::int64_t>;
 
 /// Everything that a policy could want to know, in double precision.
 struct NaiveCache {
-    explicit NaiveCache(const EvictionCase& its_case) : x(its_case) {}
+    explicit NaiveCache(const EvictionCase& its_case) : x(its_case), k(its_case.k), v(its_case.v) {}
 
     const EvictionCase& x;
+    mutable std::vector<float> k, v;  ///< as they are held: a policy that merges tokens changes them
     std::int64_t seen = 0;
     std::vector<Positions> kept;                      ///< [Hkv] sorted
     std::vector<std::vector<std::vector<double>>> A;  ///< [Hq][query][key], 0 where it was not attended to
@@ -74,8 +75,8 @@ struct NaiveCache {
     std::int64_t group() const { return x.sizes.Hq / x.sizes.Hkv; }
     std::int64_t prompt() const { return x.sizes.prompt; }
     double a(std::int64_t h, std::int64_t i, std::int64_t j) const { return A.at(u(h)).at(u(i)).at(u(j)); }
-    const float* key(std::int64_t j, std::int64_t g) const { return x.keys().row(g, j); }
-    const float* value(std::int64_t j, std::int64_t g) const { return x.values().row(g, j); }
+    float* key(std::int64_t j, std::int64_t g) const { return k.data() + (j * x.sizes.Hkv + g) * x.sizes.D; }
+    float* value(std::int64_t j, std::int64_t g) const { return v.data() + (j * x.sizes.Hkv + g) * x.sizes.Dv; }
     static std::size_t u(std::int64_t i) { return static_cast<std::size_t>(i); }
 
     /// Weights of query i of head h over positions, and if asked its output.

@@ -45,6 +45,9 @@ public:
 
     /// Computes those of all heads.
     void update(const EvictionMoment& now, std::span<const HeldTokens> heads);
+    /// The same, and of each head the window and the best of the other tokens, `keep` in all.
+    void keep_best(const EvictionMoment& now, std::span<const HeldTokens> heads, std::int64_t keep,
+                   std::span<EvictionChoice> choices);
     /// Of a query head the mean over the window's queries, by slot.
     const float* mean(std::int64_t query_head) const { return means_.data() + query_head * stride_; }
     /// By slot; 0 for the window's tokens.

@@ -79,6 +79,14 @@ ATTENTA_INLINE void WindowScores::update(const EvictionMoment& now, std::span<co
     }
 }
 
+ATTENTA_INLINE void WindowScores::keep_best(const EvictionMoment& now, std::span<const HeldTokens> heads,
+                                            std::int64_t keep, std::span<EvictionChoice> choices) {
+    update(now, heads);
+    for (const HeldTokens& held : heads)
+        choices[static_cast<std::size_t>(held.head)] = {
+            .scores = of(held.head), .keep = keep, .recent = options_.window};
+}
+
 }  // namespace eviction
 
 ATTENTA_END

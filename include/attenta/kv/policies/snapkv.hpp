@@ -38,10 +38,7 @@ public:
                std::span<EvictionChoice> choices) override {
         if (!now.prompt && options_.decode == SnapkvDecode::grow) return;
         if (heads[0].size() <= options_.budget) return;
-        scores_.update(now, heads);
-        for (const HeldTokens& held : heads)
-            choices[static_cast<std::size_t>(held.head)] = {
-                .scores = scores_.of(held.head), .keep = options_.budget, .recent = options_.window};
+        scores_.keep_best(now, heads, options_.budget, choices);
     }
 
 private:
