@@ -1,4 +1,4 @@
-// Random projections of the Performer: the one place of the library that decomposes a matrix.
+// Random projections of the Performer, from matrices that are decomposed.
 #include <attenta/core/error.hpp>
 #include <attenta/linear/features/performer.hpp>
 

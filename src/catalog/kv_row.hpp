@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "arguments.hpp"
 #include "rows.hpp"
@@ -40,21 +41,33 @@ struct RunOptions : Options {
 /// A run over q [T, Hq, D], k [T, Hkv, D], v [T, Hkv, Dv]: the prompt at once, then token after token.
 class EvictionRun {
 public:
-    EvictionRun(Arguments& args);
+    /// Reads the inputs, all of which are finite.
+    explicit EvictionRun(Arguments& args);
 
+    Heads<const float> q() const { return q_; }
+    Heads<const float> k() const { return k_; }
+    Heads<const float> v() const { return v_; }
     std::int64_t tokens() const { return q_.tokens; }
     std::int64_t query_heads() const { return q_.heads; }
     std::int64_t kv_heads() const { return k_.heads; }
     std::int64_t dim() const { return k_.dim; }
 
+    /// Rotates q and k by their positions in the text, in halves.
+    void rotate(float rope_base, Context& context);
+
     /// Outputs `o` of the tokens behind the prompt, and `kept` [Hkv, width] padded with -1. after_prompt() is called before
     /// the first token is decoded.
     void operator()(EvictionPolicy& policy, std::int64_t prompt, std::optional<float> scale, std::int64_t width,
                     Context& context, const std::function<void(const Evictor&)>& after_prompt = {});
+    /// Output `kept` [Hkv, width] alone, after a prompt of all tokens.
+    void kept_of_prompt(EvictionPolicy& policy, Context& context);
 
 private:
+    void give_kept(const Evictor& evictor, std::int64_t* kept, std::int64_t width) const;
+
     Arguments& args_;
     Heads<const float> q_, k_, v_;
+    std::vector<float> rotated_q_, rotated_k_;
 };
 
 /// Columns of `kept`, from the options and the number of decoded tokens.

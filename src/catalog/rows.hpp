@@ -27,6 +27,7 @@ constexpr std::string_view type_text(const std::floating_point auto&) { return "
 constexpr std::string_view type_text(const NamedEnum auto&) { return "string"; }
 constexpr std::string_view type_text(const std::optional<bool>&) { return "bool or null"; }
 constexpr std::string_view type_text(const std::optional<float>&) { return "float or null"; }
+constexpr std::string_view type_text(const std::optional<double>&) { return "float or null"; }
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
 constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return "int or list"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }

@@ -51,6 +51,7 @@ void expect_same(const EvictionResult& got, const EvictionResult& want) {
 TEST_P(EvictionPolicies, HoldWhatTheirDefinitionHolds) {
     for (const PolicyVariant& variant : GetParam()->variants)
         for (const EvictionSizes& sizes : shapes) {
+            if (GetParam()->even_dim && sizes.D % 2 != 0) continue;
             SCOPED_TRACE(testing::Message() << variant.name << ", " << sizes);
             const auto c = clear_case(variant, sizes);
             ASSERT_TRUE(c) << "no case without near ties";

@@ -1,7 +1,6 @@
 // Policies that score by attention.
 #include <attenta/kv/policies/h2o.hpp>
 #include <attenta/kv/policies/snapkv.hpp>
-#include <attenta/kv/policies/streaming.hpp>
 
 #include <vector>
 
@@ -21,10 +20,6 @@ std::int64_t snapkv_width(const SnapkvOptions& options, std::int64_t steps) {
 
 std::vector<Mechanism> attention_policy_rows() {
     return {
-        policy_row<Streaming>({.name = "streaming",
-                               .summary = "the first tokens and the newest ones stay",
-                               .source = "Xiao et al. 2024, StreamingLLM, 3.2",
-                               .cost = "O(1) per step, no state"}),
         policy_row<H2o>({.name = "h2o",
                          .summary = "the newest tokens and those with the most accumulated attention stay",
                          .source = "Zhang et al. 2023, H2O, algorithm 1",

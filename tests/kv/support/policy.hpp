@@ -211,6 +211,7 @@ struct PolicyVariant {
 struct TestedPolicy {
     std::string name;
     std::vector<PolicyVariant> variants;
+    bool even_dim = false;  ///< D needs to be even
 };
 
 inline void PrintTo(const TestedPolicy* p, std::ostream* out) { *out << p->name; }
@@ -224,7 +225,7 @@ inline std::deque<TestedPolicy>& tested_policies() {
 template <class Policy, auto definition>
 const TestedPolicy& test_policy(std::string name,
                                 std::vector<std::pair<std::string, typename Policy::Options>> variants) {
-    TestedPolicy p{std::move(name), {}};
+    TestedPolicy p{std::move(name), {}, false};
     for (const auto& [words, options] : variants)
         p.variants.push_back({words,
                               [options = options](const EvictionCase&) { return std::make_unique<Policy>(options); },

@@ -43,6 +43,7 @@ private:
     class Attention;
 
     void append(Heads<const float> k, Heads<const float> v);
+    KvView held_view() const;
     void evict(EvictionMoment& now);
     std::span<const std::int32_t> chosen(const HeldTokens& held, const EvictionChoice& choice);
     void look();
@@ -58,7 +59,9 @@ private:
     std::vector<std::uint8_t> byte_columns_;  ///< [heads, byte_columns, capacity]
     std::vector<float> weights_, lse_;        ///< of the newest query, [Hq, capacity]
     std::vector<float> window_;  ///< the newest queries, [window, Hq, D], the one at position p in row p % window
+    std::vector<float> turned_;  ///< the newest query as rotated keys want it
     std::vector<std::int32_t> order_, gone_;
+    mutable std::vector<float> scratch_;  ///< weights and products on their way to a policy
 };
 
 ATTENTA_END

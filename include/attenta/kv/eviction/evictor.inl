@@ -24,7 +24,7 @@ class Evictor::Attention final : public HeldAttention {
 public:
     /// `q`: the queries from position `first` on.
     Attention(const Evictor& of, Heads<const float> q, std::int64_t first, bool prompt, Context& context)
-        : of_(of), q_(q), first_(first), prompt_(prompt), context_(context) {}
+        : of_(of), q_(of.cache_.turn_queries(q, turned_)), first_(first), prompt_(prompt), context_(context) {}
 
     void rows(std::int64_t first, std::int64_t count, const Row& f) override {
         const std::int64_t begin = first - first_;
@@ -63,6 +63,24 @@ public:
         softmax_weights(q_, kv, statistics_.data(), {edit(edits::ColumnSums{sums, stride})}, {}, options, context_);
     }
 
+    void products(Heads<const float> x, const Row& f) override {
+        const KvView kv = of_.held_view();
+        const std::int64_t keys = kv.length(0), per_row = x.heads * std::max<std::int64_t>(keys, 1);
+        const std::int64_t step = std::clamp<std::int64_t>(chunk / per_row, 1, std::max<std::int64_t>(x.tokens, 1));
+        weights_.resize(static_cast<std::size_t>(step * per_row));
+        SoftmaxOptions options;
+        options.scale = 1.f;
+        for (std::int64_t i = 0; i < x.tokens; i += step) {
+            const std::int64_t n = std::min(step, x.tokens - i);
+            softmax_scores(x.slice(i, n), kv, weights_.data(), ScoreStage::scaled, options, context_);
+            for (std::int64_t h = 0; h < x.heads; ++h)
+                for (std::int64_t t = 0; t < n; ++t)
+                    f(h, i + t,
+                      {weights_.data() + (h * n + t) * keys,
+                       static_cast<std::size_t>(kv.length(0, h * kv.heads / x.heads))});
+        }
+    }
+
 private:
     static constexpr std::int64_t chunk = std::int64_t{1} << 20;  ///< weights at a time
 
@@ -76,11 +94,12 @@ private:
     }
 
     const Evictor& of_;
+    std::vector<float> turned_;
     Heads<const float> q_;
     std::int64_t first_;
     bool prompt_;
     Context& context_;
-    std::vector<float> weights_;
+    std::vector<float>& weights_ = of_.scratch_;
     std::vector<RowStatistics> statistics_;
 };
 
@@ -124,6 +143,14 @@ ATTENTA_INLINE Evictor::Evictor(KvCache& cache, EvictionPolicy& policy, const Ev
 }
 
 ATTENTA_INLINE Evictor::~Evictor() = default;
+
+/// What is held, all of it before the newest token, so that nobody asks for positions.
+ATTENTA_INLINE KvView Evictor::held_view() const {
+    KvView kv = cache_.view(options_.layer);
+    kv.positions = nullptr;
+    kv.positions_head_stride = 0;
+    return kv;
+}
 
 /// What heads hold now.
 ATTENTA_INLINE void Evictor::look() {
@@ -184,14 +211,13 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
     append(k, v);
     EvictionMoment now;
     for (const HeldTokens& held : heads_) now.held_by_newest = std::max(now.held_by_newest, held.size());
-    KvView kv = cache_.view(options_.layer);
-    kv.positions = nullptr;  // everything is before the newest token
-    kv.positions_head_stride = 0;
+    const KvView kv = held_view();
     SoftmaxOptions options;
     options.scale = options_.scale;
     now.weights_stride = kv.length(0);
-    detail::attend_with_scores(q, kv, o, options, needs_.weights ? lse_.data() : nullptr,
+    detail::attend_with_scores(cache_.turn_queries(q, turned_), kv, o, options, needs_.weights ? lse_.data() : nullptr,
                                needs_.weights ? weights_.data() : nullptr, now.weights_stride, context);
+    cache_.turn_outputs(o);
     if (needs_.weights) {
         for (std::int64_t h = 0; h < q.heads; ++h)
             eviction::eviction_kernels().weights(weights_.data() + h * now.weights_stride,
@@ -199,7 +225,11 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
         now.weights = weights_.data();
     }
     const std::int64_t newest = cache_.seen(options_.layer) - 1, count = std::min(needs_.window, newest + 1);
-    if (needs_.window == 0) return evict(now);
+    if (needs_.window == 0) {
+        Attention attention(*this, q, newest, false, context);
+        now.attention = &attention;
+        return evict(now);
+    }
     for (std::int64_t h = 0; h < q.heads; ++h)
         std::copy_n(q.row(h, 0), q.dim, window_.data() + (h * needs_.window + newest % needs_.window) * q.dim);
     // In the order of their positions.

@@ -76,7 +76,7 @@ struct HeldTokens {
 };
 
 /// Attention weights over what is held, exact, of any query that the policy may still see: all of the prompt, later the
-/// last EvictionNeeds::window.
+/// last EvictionNeeds::window. Products of other rows with the held keys, too.
 class HeldAttention {
 public:
     virtual ~HeldAttention() = default;
@@ -86,6 +86,8 @@ public:
     virtual void rows(std::int64_t first, std::int64_t count, const Row& f) = 0;
     /// Sums of all rows of the prompt, sums [Hq, stride] by slot. After the prompt alone.
     virtual void sums(float* sums, std::int64_t stride) = 0;
+    /// f(head, row, x·k by slot) for all rows of x [H, n, D], H a multiple of the K/V heads; of a head in their order.
+    virtual void products(Heads<const float> x, const Row& f) = 0;
 };
 
 /// When a policy is asked, and what it may look at.
