@@ -85,6 +85,11 @@ public:
     /// The same in as many parts as there are, at most 4, in order of positions.
     std::vector<KvView> views(int layer) const;
 
+    /// Queries [Hq, n, D] for a view whose keys are rotated: they are rotated, too, in `scratch`. Otherwise q itself.
+    Heads<const float> turn_queries(Heads<const float> q, std::vector<float>& scratch) const;
+    /// Rotates the outputs [Hq, n, Dv] of attention over a view back where its values are rotated.
+    void turn_outputs(Heads<float> o) const;
+
     /// Attention of queries [Hq, n, D], which are the last n tokens unless the options say otherwise, over what a layer
     /// holds. Throws Error as softmax_attention does.
     void attend(int layer, Heads<const float> q, Heads<float> o, const SoftmaxOptions& options = {},

@@ -442,24 +442,31 @@ ATTENTA_INLINE std::vector<KvView> KvCache::views(int layer) const {
     return parts;
 }
 
+ATTENTA_INLINE Heads<const float> KvCache::turn_queries(Heads<const float> q, std::vector<float>& scratch) const {
+    if (k_.format.rotation <= 1 || q.dim != k_.dim || q.heads < 1 || q.tokens < 1 || !q.data) return q;
+    scratch.resize(static_cast<std::size_t>(q.heads * q.tokens * q.dim));
+    for (std::int64_t h = 0; h < q.heads; ++h)
+        for (std::int64_t t = 0; t < q.tokens; ++t) {
+            float* const row = scratch.data() + (h * q.tokens + t) * q.dim;
+            std::copy_n(q.row(h, t), q.dim, row);
+            detail::rotate_row(row, q.dim, k_.format.rotation);
+        }
+    return hnd<const float>(scratch.data(), q.heads, q.tokens, q.dim);
+}
+
+ATTENTA_INLINE void KvCache::turn_outputs(Heads<float> o) const {
+    for (std::int64_t h = 0; v_.format.rotation > 1 && h < o.heads; ++h)
+        for (std::int64_t t = 0; t < o.tokens; ++t) detail::rotate_row(o.row(h, t), v_.dim, v_.format.rotation);
+}
+
 ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float> o, const SoftmaxOptions& options,
                                     float* lse, Context& context) const {
     check_layer("KvCache::attend", layer);
     const Layer& l = layer_at(layer);
     SoftmaxOptions x = options;
     if (!x.q_offset && x.q_offsets.empty()) x.q_offset = l.seen - q.tokens;
-    std::vector<float> turned;
-    Heads<const float> queries = q;
-    if (k_.format.rotation > 1 && q.dim == k_.dim && q.heads > 0 && q.tokens > 0 && q.data) {
-        turned.resize(static_cast<std::size_t>(q.heads * q.tokens * q.dim));
-        for (std::int64_t h = 0; h < q.heads; ++h)
-            for (std::int64_t t = 0; t < q.tokens; ++t) {
-                float* const row = turned.data() + (h * q.tokens + t) * q.dim;
-                std::copy_n(q.row(h, t), q.dim, row);
-                detail::rotate_row(row, q.dim, k_.format.rotation);
-            }
-        queries = hnd<const float>(turned.data(), q.heads, q.tokens, q.dim);
-    }
+    std::vector<float> scratch;
+    const Heads<const float> queries = turn_queries(q, scratch);
     const bool newest_alone = q.tokens == 1 && *x.q_offset == l.seen - 1 && x.window_left < 0 && x.window_right < 0 &&
                               x.alibi_slopes.empty() && x.edits.empty() && !x.visible;
     if (has_exact()) {
@@ -474,8 +481,7 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
         }
         softmax_attention(queries, kv, o, x, lse, context);
     }
-    for (std::int64_t h = 0; v_.format.rotation > 1 && h < o.heads; ++h)
-        for (std::int64_t t = 0; t < o.tokens; ++t) detail::rotate_row(o.row(h, t), v_.dim, v_.format.rotation);
+    turn_outputs(o);
 }
 
 ATTENTA_INLINE void KvCache::check_slot(const char* f, int layer, std::int64_t head, std::int64_t slot) const {

@@ -57,6 +57,7 @@ private:
     std::vector<float> columns_;        ///< [heads, columns, capacity]
     std::vector<float> weights_, lse_;  ///< of the newest query, [Hq, capacity]
     std::vector<float> window_;  ///< the newest queries, [window, Hq, D], the one at position p in row p % window
+    std::vector<float> turned_;  ///< the newest query as rotated keys want it
     std::vector<std::int32_t> order_, gone_;
 };
 

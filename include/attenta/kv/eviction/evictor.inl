@@ -23,7 +23,7 @@ class Evictor::Attention final : public HeldAttention {
 public:
     /// `q`: the queries from position `first` on.
     Attention(const Evictor& of, Heads<const float> q, std::int64_t first, bool prompt, Context& context)
-        : of_(of), q_(q), first_(first), prompt_(prompt), context_(context) {}
+        : of_(of), q_(of.cache_.turn_queries(q, turned_)), first_(first), prompt_(prompt), context_(context) {}
 
     void rows(std::int64_t first, std::int64_t count, const Row& f) override {
         const std::int64_t begin = first - first_;
@@ -75,6 +75,7 @@ private:
     }
 
     const Evictor& of_;
+    std::vector<float> turned_;
     Heads<const float> q_;
     std::int64_t first_;
     bool prompt_;
@@ -181,8 +182,9 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
     SoftmaxOptions options;
     options.scale = options_.scale;
     now.weights_stride = kv.length(0);
-    detail::attend_with_scores(q, kv, o, options, needs_.weights ? lse_.data() : nullptr,
+    detail::attend_with_scores(cache_.turn_queries(q, turned_), kv, o, options, needs_.weights ? lse_.data() : nullptr,
                                needs_.weights ? weights_.data() : nullptr, now.weights_stride, context);
+    cache_.turn_outputs(o);
     if (needs_.weights) {
         for (std::int64_t h = 0; h < q.heads; ++h)
             eviction::eviction_kernels().weights(weights_.data() + h * now.weights_stride,
