@@ -111,6 +111,12 @@ const Row& find(const std::vector<Row>& table, std::string_view name) {
     return *found;
 }
 
+/// Bytes of a row of K and one of V in a cache without floats beside codes.
+inline std::int64_t row_bytes(const attenta::KvCache& cache) {
+    const attenta::KvView kv = cache.view(0);
+    return kv.k.token_stride * attenta::size_of(kv.k.dtype) + kv.v.token_stride * attenta::size_of(kv.v.dtype);
+}
+
 /// A cache and, for each of its layers, the policy in an instance of its own.
 class EvictedCache {
 public:
@@ -145,8 +151,7 @@ public:
         for (int layer = 0; layer < o.layers; ++layer)
             for (std::int64_t head = 0; head < o.kv_heads; ++head)
                 held += static_cast<double>(cache_.size(layer, head));
-        const auto rows = static_cast<double>(o.layers * o.kv_heads * o.capacity);
-        return static_cast<double>(cache_.bytes()) / rows * held;
+        return held * static_cast<double>(row_bytes(cache_));
     }
 
 private:

@@ -25,6 +25,7 @@
 #include <numbers>
 #include <numeric>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,7 @@ struct Options {
     std::vector<std::string> policies = caches::names(caches::policies()), kv = caches::names(caches::storages());
     std::vector<std::int64_t> budgets = {32, 64, 128, 256};
     std::size_t documents = 8, bytes = 1024;
+    double seconds = 80;
     std::uint64_t seed = 1;
 };
 
@@ -109,6 +111,8 @@ private:
     std::vector<Candidate> candidates_;
     std::vector<Table> tables_;
 };
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// log2 p of a token.
 double log2_probability(std::span<const float> logits, Token token) {
@@ -199,7 +203,7 @@ private:
                 const auto row = static_cast<std::int64_t>(c);
                 const auto start = Clock::now();
                 caches_[c]->attend(layer, q.slice(row, 1), k.slice(row, 1), v.slice(row, 1), o.slice(row, 1));
-                candidates_[c].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+                candidates_[c].seconds += seconds_since(start);
                 candidates_[c].error += relative_error(o, row, 0);
             }
             totals_.outputs += 1;
@@ -256,7 +260,8 @@ void evaluate(const Options& options) {
     Field field(options);
     Totals totals;
     std::mt19937_64 random(options.seed);
-    for (std::size_t d = 0; d < options.documents; ++d) {
+    const auto start = Clock::now();
+    for (std::size_t d = 0; d < options.documents && seconds_since(start) < options.seconds; ++d) {
         const retrieval::Document document = retrieval::make_document(options.bytes, random);
         Run run(model, field.candidates(), totals, document);
         run([&](std::size_t at) {
@@ -266,7 +271,7 @@ void evaluate(const Options& options) {
         });
     }
     std::fprintf(stderr, "\r%70s\r", "");
-    std::printf("%zu documents of %zu bytes, %.0f questions, %.0f bytes after the prompts\n\n", options.documents,
+    std::printf("%.0f documents of %zu bytes, %.0f questions, %.0f bytes after the prompts\n\n", totals.documents,
                 options.bytes, totals.questions, totals.tokens);
     for (const Table& table : field.tables())
         for (const Measure& measure : measures) print(table, field.candidates(), totals, measure);
@@ -293,6 +298,9 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(8, 1000000))
         ->capture_default_str();
     app.add_option("--documents", o.documents)->check(CLI::Range(1, 100000))->capture_default_str();
+    app.add_option("--seconds", o.seconds, "after which no document is begun")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app.add_option("--bytes", o.bytes, "of a document")->check(CLI::Range(256, 1000000))->capture_default_str();
     app.add_option("--seed", o.seed, "of the documents")->capture_default_str();
     app.add_option("--svg", o.svg, "where the picture goes")->capture_default_str();

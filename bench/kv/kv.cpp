@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -115,23 +116,16 @@ void run_prompt(benchmark::State& state, std::int64_t query_heads, std::int64_t 
     Normals o(query_heads, context, D);
     const CacheOptions options{.kv_heads = kv_heads, .dim = D, .capacity = context};
     const caches::Policy& policy = caches::find(caches::policies(), "snapkv");
-    const auto time_of = [](const auto& run) {
-        const auto begin = std::chrono::steady_clock::now();
-        run();
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    };
-    std::vector<double> seconds;
-    for (auto _ : state)
-        for (int i = 0; i < 5; ++i) {
-            caches::EvictedCache cache(options, query_heads, policy, kept);
-            seconds.push_back(time_of([&] { cache.attend(0, q.view(), k.view(), v.view(), {}); }));
-        }
-    const double prefill = time_of([&] {
-        attenta::softmax_attention(q.view(), attenta::KvView::of(k.view(), v.view()), o.view(), {.causal = true});
-    });
-    const double compress = median(seconds);
-    hand_over({compress, compress, seconds.size()}, state);
-    state.counters["of_prefill"] = compress / prefill;
+    std::optional<caches::EvictedCache> cache;
+    const auto empty = [&](std::size_t) { cache.emplace(options, query_heads, policy, kept); };
+    const auto compress = [&](std::size_t) { cache->attend(0, q.view(), k.view(), v.view(), {}); };
+    std::array<Sample, 2> s;
+    for (auto _ : state) s = sample_in_turn(empty, compress);
+    hand_over(s[1], state);
+    const auto begin = std::chrono::steady_clock::now();
+    attenta::softmax_attention(q.view(), attenta::KvView::of(k.view(), v.view()), o.view(), {.causal = true});
+    const double prefill = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state.counters["of_prefill"] = s[1].seconds / prefill;
 }
 
 struct QuantShape {
@@ -158,7 +152,7 @@ void run_quant(benchmark::State& state, const QuantShape& shape, const attenta::
     for (auto _ : state) s = sample_in_turn(attend(codes), attend(f32));
     hand_over(s[0], state);
     state.counters["f32_ratio"] = s[1].seconds / s[0].seconds;
-    state.counters["bytes_per_token"] = static_cast<double>(codes.bytes()) / context;
+    state.counters["bytes_per_token"] = static_cast<double>(shape.kv_heads * caches::row_bytes(codes));
 }
 
 }  // namespace
