@@ -3,6 +3,7 @@
 //   attenta-bench --benchmark_filter=attend/attenta/f32/nhd --benchmark_out=out.json
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
+#include "bench/kv/kv.hpp"
 #include "bench/linear/linear.hpp"
 #include "bench/ruler/reporter.hpp"
 #include "bench/ruler/roofline.hpp"
@@ -69,6 +70,7 @@ int main(int argc, char** argv) {
     bench::register_phases();
     bench::register_linear();
     bench::register_sparse();
+    bench::register_kv();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};

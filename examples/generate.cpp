@@ -1,5 +1,6 @@
 // Prints text, token by token: any Llama of float weights, by default the bundled byte model answering a question about
-// its own prompt.
+// its own prompt. With a policy the cache keeps `budget` tokens per K/V head and layer.
+#include "caches.hpp"
 #include "llama.hpp"
 
 #include <CLI/CLI.hpp>
@@ -7,7 +8,8 @@
 #include <chrono>
 #include <cmath>
 #include <iostream>
-#include <map>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,19 +37,16 @@ constexpr const char* default_prompt =
     "get kavo=";
 
 struct Options {
-    std::string model = ATTENTA_EXAMPLE_DATA, prompt = default_prompt;
+    std::string model = ATTENTA_EXAMPLE_DATA, prompt = default_prompt, policy = "full", kv = "f32";
     std::vector<Token> prompt_ids;
-    std::int64_t tokens = 20;
+    std::int64_t tokens = 20, budget = 256;
     float temperature = 0;
     std::uint64_t seed = 0;
     int threads = 1;
-    attenta::Dtype storage = attenta::Dtype::f32;
 };
 
 Options parse(CLI::App& app, int argc, char** argv) {
     Options o;
-    const std::map<std::string, attenta::Dtype> storages{
-        {"f32", attenta::Dtype::f32}, {"bf16", attenta::Dtype::bf16}, {"f16", attenta::Dtype::f16}};
     app.add_option("--model", o.model, "folder with config.json and model.safetensors")->capture_default_str();
     app.add_option("--prompt", o.prompt, "text to continue, for models whose tokens are bytes");
     app.add_option("--prompt-ids", o.prompt_ids, "token numbers to continue, for all other models: 1,2,3")
@@ -58,12 +57,53 @@ Options parse(CLI::App& app, int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--seed", o.seed, "of the random draws")->capture_default_str();
     app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-    std::string storage = "f32";
-    app.add_option("--storage", storage, "of keys and values")->check(CLI::IsMember(storages))->capture_default_str();
+    app.add_option("--policy", o.policy, "which tokens the cache keeps")
+        ->check(CLI::IsMember(caches::names(caches::policies())))
+        ->capture_default_str();
+    app.add_option("--budget", o.budget, "tokens that a policy keeps")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app.add_option("--kv", o.kv, "storage of keys and values")
+        ->check(CLI::IsMember(caches::names(caches::storages())))
+        ->capture_default_str();
     app.parse(argc, argv);
-    o.storage = storages.at(storage);
     return o;
 }
+
+/// The model and the text so far, in a cache that keeps everything or under a policy.
+class Reader {
+public:
+    Reader(const llama::Model& model, const Options& o, std::int64_t capacity) : model_(model), pool_(o.threads) {
+        const attenta::CacheOptions options =
+            model.cache_options(capacity, caches::find(caches::storages(), o.kv).storage);
+        if (o.policy == "full") {
+            whole_.emplace(options);
+            return;
+        }
+        if (model.config().has_windows())
+            attenta::fail("generate", "policy is " + o.policy + ", needs full: layers of this model have windows");
+        evicted_.emplace(options, model.config().heads, caches::find(caches::policies(), o.policy), o.budget);
+    }
+
+    /// Logits of the last token.
+    std::vector<float> operator()(std::span<const Token> tokens) {
+        if (whole_) return model_.forward(tokens, *whole_, 1, context_);
+        std::vector<std::int64_t> positions(tokens.size());
+        std::iota(positions.begin(), positions.end(), cache().seen());
+        const auto attention = [this](std::int64_t layer, auto q, auto k, auto v, auto o) {
+            evicted_->attend(layer, q, k, v, o, context_);
+        };
+        return model_.forward(tokens, positions, attention, 1, context_);
+    }
+    const attenta::KvCache& cache() const { return whole_ ? *whole_ : evicted_->cache(); }
+
+private:
+    const llama::Model& model_;
+    attenta::ThreadPool pool_;
+    attenta::Context context_{pool_};
+    std::optional<attenta::KvCache> whole_;
+    std::optional<caches::EvictedCache> evicted_;
+};
 
 /// Text where tokens are bytes, numbers otherwise.
 class Printer {
@@ -111,13 +151,11 @@ void generate(const Options& o) {
         attenta::fail("generate", "the prompt has " + std::to_string(prompt_length) + " tokens, needs 1 .. " +
                                       std::to_string(config.max_positions - 1));
 
-    attenta::ThreadPool pool(o.threads);
-    attenta::Context context(pool);
-    attenta::KvCache cache = model.make_cache(std::min(config.max_positions, prompt_length + o.tokens), o.storage);
+    Reader read(model, o, std::min(config.max_positions, prompt_length + o.tokens));
     std::mt19937_64 random(o.seed);
 
     const auto start = Clock::now();
-    std::vector<float> logits = model.forward(prompt, cache, 1, context);
+    std::vector<float> logits = read(prompt);
     const double prompt_seconds = seconds_since(start);
     for (const Token token : prompt) print(token);
 
@@ -128,18 +166,19 @@ void generate(const Options& o) {
         if (std::count(config.end_tokens.begin(), config.end_tokens.end(), token) > 0) break;
         print(token);
         ++generated;
-        if (cache.size() == config.max_positions) break;
-        logits = model.forward({&token, 1}, cache, 1, context);
+        if (read.cache().seen() == config.max_positions) break;
+        logits = read({&token, 1});
     }
     const double decode_seconds = seconds_since(decode_start);
     std::cout << std::endl;
 
-    if (cache.size() == config.max_positions)
+    if (read.cache().seen() == config.max_positions)
         std::cerr << "[the context of " << config.max_positions << " tokens is full]\n";
-    std::cerr << "[" << attenta::name(attenta::active_isa()) << ", " << o.threads << " thread(s), "
-              << attenta::name(o.storage) << " cache: prompt " << prompt_length << " tokens, "
-              << static_cast<double>(prompt_length) / prompt_seconds << " tokens/s; generated " << generated << ", "
-              << static_cast<double>(generated) / decode_seconds << " tokens/s]\n";
+    std::cerr << "[" << attenta::name(attenta::active_isa()) << ", " << o.threads << " thread(s), " << o.kv
+              << " cache, policy " << o.policy << ", holds " << read.cache().size() << " tokens: prompt "
+              << prompt_length << " tokens, " << static_cast<double>(prompt_length) / prompt_seconds
+              << " tokens/s; generated " << generated << ", " << static_cast<double>(generated) / decode_seconds
+              << " tokens/s]\n";
 }
 
 }  // namespace

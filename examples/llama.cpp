@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 namespace llama {
@@ -41,11 +42,11 @@ Matrix silu(const Matrix& x) { return x.array() / (1 + (-x.array()).exp()); }
 struct Rotation {
     Eigen::MatrixXf cos, sin;  // [head_dim / 2, tokens]
 
-    Rotation(const std::vector<double>& frequencies, std::int64_t first, std::int64_t tokens) {
+    Rotation(const std::vector<double>& frequencies, std::span<const std::int64_t> at) {
         const Eigen::Map<const Eigen::VectorXd> f(frequencies.data(), static_cast<Eigen::Index>(frequencies.size()));
-        const Eigen::RowVectorXd positions =
-            Eigen::RowVectorXd::LinSpaced(tokens, static_cast<double>(first), static_cast<double>(first + tokens - 1));
-        const Eigen::ArrayXXd angles = f * positions;
+        const Eigen::Map<const Eigen::RowVector<std::int64_t, Eigen::Dynamic>> positions(
+            at.data(), static_cast<Eigen::Index>(at.size()));
+        const Eigen::ArrayXXd angles = f * positions.cast<double>();
         cos = angles.cos().cast<float>();
         sin = angles.sin().cast<float>();
     }
@@ -70,17 +71,35 @@ Heads<float> heads_of(Matrix& x, std::int64_t heads) {
 
 }  // namespace
 
-attenta::KvCache Model::make_cache(std::int64_t capacity, attenta::Dtype storage) const {
-    return attenta::KvCache({.layers = static_cast<int>(config_.layers),
-                             .kv_heads = config_.kv_heads,
-                             .dim = config_.head_dim,
-                             .capacity = capacity,
-                             .storage = storage});
+attenta::CacheOptions Model::cache_options(std::int64_t capacity, const attenta::KvStorage& storage) const {
+    return {.layers = static_cast<int>(config_.layers),
+            .kv_heads = config_.kv_heads,
+            .dim = config_.head_dim,
+            .capacity = capacity,
+            .storage = storage};
 }
 
 std::vector<float> Model::forward(std::span<const Token> tokens, attenta::KvCache& cache, std::int64_t rows,
                                   Context& context, const Observer& observer) const {
+    std::vector<std::int64_t> positions(tokens.size());
+    std::iota(positions.begin(), positions.end(), cache.seen());
+    const auto attention = [&](std::int64_t layer, Heads<const float> q, Heads<const float> k, Heads<const float> v,
+                               Heads<float> o) {
+        cache.append(static_cast<int>(layer), k, v);
+        const attenta::SoftmaxOptions options{.causal = true,
+                                              .window_left = config_.window_left[static_cast<std::size_t>(layer)]};
+        cache.attend(static_cast<int>(layer), q, o, options, nullptr, context);
+        if (observer) observer(layer, q, k, v, o);
+    };
+    return forward(tokens, positions, attention, rows, context);
+}
+
+std::vector<float> Model::forward(std::span<const Token> tokens, std::span<const std::int64_t> positions,
+                                  const Attention& attention, std::int64_t rows, Context& context) const {
     const auto n = static_cast<std::int64_t>(tokens.size());
+    if (positions.size() != tokens.size())
+        attenta::fail("llama", "there are " + std::to_string(positions.size()) + " positions of " + std::to_string(n) +
+                                   " tokens");
     if (rows < 1 || rows > n)
         attenta::fail("llama", "rows is " + std::to_string(rows) + ", there are " + std::to_string(n) + " tokens");
 
@@ -94,7 +113,7 @@ std::vector<float> Model::forward(std::span<const Token> tokens, attenta::KvCach
     }
 
     Executor& executor = context.executor();
-    const Rotation rotate(config_.frequencies, cache.size(), n);
+    const Rotation rotate(config_.frequencies, positions);
     Matrix o(n, config_.heads * config_.head_dim);
     for (std::int64_t l = 0; l < config_.layers; ++l) {
         const Layer& layer = layers_[static_cast<std::size_t>(l)];
@@ -104,11 +123,7 @@ std::vector<float> Model::forward(std::span<const Token> tokens, attenta::KvCach
         const auto v_heads = heads_of(v, config_.kv_heads), o_heads = heads_of(o, config_.heads);
         rotate(q_heads);
         rotate(k_heads);
-        cache.append(static_cast<int>(l), k_heads, v_heads);
-        const attenta::SoftmaxOptions options{.causal = true,
-                                              .window_left = config_.window_left[static_cast<std::size_t>(l)]};
-        attenta::softmax_attention(q_heads, cache.view(static_cast<int>(l)), o_heads, options, nullptr, context);
-        if (observer) observer(l, q_heads, k_heads, v_heads, o_heads);
+        attention(l, q_heads, k_heads, v_heads, o_heads);
         x += apply(layer.o, o, executor);
 
         in = rms_norm(x, layer.mlp_norm, config_.rms_eps);

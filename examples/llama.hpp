@@ -10,6 +10,7 @@
 
 #include <attenta/attenta.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -38,6 +39,9 @@ struct Config {
     Biases biases;
     std::vector<Token> end_tokens;
 
+    bool has_windows() const {
+        return std::any_of(window_left.begin(), window_left.end(), [](std::int64_t w) { return w >= 0; });
+    }
     /// Throws attenta::Error for anything that is not a Llama, Mistral or Qwen2 this file computes.
     static Config load(const std::filesystem::path& path);
 };
@@ -59,6 +63,11 @@ struct Layer {
 using Observer = std::function<void(std::int64_t layer, attenta::Heads<const float> q, attenta::Heads<const float> k,
                                     attenta::Heads<const float> v, attenta::Heads<const float> o)>;
 
+/// Attention of a layer, with whatever it keeps of earlier calls: q [Hq, n, D] and k [Hkv, n, D] after rotation, v [Hkv, n,
+/// D] of the n tokens of this call; it writes o [Hq, n, D].
+using Attention = std::function<void(std::int64_t layer, attenta::Heads<const float> q, attenta::Heads<const float> k,
+                                     attenta::Heads<const float> v, attenta::Heads<float> o)>;
+
 class Model {
 public:
     /// Reads config.json and model.safetensors in F32, F16 or BF16. Where there is a model.safetensors.index.json, it
@@ -68,13 +77,21 @@ public:
 
     const Config& config() const { return config_; }
 
-    attenta::KvCache make_cache(std::int64_t capacity, attenta::Dtype storage = attenta::Dtype::f32) const;
+    /// Of a cache for this model.
+    attenta::CacheOptions cache_options(std::int64_t capacity, const attenta::KvStorage& storage = {}) const;
+    attenta::KvCache make_cache(std::int64_t capacity, const attenta::KvStorage& storage = {}) const {
+        return attenta::KvCache(cache_options(capacity, storage));
+    }
 
     /// Runs tokens that follow those in the cache, which then holds them too. Returns the logits of the last `rows`
     /// of them, [rows, vocab]. Throws attenta::Error for tokens outside the vocabulary and when the cache is full.
     std::vector<float> forward(std::span<const Token> tokens, attenta::KvCache& cache, std::int64_t rows = 1,
                                attenta::Context& context = attenta::default_context(),
                                const Observer& observer = {}) const;
+    /// The same of tokens at any positions [n], of one sequence or of several, with attention of one's own.
+    std::vector<float> forward(std::span<const Token> tokens, std::span<const std::int64_t> positions,
+                               const Attention& attention, std::int64_t rows = 1,
+                               attenta::Context& context = attenta::default_context()) const;
 
 private:
     Config config_;

@@ -9,6 +9,7 @@
 //
 // Selections that are trained with their model (dsa, msa, qsa, nsa, compressed, sparsek) need a model that has them.
 #include "llama.hpp"
+#include "plot.hpp"
 #include "tensor.hpp"
 
 #include <attenta/catalog.hpp>
@@ -23,7 +24,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <random>
 #include <set>
@@ -279,47 +279,20 @@ void print(const Results& r, const char* title, double Score::*what) {
 
 /// A panel for each source: recovered mass over the share of the keys that are read.
 void draw(const std::vector<Results>& all, const std::filesystem::path& path) {
-    static constexpr const char* colours[] = {"#7f7f7f", "#0072b2", "#d55e00", "#009e73",
-                                              "#cc79a7", "#56b4e9", "#f0a000", "#000000"};
-    constexpr int width = 420, height = 300, left = 50, top = 40, bottom = 40, legend = 24;
-    std::ofstream out(path);
-    const auto n = static_cast<int>(all.size()), rows = static_cast<int>(all.at(0).methods.size());
-    out << "<svg xmlns='http://www.w3.org/2000/svg' width='" << n * width << "' height='" << height + rows * legend
-        << "' font-family='sans-serif' font-size='12'>\n<rect width='100%' height='100%' fill='white'/>\n";
-    const auto x_of = [&](double share) {
-        const double at = std::log(share / shares.front()) / std::log(shares.back() / shares.front());
-        return left + at * (width - left - 20);
-    };
-    const auto y_of = [&](double mass) {
-        return height - bottom - std::clamp(mass, 0.0, 1.0) * (height - top - bottom);
-    };
-    for (int panel = 0; panel < n; ++panel) {
-        const Results& r = all[static_cast<std::size_t>(panel)];
-        out << "<g transform='translate(" << panel * width << ",0)'>\n<text x='" << left << "' y='20'>" << r.source
-            << "</text>\n";
-        for (const double mass : {0.0, 0.25, 0.5, 0.75, 1.0})
-            out << "<line x1='" << left << "' x2='" << width - 20 << "' y1='" << y_of(mass) << "' y2='" << y_of(mass)
-                << "' stroke='#ddd'/><text x='" << left - 6 << "' y='" << y_of(mass) + 4 << "' text-anchor='end'>"
-                << mass << "</text>\n";
-        for (const double share : shares)
-            out << "<text x='" << x_of(share) << "' y='" << height - bottom + 18 << "' text-anchor='middle'>"
-                << 100 * share << "%</text>\n";
-        for (std::size_t m = 0; m < r.methods.size(); ++m) {
-            out << "<polyline fill='none' stroke-width='2' stroke='" << colours[m % std::size(colours)] << "' points='";
-            for (std::size_t s = 0; s < r.scores[m].size(); ++s)
-                out << x_of(shares[s]) << ',' << y_of(r.scores[m][s].mass) << ' ';
-            out << "'/>\n";
+    std::vector<plot::Panel> panels;
+    for (const Results& r : all) {
+        plot::Panel& panel = panels.emplace_back(plot::Panel{.title = r.source, .x = shares});
+        for (const double share : shares) {
+            char label[16];
+            std::snprintf(label, sizeof label, "%g%%", 100 * share);
+            panel.x_labels.emplace_back(label);
         }
-        out << "</g>\n";
+        for (std::size_t m = 0; m < r.methods.size(); ++m) {
+            plot::Curve& curve = panel.curves.emplace_back(plot::Curve{r.methods[m], {}});
+            for (const Score& s : r.scores[m]) curve.y.push_back(s.mass);
+        }
     }
-    for (int m = 0; m < rows; ++m)
-        out << "<rect x='" << left << "' y='" << height + m * legend << "' width='18' height='4' fill='"
-            << colours[static_cast<std::size_t>(m) % std::size(colours)] << "'/><text x='" << left + 26 << "' y='"
-            << height + m * legend + 6 << "'>" << all.at(0).methods[static_cast<std::size_t>(m)] << "</text>\n";
-    out << "<text x='" << width * n - 20 << "' y='" << height + 6
-        << "' text-anchor='end'>recovered attention mass over the share of the keys that are read</text>\n</svg>\n";
-    out.flush();
-    if (!out) attenta::fail("needle", "cannot write " + path.string());
+    plot::draw(panels, "recovered attention mass over the share of the keys that are read", path);
 }
 
 }  // namespace

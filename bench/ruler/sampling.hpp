@@ -6,6 +6,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <ctime>
@@ -19,12 +21,13 @@ struct Sample {
     std::size_t runs = 0;
 };
 
+inline constexpr double enough = 0.3;  ///< seconds of runs
+inline constexpr std::size_t at_least = 5;
+
 /// Calls run(0), run(1), ... for 0.3 s and at least five times.
 template <class F>
 Sample sample(const F& run) {
     using Clock = std::chrono::steady_clock;
-    constexpr double enough = 0.3;
-    constexpr std::size_t at_least = 5;
     std::vector<double> seconds;
     double total = 0;
     const std::clock_t cpu_begin = std::clock();
@@ -36,6 +39,29 @@ Sample sample(const F& run) {
     }
     const double cpu = static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
     return {median(seconds), cpu / static_cast<double>(seconds.size()), seconds.size()};
+}
+
+/// The same of several works, turn by turn, so that what else the machine does weighs on all of them alike.
+template <class... F>
+std::array<Sample, sizeof...(F)> sample_in_turn(const F&... runs) {
+    std::array<std::vector<double>, sizeof...(F)> seconds;
+    std::array<double, sizeof...(F)> total{}, cpu{};
+    while (*std::min_element(total.begin(), total.end()) < enough || seconds[0].size() < at_least) {
+        std::size_t work = 0;
+        const auto take = [&](const auto& run) {
+            const std::clock_t cpu_begin = std::clock();
+            const auto begin = std::chrono::steady_clock::now();
+            run(seconds[work].size());
+            seconds[work].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+            total[work] += seconds[work].back();
+            cpu[work++] += static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
+        };
+        (take(runs), ...);
+    }
+    std::array<Sample, sizeof...(F)> samples;
+    for (std::size_t i = 0; i < samples.size(); ++i)
+        samples[i] = {median(seconds[i]), cpu[i] / static_cast<double>(seconds[i].size()), seconds[i].size()};
+    return samples;
 }
 
 /// Names of the counters in which a sample travels; the Reporter turns them into times and iterations.

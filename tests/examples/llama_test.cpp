@@ -306,13 +306,16 @@ std::string generate(const std::string& arguments) {
 }
 
 TEST(Generate, HelpAndRefusalsAreText) {
-    for (const char* arguments : {"--help", "--storage f64"}) {
+    for (const char* arguments : {"--help", "--kv f64"}) {
         const std::string text = generate(arguments);
         EXPECT_TRUE(contains(text, "bf16"));
         EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }))
             << text;
     }
-    EXPECT_TRUE(contains(generate("--tokens 4 --storage bf16"), "get kavo=4821\n"));
+    EXPECT_TRUE(contains(generate("--tokens 4 --kv bf16"), "get kavo=4821\n"));
+    EXPECT_TRUE(contains(generate("--tokens 4 --kv int4"), "get kavo=4821\n"));
+    EXPECT_TRUE(contains(generate("--tokens 4 --policy snapkv --budget 128"), "holds 128 tokens"));
+    EXPECT_TRUE(contains(generate("--policy h2o --budget 0"), "--budget"));
 }
 
 }  // namespace

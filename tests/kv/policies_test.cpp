@@ -1,5 +1,6 @@
 // Every eviction policy holds the tokens that its definition, on top of its own test, holds, and gives its outputs.
 #include <gtest/gtest.h>
+#include <attenta/kv/policies/streaming.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -77,6 +78,20 @@ TEST_P(EvictionPolicies, WorkOnEveryStorage) {
                 EXPECT_TRUE(std::adjacent_find(held.begin(), held.end()) == held.end());
             }
         }
+}
+
+/// Who stays does not depend on numbers here, so that outputs differ by rounding alone.
+TEST(Evictor, AttendsToRotatedCodesAsToFloats) {
+    const EvictionCase x({57, 39, 4, 2, 16, 32}, 5);
+    attenta::Context context;
+    const auto run = [&](const attenta::KvStorage& storage) {
+        attenta::Streaming policy({.budget = 20});
+        return run_policy(x, policy, context, storage);
+    };
+    const EvictionResult want = run(attenta::Dtype::f32), got = run(attenta::KvStorage::rotated(8, 8, 16));
+    EXPECT_EQ(got.kept, want.kept);
+    ASSERT_EQ(got.o.size(), want.o.size());
+    for (std::size_t i = 0; i < want.o.size(); ++i) ASSERT_NEAR(got.o[i], want.o[i], 0.05) << "element " << i;
 }
 
 }  // namespace

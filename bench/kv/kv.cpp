@@ -1,0 +1,178 @@
+#include "bench/kv/kv.hpp"
+
+#include "bench/ruler/registration.hpp"
+#include "bench/ruler/sampling.hpp"
+#include "examples/caches.hpp"
+
+#include <attenta/attenta.hpp>
+#include <attenta/kv/eviction/kernels.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bench {
+namespace {
+
+using attenta::CacheOptions, attenta::Heads, attenta::KvCache;
+
+/// [heads, tokens, dim] of standard normal numbers that repeat after a long period.
+class Normals {
+public:
+    Normals(std::int64_t heads, std::int64_t tokens, std::int64_t dim)
+        : heads_(heads), tokens_(tokens), dim_(dim), values_(static_cast<std::size_t>(heads * tokens * dim)) {
+        static const std::vector<float> period = [] {
+            std::vector<float> x((std::size_t{1} << 20) - 3);
+            std::mt19937 random(1);
+            std::normal_distribution<float> normal;
+            for (float& e : x) e = normal(random);
+            return x;
+        }();
+        for (std::size_t i = 0; i < values_.size(); ++i) values_[i] = period[i % period.size()];
+    }
+    Heads<const float> view() const { return attenta::hnd(values_.data(), heads_, tokens_, dim_); }
+    Heads<float> view() { return attenta::hnd(values_.data(), heads_, tokens_, dim_); }
+
+private:
+    std::int64_t heads_, tokens_, dim_;
+    std::vector<float> values_;
+};
+
+std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
+    name = "kv/attenta/" + name;
+    for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
+    return name + "/threads:1";
+}
+
+constexpr std::int64_t Hq = 32, Hkv = 8, D = 128, kept = 4096, context = 32768;
+
+/// Layers in turn, so that keys and values come from memory as they do in a model.
+void run_decode(benchmark::State& state, const caches::Policy& policy) {
+    constexpr int layers = 3;
+    const Normals q(Hq, kept, D), k(Hkv, kept, D), v(Hkv, kept, D);
+    Normals o(Hq, 1, D);
+    const CacheOptions options{.layers = layers, .kv_heads = Hkv, .dim = D, .capacity = kept + 1};
+    KvCache plain(options);
+    caches::EvictedCache evicted(options, Hq, policy, kept);
+    for (int layer = 0; layer < layers; ++layer) {
+        plain.append(layer, k.view(), v.view());
+        evicted.attend(layer, q.view(), k.view(), v.view(), {});
+    }
+    const auto token = [](const Normals& x, std::size_t i) {
+        return x.view().slice(static_cast<std::int64_t>(i) % kept, 1);
+    };
+    const auto without = [&](std::size_t i) {
+        const int layer = static_cast<int>(i % layers);
+        plain.append(layer, token(k, i), token(v, i));
+        plain.attend(layer, token(q, i), o.view());
+        plain.truncate(kept);
+    };
+    const auto with = [&](std::size_t i) {
+        evicted.attend(static_cast<std::int64_t>(i % layers), token(q, i), token(k, i), token(v, i), o.view());
+    };
+    std::array<Sample, 2> s;
+    for (auto _ : state) s = sample_in_turn(with, without);
+    hand_over(s[0], state);
+    state.counters["overhead"] = s[0].seconds / s[1].seconds;
+}
+
+void run_evict_one(benchmark::State& state) {
+    const Normals k(Hkv, kept, D), scores(1, 1, 3 * kept);
+    const float* const score = scores.view().row(0, 0);
+    KvCache cache({.kv_heads = Hkv, .dim = D, .capacity = kept});
+    cache.track_positions(0);
+    cache.append(0, k.view(), k.view());
+    std::vector<float> columns(static_cast<std::size_t>(Hkv * kept));
+    for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = score[i % (3 * kept)];
+    const auto run = [&](std::size_t i) {
+        for (std::int64_t h = 0; h < Hkv; ++h) {
+            float* const column = columns.data() + h * kept;
+            const auto slot = static_cast<std::int32_t>(attenta::eviction::eviction_kernels().lowest(
+                column, cache.positions(0, h).data(), kept, 0, std::int64_t{1} << 40));
+            for (const KvCache::Move& m : cache.evict(0, h, {&slot, 1})) column[m.to] = column[m.from];
+            column[kept - 1] = score[i % (3 * kept)];
+        }
+        const auto token = k.view().slice(static_cast<std::int64_t>(i) % kept, 1);
+        cache.append(0, token, token);
+    };
+    run(0);
+    Sample s;
+    for (auto _ : state) s = sample(run);
+    hand_over(s, state);
+}
+
+/// The attention of so long a prompt takes long enough to be timed once.
+void run_prompt(benchmark::State& state, std::int64_t query_heads, std::int64_t kv_heads) {
+    const Normals q(query_heads, context, D), k(kv_heads, context, D), v(kv_heads, context, D);
+    Normals o(query_heads, context, D);
+    const CacheOptions options{.kv_heads = kv_heads, .dim = D, .capacity = context};
+    const caches::Policy& policy = caches::find(caches::policies(), "snapkv");
+    std::optional<caches::EvictedCache> cache;
+    const auto empty = [&](std::size_t) { cache.emplace(options, query_heads, policy, kept); };
+    const auto compress = [&](std::size_t) { cache->attend(0, q.view(), k.view(), v.view(), {}); };
+    std::array<Sample, 2> s;
+    for (auto _ : state) s = sample_in_turn(empty, compress);
+    hand_over(s[1], state);
+    const auto begin = std::chrono::steady_clock::now();
+    attenta::softmax_attention(q.view(), attenta::KvView::of(k.view(), v.view()), o.view(), {.causal = true});
+    const double prefill = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state.counters["of_prefill"] = s[1].seconds / prefill;
+}
+
+struct QuantShape {
+    const char* phase;
+    std::int64_t query_heads, kv_heads, queries;
+};
+constexpr QuantShape quant_shapes[] = {{"decode", Hq, Hkv, 1}, {"prefill", 8, 2, 512}};
+
+void run_quant(benchmark::State& state, const QuantShape& shape, const attenta::KvStorage& storage) {
+    const Normals q(shape.query_heads, shape.queries, D);
+    Normals o(shape.query_heads, shape.queries, D);
+    CacheOptions options{.kv_heads = shape.kv_heads, .dim = D, .capacity = context};
+    KvCache f32(options);
+    options.storage = storage;
+    KvCache codes(options);
+    {
+        const Normals k(shape.kv_heads, context, D);
+        for (KvCache* cache : {&f32, &codes}) cache->append(0, k.view(), k.view());
+    }
+    const auto attend = [&](const KvCache& cache) {
+        return [&](std::size_t) { cache.attend(0, std::as_const(q).view(), o.view(), {.causal = true}); };
+    };
+    std::array<Sample, 2> s;
+    for (auto _ : state) s = sample_in_turn(attend(codes), attend(f32));
+    hand_over(s[0], state);
+    state.counters["f32_ratio"] = s[1].seconds / s[0].seconds;
+    state.counters["bytes_per_token"] = static_cast<double>(shape.kv_heads * caches::row_bytes(codes));
+}
+
+}  // namespace
+
+void register_kv() {
+    for (const caches::Policy& policy : caches::policies()) {
+        if (policy.name == std::string("full")) continue;
+        register_benchmark(
+            name_of(policy.name + std::string("/decode"), {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
+            [&policy](benchmark::State& state) { run_decode(state, policy); });
+    }
+    register_benchmark(name_of("evict_one", {{"Hkv", Hkv}, {"D", D}, {"kept", kept}}), run_evict_one);
+    register_benchmark(name_of("snapkv/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
+                       [](benchmark::State& state) { run_prompt(state, 4, 1); });
+    for (const caches::Storage& storage : caches::storages())
+        for (const QuantShape& s : quant_shapes)
+            register_benchmark(
+                name_of(std::string("quant/") + storage.name + '/' + s.phase,
+                        {{"Hq", s.query_heads}, {"Hkv", s.kv_heads}, {"D", D}, {"Tq", s.queries}, {"Tk", context}}),
+                [&storage, &s](benchmark::State& state) { run_quant(state, s, storage.storage); });
+}
+
+}  // namespace bench
