@@ -2,10 +2,7 @@
 #pragma once
 
 #include <attenta/attenta.hpp>
-#include <attenta/kv/eviction/evictor.hpp>
-#include <attenta/kv/policies/h2o.hpp>
-#include <attenta/kv/policies/snapkv.hpp>
-#include <attenta/kv/policies/streaming.hpp>
+#include <attenta/kv.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -73,13 +70,29 @@ std::unique_ptr<attenta::EvictionPolicy> make(std::int64_t budget) {
     return std::make_unique<P>(options);
 }
 
-/// SnapKV that evicts after each token, too. Its window is at most a quarter of the budget.
+/// With a window of at most a quarter of the budget.
+template <class P>
+std::unique_ptr<attenta::EvictionPolicy> make_windowed(std::int64_t budget) {
+    typename P::Options options;
+    options.budget = budget;
+    options.window = std::clamp<std::int64_t>(budget / 4, 1, options.window);
+    return std::make_unique<P>(options);
+}
+
+/// SnapKV that evicts after each token, too.
 inline std::unique_ptr<attenta::EvictionPolicy> make_snapkv(std::int64_t budget) {
     attenta::SnapkvOptions options;
     options.budget = budget;
     options.window = std::clamp<std::int64_t>(budget / 4, 1, options.window);
     options.decode = attenta::SnapkvDecode::evict;
     return std::make_unique<attenta::Snapkv>(options);
+}
+
+inline std::unique_ptr<attenta::EvictionPolicy> make_vatp(std::int64_t budget) {
+    attenta::VatpOptions options;
+    options.budget = budget;
+    options.sink = std::min<std::int64_t>(options.sink, budget / 4);
+    return std::make_unique<attenta::Vatp>(options);
 }
 
 inline const std::vector<Policy>& policies() {
@@ -90,7 +103,16 @@ inline const std::vector<Policy>& policies() {
          [](int64_t budget) -> std::unique_ptr<attenta::EvictionPolicy> { return std::make_unique<Lot>(budget); }},
         {"streaming", make<attenta::Streaming>},
         {"h2o", make<attenta::H2o>},
+        {"scissorhands", make<attenta::Scissorhands>},
+        {"tova", make<attenta::Tova>},
+        {"vatp", make_vatp},
+        {"caote", make<attenta::Caote>},
+        {"keydiff", make<attenta::Keydiff>},
+        {"knorm", make<attenta::Knorm>},
         {"snapkv", make_snapkv},
+        {"ada_kv", make_windowed<attenta::AdaKv>},
+        {"defensive_kv", make_windowed<attenta::DefensiveKv>},
+        {"kv_merge", make_windowed<attenta::KvMerge>},
     };
     return all;
 }

@@ -15,7 +15,7 @@ namespace plot {
 
 struct Curve {
     std::string name;
-    std::vector<double> y;
+    std::vector<double> y;  ///< may end before x
 };
 
 /// Curves over the same x, which rise and are drawn by their logarithm; y from 0 to `top`, and cut off there.
@@ -61,7 +61,8 @@ inline void draw(const std::vector<Panel>& panels, const std::string& caption, c
                 << p.x_labels[i] << "</text>\n";
         for (std::size_t c = 0; c < p.curves.size(); ++c) {
             out << "<polyline " << stroke(c) << " points='";
-            for (std::size_t i = 0; i < p.x.size(); ++i) out << x_of(p.x[i]) << ',' << y_of(p.curves[c].y[i]) << ' ';
+            for (std::size_t i = 0; i < std::min(p.x.size(), p.curves[c].y.size()); ++i)
+                out << x_of(p.x[i]) << ',' << y_of(p.curves[c].y[i]) << ' ';
             out << "'/>\n";
         }
         out << "</g>\n";

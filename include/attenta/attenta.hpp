@@ -1,5 +1,5 @@
 // attenta: CPU attention kernels. This header: core, softmax attention, KV cache. Further families have headers beside it:
-// attenta/linear.hpp.
+// attenta/linear.hpp, attenta/sparse.hpp, attenta/kv.hpp.
 // A call takes one thread, the caller's, unless it is given a Context on a ThreadPool or on an executor of one's own.
 #pragma once
 

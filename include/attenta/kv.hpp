@@ -1,0 +1,33 @@
+// KV caches: storage in codes, pages, eviction policies.
+#pragma once
+
+#include <attenta/kv/cache.hpp>
+#include <attenta/kv/eviction/evictor.hpp>
+#include <attenta/kv/eviction/policy.hpp>
+#include <attenta/kv/eviction/wrappers.hpp>
+#include <attenta/kv/pages.hpp>
+#include <attenta/kv/policies/ada_kv.hpp>
+#include <attenta/kv/policies/caote.hpp>
+#include <attenta/kv/policies/corm.hpp>
+#include <attenta/kv/policies/defensive_kv.hpp>
+#include <attenta/kv/policies/expected_attention.hpp>
+#include <attenta/kv/policies/fastgen.hpp>
+#include <attenta/kv/policies/h2o.hpp>
+#include <attenta/kv/policies/keydiff.hpp>
+#include <attenta/kv/policies/knorm.hpp>
+#include <attenta/kv/policies/kv_merge.hpp>
+#include <attenta/kv/policies/kvzap.hpp>
+#include <attenta/kv/policies/lagkv.hpp>
+#include <attenta/kv/policies/nats.hpp>
+#include <attenta/kv/policies/pyramidkv.hpp>
+#include <attenta/kv/policies/q_filters.hpp>
+#include <attenta/kv/policies/random_eviction.hpp>
+#include <attenta/kv/policies/retrieval_heads.hpp>
+#include <attenta/kv/policies/scissorhands.hpp>
+#include <attenta/kv/policies/snapkv.hpp>
+#include <attenta/kv/policies/streaming.hpp>
+#include <attenta/kv/policies/tova.hpp>
+#include <attenta/kv/policies/vatp.hpp>
+#include <attenta/kv/retrieval_score.hpp>
+#include <attenta/kv/storage.hpp>
+#include <attenta/kv/token_pooling.hpp>
