@@ -63,9 +63,9 @@ void EvictionRun::operator()(EvictionPolicy& policy, std::int64_t prompt, std::o
     give_kept(evictor, kept, width);
 }
 
-void EvictionRun::kept_of_prompt(EvictionPolicy& policy, Context& context) {
+void EvictionRun::kept_of_prompt(EvictionPolicy& policy, std::optional<float> scale, Context& context) {
     KvCache cache({.kv_heads = k_.heads, .dim = k_.dim, .dim_v = v_.dim, .capacity = tokens()});
-    Evictor evictor(cache, policy, {.query_heads = q_.heads});
+    Evictor evictor(cache, policy, {.query_heads = q_.heads, .scale = scale});
     std::int64_t* const kept = args_.output<std::int64_t>("kept", {k_.heads, tokens()});
     evictor.prompt(q_, k_, v_, {}, context);
     give_kept(evictor, kept, tokens());

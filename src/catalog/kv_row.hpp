@@ -60,7 +60,7 @@ public:
     void operator()(EvictionPolicy& policy, std::int64_t prompt, std::optional<float> scale, std::int64_t width,
                     Context& context, const std::function<void(const Evictor&)>& after_prompt = {});
     /// Output `kept` [Hkv, width] alone, after a prompt of all tokens.
-    void kept_of_prompt(EvictionPolicy& policy, Context& context);
+    void kept_of_prompt(EvictionPolicy& policy, std::optional<float> scale, Context& context);
 
 private:
     void give_kept(const Evictor& evictor, std::int64_t* kept, std::int64_t width) const;

@@ -125,6 +125,7 @@ TEST(RetrievalScore, RefusesWhatDoesNotFit) {
     EXPECT_TRUE(refuses([&] { run({.needle = {-1, 6}}); }, {f, "needle", "-1", "20"}));
     EXPECT_TRUE(refuses([&] { run({.needle = {2, 21}}); }, {f, "needle", "21", "20"}));
     EXPECT_TRUE(refuses([&] { run({.needle = {2, 6}, .topk = 0}); }, {f, "topk", "0", "1"}));
+    EXPECT_TRUE(refuses([&] { run({.scale = std::numeric_limits<float>::infinity()}); }, {f, "scale", "finite"}));
     RetrievalScoreInputs x = text.inputs();
     x.tokens = x.tokens.first(19);
     EXPECT_TRUE(refuses([&] { attenta::retrieval_score(x, {score.data()}, text.options); }, {f, "tokens", "19", "20"}));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/eviction/window_scores.hpp>
 #include <attenta/kv/retrieval_score.hpp>
@@ -21,6 +22,8 @@ inline void check_retrieval_score(const RetrievalScoreInputs& x, const Retrieval
     const InputList inputs(x);
     check_given(f, inputs);
     check_shapes(f, inputs, {});
+    if (options.scale && !is_finite(*options.scale))
+        fail(f, "scale is " + std::to_string(*options.scale) + ", needs a finite number");
     const std::string all = std::to_string(x.q.tokens);
     if (options.prompt < 1 || options.prompt > x.q.tokens)
         fail(f, "prompt is " + std::to_string(options.prompt) + ", needs 1 to the " + all + " tokens of q");

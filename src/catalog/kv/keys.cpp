@@ -120,7 +120,7 @@ void nats(Arguments& args, Context& context) {
         given ? nats_types(hnd(given, heads, tokens, 1), options) : nats_types(hnd(logits, heads, tokens, 3), options);
     const auto of_keys = hnd(types.data(), heads, tokens, 1);
     Nats policy(of_keys, options);
-    run.kept_of_prompt(policy, context);
+    run.kept_of_prompt(policy, options.scale, context);
     TokenTypesOutputs out{
         {.o = nhd(args.output<float>("o", {tokens, run.query_heads(), dim_v}), tokens, run.query_heads(), dim_v)}};
     token_types({run.q(), KvView::of(run.k(), run.v()), of_keys}, out,

@@ -93,7 +93,7 @@ TEST(Streaming, RefusesWhatDoesNotFit) {
     const auto needs = [](const StreamingOptions& o) { Streaming(o).needs({4, 2, 16, 16}); };
     EXPECT_TRUE(refuses([&] { needs({.budget = 0}); }, {"streaming", "budget", "0"}));
     EXPECT_TRUE(refuses([&] { needs({.budget = 4, .sink = 5}); }, {"streaming", "sink", "5", "4"}));
-    EXPECT_TRUE(refuses([&] { needs({.reposition = true, .rope_base = 0}); }, {"streaming", "rope_base", "0.000000"}));
+    EXPECT_TRUE(refuses([&] { needs({.rope_base = 0}); }, {"streaming", "rope_base", "0.000000"}));
     EXPECT_TRUE(refuses([] { Streaming({.reposition = true}).needs({4, 2, 15, 16}); }, {"streaming", "15", "even"}));
 }
 

@@ -68,11 +68,13 @@ public:
         const std::int64_t keys = kv.length(0), per_row = x.heads * std::max<std::int64_t>(keys, 1);
         const std::int64_t step = std::clamp<std::int64_t>(chunk / per_row, 1, std::max<std::int64_t>(x.tokens, 1));
         weights_.resize(static_cast<std::size_t>(step * per_row));
+        std::vector<float> turned;
         SoftmaxOptions options;
         options.scale = 1.f;
         for (std::int64_t i = 0; i < x.tokens; i += step) {
             const std::int64_t n = std::min(step, x.tokens - i);
-            softmax_scores(x.slice(i, n), kv, weights_.data(), ScoreStage::scaled, options, context_);
+            const Heads<const float> rows = of_.cache_.turn_queries(x.slice(i, n), turned);
+            softmax_scores(rows, kv, weights_.data(), ScoreStage::scaled, options, context_);
             for (std::int64_t h = 0; h < x.heads; ++h)
                 for (std::int64_t t = 0; t < n; ++t)
                     f(h, i + t,

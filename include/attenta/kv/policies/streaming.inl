@@ -13,11 +13,11 @@ ATTENTA_BEGIN
 ATTENTA_INLINE EvictionNeeds Streaming::needs(const EvictionShape& shape) {
     const char* const f = "streaming";
     eviction::check_budget(f, options_.budget, "sink", options_.sink);
+    if (!is_finite(options_.rope_base) || options_.rope_base <= 0)
+        fail(f, "rope_base is " + std::to_string(options_.rope_base) + ", needs a finite number above 0");
     if (!options_.reposition) return {};
     if (shape.dim % 2 != 0)
         fail(f, "keys have " + std::to_string(shape.dim) + " features, reposition needs an even number");
-    if (!is_finite(options_.rope_base) || options_.rope_base <= 0)
-        fail(f, "rope_base is " + std::to_string(options_.rope_base) + ", needs a finite number above 0");
     dim_ = shape.dim;
     dim_v_ = shape.dim_v;
     rotary_ = eviction::Rotary(dim_, options_.rope_base);
