@@ -111,7 +111,8 @@ private:
     /// scales(c, i, scale, offset) gives those of the i-th vector from channel c on. Writes whole pieces.
     template <class Scales>
     ATTENTA_ALWAYS_INLINE void widen(const std::byte* codes, float* to, Scales&& scales) const {
-        for (std::int64_t c = 0; c < dim_; codes += piece)
+        std::int64_t c = 0;
+        while (c < dim_) {
             unrolled<pieces>([&](auto n) ATTENTA_FLATTEN {
                 if (n > 0 && c >= dim_) return;
                 unrolled<vectors>([&](auto i) ATTENTA_FLATTEN {
@@ -122,6 +123,8 @@ private:
                 });
                 c += piece;
             });
+            codes += piece;
+        }
     }
 
     std::int64_t dim_, group_, groups_, code_bytes_, padded_;
