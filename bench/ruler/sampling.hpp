@@ -41,12 +41,12 @@ Sample sample(const F& run) {
     return {median(seconds), cpu / static_cast<double>(seconds.size()), seconds.size()};
 }
 
-/// The same of several works, turn by turn, so that what else the machine does weighs on all of them alike.
+/// The same of several works, turn by turn, until one has had its 0.3 s: what else the machine does weighs on all alike.
 template <class... F>
 std::array<Sample, sizeof...(F)> sample_in_turn(const F&... runs) {
     std::array<std::vector<double>, sizeof...(F)> seconds;
     std::array<double, sizeof...(F)> total{}, cpu{};
-    while (*std::min_element(total.begin(), total.end()) < enough || seconds[0].size() < at_least) {
+    while (*std::max_element(total.begin(), total.end()) < enough || seconds[0].size() < at_least) {
         std::size_t work = 0;
         const auto take = [&](const auto& run) {
             const std::clock_t cpu_begin = std::clock();
