@@ -1,4 +1,6 @@
 // Every eviction policy holds the tokens that its definition, on top of its own test, holds, and gives its outputs.
+#include <attenta/kv/policies/h2o.hpp>
+
 #include <gtest/gtest.h>
 #include <attenta/kv/policies/streaming.hpp>
 
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include "kv/support/policy.hpp"
+#include "support/errors.hpp"
 #include "support/isas.hpp"
 
 namespace attenta_test {
@@ -92,6 +95,46 @@ TEST(Evictor, AttendsToRotatedCodesAsToFloats) {
     EXPECT_EQ(got.kept, want.kept);
     ASSERT_EQ(got.o.size(), want.o.size());
     for (std::size_t i = 0; i < want.o.size(); ++i) ASSERT_NEAR(got.o[i], want.o[i], 0.05) << "element " << i;
+}
+
+/// Calls that are refused leave cache and policy as they were.
+TEST(Evictor, RefusesBeforeAnythingIsWritten) {
+    const EvictionCase x({12, 8, 4, 2, 16, 8}, 2);
+    attenta::H2o policy({.budget = 6});
+    attenta::KvCache cache({.kv_heads = 2, .dim = 16, .dim_v = 8, .capacity = 9});
+    EXPECT_TRUE(refuses([&] { attenta::Evictor(cache, policy, {.query_heads = 3}); }, {"Evictor", "query_heads", "3"}));
+    attenta::Evictor evictor(cache, policy, {.query_heads = 4});
+    std::vector<float> o(4 * 12 * 8, 7.f);
+    const auto out = [&](std::int64_t tokens) { return attenta::nhd(o.data(), tokens, 4, 8); };
+    const auto prompt = [&](std::int64_t n, attenta::Heads<float> to) {
+        evictor.prompt(x.queries().slice(0, n), x.keys().slice(0, n), x.values().slice(0, n), to);
+    };
+    EXPECT_TRUE(refuses([&] { prompt(12, out(12)); }, {"KvCache::append", "12", "9"}));
+    EXPECT_TRUE(refuses([&] { prompt(8, out(7)); }, {"Evictor::prompt", "o"}));
+    EXPECT_EQ(cache.seen(0), 0);
+    prompt(8, out(8));
+    EXPECT_TRUE(refuses([&] { prompt(1, out(1)); }, {"Evictor::prompt", "layer"}));
+    const auto step = [&](attenta::Heads<const float> q, attenta::Heads<float> to) {
+        evictor.step(q, x.keys().slice(8, 1), x.values().slice(8, 1), to);
+    };
+    EXPECT_TRUE(refuses([&] { step(x.queries().slice(8, 2), out(1)); }, {"Evictor::step", "q", "2"}));
+    EXPECT_TRUE(refuses([&] { step(x.queries().slice(8, 1), {}); }, {"Evictor::step", "o", "null"}));
+    EXPECT_TRUE(refuses([&] { step(x.queries().slice(8, 1), out(2)); }, {"Evictor::step", "o"}));
+    EXPECT_EQ(cache.seen(0), 8);
+    EXPECT_EQ(evictor.kept(0).size(), 6u);
+    step(x.queries().slice(8, 1), out(1));
+    EXPECT_EQ(cache.seen(0), 9);
+}
+
+/// A score that is no number decides nothing.
+TEST(Evictor, RefusesScoresThatAreNoNumbers) {
+    for (const std::size_t at : {std::size_t{3}, std::size_t{17}, std::size_t{39}}) {
+        EvictionCase x({41, 40, 2, 1, 8, 8}, 2);
+        x.k[at * 8] = NAN;
+        attenta::H2o policy({.budget = 40, .heavy = 40});
+        attenta::Context context;
+        EXPECT_TRUE(refuses([&] { run_policy(x, policy, context); }, {"Evictor", "scores", "head 0"})) << at;
+    }
 }
 
 }  // namespace

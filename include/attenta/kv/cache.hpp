@@ -52,6 +52,8 @@ public:
     /// shapes do not fit, a head would hold more than `capacity`, or a number is beyond the storage type; the cache is as
     /// before then.
     void append(int layer, Heads<const float> k, Heads<const float> v);
+    /// Throws Error where append would.
+    void check_append(int layer, Heads<const float> k, Heads<const float> v) const;
 
     /// Forgets the tokens at positions from `tokens` on, of every layer. Throws Error where the storage has already made
     /// codes of tokens in a block or beside floats that would have to come back.
@@ -137,7 +139,6 @@ private:
     void check_layer(const char* function, int layer) const;
     void check_head(const char* function, int layer, std::int64_t head) const;
     void check_slot(const char* function, int layer, std::int64_t head, std::int64_t slot) const;
-    void check_appended(int layer, Heads<const float> k, Heads<const float> v) const;
     Layer& layer_at(int layer) { return layers_[static_cast<std::size_t>(layer)]; }
     const Layer& layer_at(int layer) const { return layers_[static_cast<std::size_t>(layer)]; }
     std::byte* row(const Side& side, int layer, std::int64_t head, std::int64_t slot) const;

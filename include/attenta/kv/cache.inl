@@ -150,7 +150,8 @@ ATTENTA_INLINE std::int64_t KvCache::end_of_codes(const Side& side, std::int64_t
     return std::max(std::min(s.sink, seen), seen - s.recent);
 }
 
-ATTENTA_INLINE void KvCache::check_appended(int layer, Heads<const float> k, Heads<const float> v) const {
+ATTENTA_INLINE void KvCache::check_append(int layer, Heads<const float> k, Heads<const float> v) const {
+    check_layer("KvCache::append", layer);
     const CacheOptions& c = options_;
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     const std::int64_t held = size(layer), seen = layer_at(layer).seen;
@@ -229,8 +230,7 @@ ATTENTA_INLINE void KvCache::keep_exact(const Side& side, int layer, Heads<const
 }
 
 ATTENTA_INLINE void KvCache::append(int layer, Heads<const float> k, Heads<const float> v) {
-    check_layer("KvCache::append", layer);
-    check_appended(layer, k, v);
+    check_append(layer, k, v);
     Layer& l = layer_at(layer);
     const std::int64_t end = l.seen + k.tokens;
     if (!has_exact()) {

@@ -61,7 +61,7 @@ public:
           groups_(side.codes.groups(side.dim)),
           code_bytes_(side.codes.code_bytes(side.dim)),
           padded_((side.dim + piece - 1) / piece * piece),
-          middle_(side.codes.signed_codes ? -static_cast<float>(1 << (Bits - 1)) : 0.f) {}
+          signed_(side.codes.signed_codes) {}
 
     /// One row; `expanded` holds two rows of whole pieces.
     ATTENTA_ALWAYS_INLINE void row(const std::byte* codes, float* to, float* expanded) const {
@@ -99,7 +99,8 @@ public:
 
 private:
     float offset_of(const float* scales, std::int64_t g) const {
-        return middle_ != 0.f ? middle_ * scales[g] : scales[groups_ + g];
+        constexpr auto middle = static_cast<float>(1 << (Bits - 1));
+        return signed_ ? -middle * scales[g] : scales[groups_ + g];
     }
     ATTENTA_ALWAYS_INLINE void by_channel(const std::byte* codes, float* to, const float* scales,
                                           const float* offsets) const {
@@ -128,7 +129,7 @@ private:
     }
 
     std::int64_t dim_, group_, groups_, code_bytes_, padded_;
-    float middle_;
+    bool signed_;
 };
 
 /// n rows, which lie `offset` bytes behind rows[i], of a side of a cache; to[i · stride], whole pieces of 16 channels. Keys
@@ -141,7 +142,7 @@ template <class Arch>
     const auto all = [&]<int Bits>(std::integral_constant<int, Bits>) ATTENTA_FLATTEN {
         const CodeWidener<Arch, Bits> widener(side);
         for (std::int64_t i = 0; i < n; ++i) {
-            for (std::int64_t at = 0; at < bytes; at += cache_line) prefetch_line(rows[i] + ahead + at);
+            for (std::int64_t at = 0; at < bytes; at += cache_line) prefetch_line<Level::l1>(rows[i] + ahead + at);
             widener.row(rows[i] + offset, to + i * stride, expanded);
         }
     };

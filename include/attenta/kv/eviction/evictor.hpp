@@ -42,6 +42,8 @@ public:
 private:
     class Attention;
 
+    void check(const char* function, Heads<const float> q, Heads<const float> k, Heads<const float> v,
+               Heads<float> o) const;
     void append(Heads<const float> k, Heads<const float> v);
     KvView held_view() const;
     void evict(EvictionMoment& now);
@@ -58,8 +60,9 @@ private:
     std::vector<float> columns_;              ///< [heads, columns, capacity]
     std::vector<std::uint8_t> byte_columns_;  ///< [heads, byte_columns, capacity]
     std::vector<float> weights_, lse_;        ///< of the newest query, [Hq, capacity]
-    std::vector<float> window_;  ///< the newest queries, [window, Hq, D], the one at position p in row p % window
-    std::vector<float> turned_;  ///< the newest query as rotated keys want it
+    std::vector<float> window_;   ///< the newest queries, [window, Hq, D], the one at position p in row p % window
+    std::vector<float> turned_;   ///< the newest query as rotated keys want it
+    std::vector<float> queries_;  ///< the same in order, [Hq, at most window, D]
     std::vector<std::int32_t> order_, gone_;
     mutable std::vector<float> scratch_;  ///< weights and products on their way to a policy
 };

@@ -4,6 +4,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/attention/request.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/eviction/evictor.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/softmax/weights.hpp>
@@ -162,8 +163,22 @@ ATTENTA_INLINE void Evictor::look() {
     }
 }
 
-ATTENTA_INLINE void Evictor::append(Heads<const float> k, Heads<const float> v) {
+/// All that a call needs, before anything is written.
+ATTENTA_INLINE void Evictor::check(const char* f, Heads<const float> q, Heads<const float> k, Heads<const float> v,
+                                   Heads<float> o) const {
+    if (q.heads != shape_.query_heads || q.dim != shape_.dim || q.tokens != k.tokens || q.tokens < 1)
+        fail(f, "q is " + checks::shape(q.heads, q.tokens, q.dim) + ", needs " +
+                    checks::shape(shape_.query_heads, k.tokens, shape_.dim) + " and at least one token");
+    checks::check_pointer(f, "q", q.data, sizeof(float), true);
+    cache_.check_append(options_.layer, k, v);
     policy_.expect(cache_.seen(options_.layer) + k.tokens);
+    if (!o.data) return;
+    checks::check_output(f, shape_.query_heads, q.tokens, shape_.dim_v, o);
+    const NamedBytes inputs[] = {{"q", bytes_of(q)}, {"k", bytes_of(k)}, {"v", bytes_of(v)}};
+    checks::check_apart(f, "o", bytes_of(o), inputs);
+}
+
+ATTENTA_INLINE void Evictor::append(Heads<const float> k, Heads<const float> v) {
     cache_.append(options_.layer, k, v);
     look();
     for (const HeldTokens& held : heads_) {
@@ -181,10 +196,7 @@ ATTENTA_INLINE void Evictor::prompt(Heads<const float> q, Heads<const float> k, 
     const char* const f = "Evictor::prompt";
     if (cache_.seen(options_.layer) != 0)
         fail(f, "layer " + std::to_string(options_.layer) + " holds tokens already, needs a prompt before any step");
-    if (q.heads != shape_.query_heads || q.dim != shape_.dim || q.tokens != k.tokens || q.tokens < 1)
-        fail(f, "q is [" + std::to_string(q.heads) + ", " + std::to_string(q.tokens) + ", " + std::to_string(q.dim) +
-                    "], needs [" + std::to_string(shape_.query_heads) + ", " + std::to_string(k.tokens) + ", " +
-                    std::to_string(shape_.dim) + "] and at least one token");
+    check(f, q, k, v, o);
     if (o.data) {
         SoftmaxOptions options;
         options.scale = options_.scale;
@@ -206,10 +218,9 @@ ATTENTA_INLINE void Evictor::prompt(Heads<const float> q, Heads<const float> k, 
 ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<float> o,
                                   Context& context) {
     const char* const f = "Evictor::step";
-    if (q.tokens != 1 || k.tokens != 1 || q.heads != shape_.query_heads || q.dim != shape_.dim)
-        fail(f, "q is [" + std::to_string(q.heads) + ", " + std::to_string(q.tokens) + ", " + std::to_string(q.dim) +
-                    "], needs one token of [" + std::to_string(shape_.query_heads) + ", 1, " +
-                    std::to_string(shape_.dim) + "]");
+    if (q.tokens != 1) fail(f, "q has " + std::to_string(q.tokens) + " tokens, needs one");
+    if (!o.data) fail(f, "o is null, has elements to hold");
+    check(f, q, k, v, o);
     append(k, v);
     EvictionMoment now;
     for (const HeldTokens& held : heads_) now.held_by_newest = std::max(now.held_by_newest, held.size());
@@ -234,14 +245,12 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
     }
     for (std::int64_t h = 0; h < q.heads; ++h)
         std::copy_n(q.row(h, 0), q.dim, window_.data() + (h * needs_.window + newest % needs_.window) * q.dim);
-    // In the order of their positions.
-    order_.resize(0);
-    std::vector<float> queries(static_cast<std::size_t>(q.heads * count * q.dim));
+    queries_.resize(static_cast<std::size_t>(q.heads * count * q.dim));
     for (std::int64_t h = 0; h < q.heads; ++h)
         for (std::int64_t i = 0; i < count; ++i)
             std::copy_n(window_.data() + (h * needs_.window + (newest - count + 1 + i) % needs_.window) * q.dim, q.dim,
-                        queries.data() + (h * count + i) * q.dim);
-    Attention attention(*this, hnd<const float>(queries.data(), q.heads, count, q.dim), newest - count + 1, false,
+                        queries_.data() + (h * count + i) * q.dim);
+    Attention attention(*this, hnd<const float>(queries_.data(), q.heads, count, q.dim), newest - count + 1, false,
                         context);
     now.attention = &attention;
     evict(now);

@@ -13,7 +13,7 @@ struct Kernels {
     /// s[i] ← exp(s[i] − lse), any n.
     void (*weights)(float* s, std::int64_t n, float lse);
     /// The slot of the lowest score, and of equal ones of the lowest position, among tokens at positions sink <= p < recent;
-    /// -1 where there is none.
+    /// -1 where there is none, or some of these scores are NaN.
     std::int64_t (*lowest)(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
                            std::int64_t recent);
     /// to[i] = ‖x − row i‖² of rows [n, dim].

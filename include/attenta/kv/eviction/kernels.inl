@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
@@ -50,17 +51,24 @@ std::int64_t lowest_score(const float* scores, const std::int32_t* positions, st
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const Candidates<Arch> candidates(sink, recent);
     B even(infinity), odd(infinity);
+    auto nan = even != even;
     std::int64_t i = 0;
     for (; i + 2 * L <= n; i += 2 * L) {
-        even = simd::min<Arch>(candidates.of(scores + i, positions + i), even);
-        odd = simd::min<Arch>(candidates.of(scores + i + L, positions + i + L), odd);
+        const B a = candidates.of(scores + i, positions + i), b = candidates.of(scores + i + L, positions + i + L);
+        even = simd::min<Arch>(a, even);
+        odd = simd::min<Arch>(b, odd);
+        nan = nan | (a != a) | (b != b);
     }
     float lane[static_cast<std::size_t>(L)];
     simd::min<Arch>(even, odd).store_unaligned(lane);
+    bool any_nan = simd::bits_of<Arch>(nan) != 0;
     float least = *std::min_element(lane, lane + L);
-    for (std::int64_t t = i; t < n; ++t)
-        if (candidates.contain(positions[t]) && scores[t] < least) least = scores[t];
-    if (least == infinity) return -1;
+    for (std::int64_t t = i; t < n; ++t) {
+        if (!candidates.contain(positions[t])) continue;
+        any_nan = any_nan || is_nan(scores[t]);
+        if (scores[t] < least) least = scores[t];
+    }
+    if (any_nan || least == infinity) return -1;
 
     std::int64_t best = -1;
     const auto take = [&](std::int64_t slot) {
