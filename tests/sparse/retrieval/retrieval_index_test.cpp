@@ -1,3 +1,4 @@
+#include <attenta/core/checksum.hpp>
 #include <attenta/sparse/retrieval/retrieval_index.hpp>
 
 #include <cstring>
