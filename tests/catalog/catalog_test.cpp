@@ -61,12 +61,15 @@ TEST(RunCase, GoldenCasesAreOkOnEveryIsa) {
             for (const auto& path : golden_cases(family, mechanism)) {
                 const CaseResult r = attenta::run_case(TensorFile::load(path), path.stem().string(), context);
                 EXPECT_EQ(r.verdict, Verdict::ok) << r.name << ": " << r.reason;
-                EXPECT_TRUE(r.not_compared.empty()) << r.name << " has no " << r.not_compared[0];
+                // A state is given with all that belongs to it, for others to go on from.
+                const std::set<std::string> of_states{"state", "norm_state", "count", "key_max", "last_gate", "lse"};
+                for (const std::string& output : r.not_compared)
+                    EXPECT_TRUE(of_states.contains(output)) << r.name << " has no " << output;
                 EXPECT_EQ(r.name, family + "/" + mechanism + "/" + path.stem().string());
                 ++cases;
             }
         }
-        EXPECT_GE(cases, 49);
+        EXPECT_GE(cases, 293);
     });
 }
 

@@ -53,7 +53,7 @@ TEST(EvictionWrappers, BelowThresholdLeavesWhatScoresMore) {
 }
 
 TEST(EvictionWrappers, HeadBudgetsAreTheirOwn) {
-    Streaming streaming({.budget = 10, .sink = 2});
+    Streaming streaming({.budget = 4, .sink = 2});
     const std::vector<std::int64_t> budgets{4, 9};
     attenta::HeadBudgets wrapped(streaming, budgets);
     attenta::Context context;

@@ -167,6 +167,7 @@ private:
     Workspace memory_;
     std::vector<Layer> layers_;
     std::vector<Move> moves_;            ///< of the last evict
+    std::vector<std::int32_t> gone_;     ///< slots of the last evict: the caller's may be the cache's own
     std::vector<std::int32_t> marks_;    ///< [capacity] scratch of evict
     std::vector<std::int32_t> numbers_;  ///< 0, 1, 2, …: positions of parts
     std::vector<float> scratch_;         ///< rows on their way

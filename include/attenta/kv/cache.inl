@@ -4,6 +4,7 @@
 #include <attenta/core/checksum.hpp>
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/cache.hpp>
 #include <attenta/kv/row_codec.hpp>
 
@@ -102,7 +103,8 @@ ATTENTA_INLINE void KvCache::allocate() {
 ATTENTA_INLINE KvCache::KvCache(const KvCache& other)
     : options_(other.options_), k_(other.k_), v_(other.v_), layers_(other.layers_), marks_(other.marks_) {
     allocate();
-    std::memcpy(memory_.data(), other.memory_.data(), static_cast<std::size_t>(layer_bytes_ * options_.layers));
+    if (other.memory_.data())  // not moved from
+        std::memcpy(memory_.data(), other.memory_.data(), static_cast<std::size_t>(layer_bytes_ * options_.layers));
 }
 
 ATTENTA_INLINE KvCache& KvCache::operator=(const KvCache& other) { return *this = KvCache(other); }
@@ -316,12 +318,14 @@ ATTENTA_INLINE std::span<const std::int32_t> KvCache::slots(int layer, std::int6
 }
 
 ATTENTA_INLINE std::span<const KvCache::Move> KvCache::evict(int layer, std::int64_t head,
-                                                             std::span<const std::int32_t> gone) {
+                                                             std::span<const std::int32_t> slots_gone) {
     const char* const f = "KvCache::evict";
     check_head(f, layer, head);
     if (has_exact()) fail(f, "storage has floats beside codes, needs one without sink and recent");
     const std::int64_t held = size(layer, head);
     track_positions(layer);
+    gone_.assign(slots_gone.begin(), slots_gone.end());
+    const std::span<const std::int32_t> gone = gone_;
     Layer& l = layer_at(layer);
     const auto refuse = [&](std::int32_t slot) {
         for (const std::int32_t s : gone)
@@ -449,6 +453,8 @@ ATTENTA_INLINE KvCache::Parts KvCache::parts(int layer) const {
 
 ATTENTA_INLINE Heads<const float> KvCache::turn_queries(Heads<const float> q, std::vector<float>& scratch) const {
     if (k_.format.rotation <= 1 || q.dim != k_.dim || q.heads < 1 || q.tokens < 1 || !q.data) return q;
+    if (checks::elements(q.heads, q.tokens, q.dim) > checks::most_elements)
+        fail("KvCache::attend", "q is " + checks::shape(q.heads, q.tokens, q.dim) + ", more than memory holds");
     scratch.resize(static_cast<std::size_t>(q.heads * q.tokens * q.dim));
     for (std::int64_t h = 0; h < q.heads; ++h)
         for (std::int64_t t = 0; t < q.tokens; ++t) {
@@ -470,9 +476,12 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
     const Layer& l = layer_at(layer);
     SoftmaxOptions x = options;
     if (!x.q_offset && x.q_offsets.empty()) x.q_offset = l.seen - q.tokens;
+    checks::check_extent("KvCache::attend", "q", bytes_of(q));
+    const NamedBytes inputs[] = {{"q", bytes_of(q)}};
+    checks::check_apart("KvCache::attend", "o", bytes_of(o), inputs);
     const Heads<const float> queries = turn_queries(q, context.kept<TurnedQueries>().memory);
-    const bool newest_alone = q.tokens == 1 && *x.q_offset == l.seen - 1 && x.window_left < 0 && x.window_right < 0 &&
-                              x.alibi_slopes.empty() && x.edits.empty() && !x.visible;
+    const bool newest_alone = q.tokens == 1 && x.q_offset && *x.q_offset == l.seen - 1 && x.window_left < 0 &&
+                              x.window_right < 0 && x.alibi_slopes.empty() && x.edits.empty() && !x.visible;
     if (has_exact()) {
         const Parts all = parts(layer);
         softmax_attention(queries, std::span<const KvView>(all), o, x, lse, context);

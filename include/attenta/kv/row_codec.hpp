@@ -16,8 +16,8 @@ namespace detail {
 
 /// n floats in another floating type.
 void store_row(const float* x, std::int64_t n, Dtype type, std::byte* to);
-/// The first finite number beyond the largest of a floating type, or null.
-const float* find_beyond(const float* x, std::int64_t n, Dtype type);
+/// The first finite number beyond `most`, or null.
+const float* find_beyond(const float* x, std::int64_t n, float most);
 
 /// The largest power of two that divides n.
 inline std::int64_t power_of_two_in(std::int64_t n) { return n & -n; }
@@ -27,8 +27,8 @@ void check_format(const char* function, const char* side, const KvFormat& format
 RowCodes codes_of(const KvFormat& format, std::int64_t dim);
 /// Bytes of a row in a format, blocks' scales not counted.
 std::int64_t row_bytes(const KvFormat& format, std::int64_t dim);
-/// Throws Error unless x has memory and all its numbers can be stored: no finite one beyond the largest of the type, and in
-/// codes none beyond 1e36.
+/// Throws Error unless x has memory and all its numbers can be stored: no finite one beyond the largest of the type, in codes
+/// none beyond 1e36, or 65504 where scales are f16; of rotated rows that over the root of the block, which a channel may get.
 void check_stored(const char* function, const char* name, const KvFormat& format, Heads<const float> x, int layer = -1);
 /// A row in its format, where each token has its own scales.
 void store(const KvFormat& format, const RowCodes& codes, const float* x, std::int64_t dim, std::byte* to);

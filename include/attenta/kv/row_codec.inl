@@ -32,8 +32,8 @@ ATTENTA_INLINE void store_row(const float* x, std::int64_t n, Dtype type, std::b
 }
 
 /// Whole rows are judged at once: few have one.
-ATTENTA_INLINE const float* find_beyond(const float* x, std::int64_t n, Dtype type) {
-    const std::uint32_t most = magnitude_bits(largest(type)), infinite = 0x7f800000u;
+ATTENTA_INLINE const float* find_beyond(const float* x, std::int64_t n, float limit) {
+    const std::uint32_t most = magnitude_bits(limit), infinite = 0x7f800000u;
     const auto beyond = [=](float v) { return magnitude_bits(v) - most - 1u < infinite - most - 1u; };
     std::uint32_t any = 0;
     for (std::int64_t i = 0; i < n; ++i) any |= beyond(x[i]) ? 1u : 0u;
@@ -72,12 +72,15 @@ ATTENTA_INLINE void check_stored(const char* f, const char* name, const KvFormat
     if (x.head_stride < 0 || x.token_stride < 0 || !(end * sizeof(float)).valid())
         fail(f, std::string(name) + " has strides " + std::to_string(x.head_stride) + " and " +
                     std::to_string(x.token_stride) + ", needs at least 0 and rows that memory can hold");
-    if (format.dtype == Dtype::f32) return;
     const bool codes = format.dtype == Dtype::codes;
+    const std::int64_t block = format.rotation == 0 ? power_of_two_in(x.dim) : format.rotation;
+    if (format.dtype == Dtype::f32 && block < 2) return;
+    float most = !codes ? largest(format.dtype) : format.half_scales ? largest(Dtype::f16) : most_coded;
+    if (block > 1) most /= std::sqrt(static_cast<float>(block));
     const auto beyond = [&](const float* row) -> const float* {
-        if (!codes) return find_beyond(row, x.dim, format.dtype);
-        const auto most = magnitude_bits(most_coded);
-        const float* const at = std::find_if(row, row + x.dim, [&](float n) { return magnitude_bits(n) > most; });
+        if (!codes) return find_beyond(row, x.dim, most);
+        const float* const at =
+            std::find_if(row, row + x.dim, [&](float n) { return magnitude_bits(n) > magnitude_bits(most); });
         return at == row + x.dim ? nullptr : at;
     };
     for (std::int64_t h = 0; h < x.heads; ++h)
@@ -86,7 +89,7 @@ ATTENTA_INLINE void check_stored(const char* f, const char* name, const KvFormat
                 fail(f, std::string(name) + (layer < 0 ? "" : " of layer " + std::to_string(layer) + ",") +
                             " of head " + std::to_string(h) + ", token " + std::to_string(t) + " is " +
                             std::to_string(*at) + ", " + attenta::name(format.dtype) + " ends at " +
-                            std::to_string(codes ? most_coded : largest(format.dtype)));
+                            std::to_string(most));
 }
 
 ATTENTA_INLINE void store(const KvFormat& format, const RowCodes& codes, const float* x, std::int64_t dim,

@@ -3,6 +3,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/token_pooling.hpp>
 
 #include <algorithm>
@@ -257,6 +258,11 @@ ATTENTA_INLINE PooledLayer::PooledLayer(KvCache& cache, const PooledLayerOptions
     if (options.query_heads < 1 || options.query_heads % heads != 0)
         fail("token_pooling", "query_heads is " + std::to_string(options.query_heads) + ", needs a multiple of the " +
                                   std::to_string(heads) + " heads of the cache");
+    if (options.scale && !is_finite(*options.scale))
+        fail("token_pooling", "scale is " + std::to_string(*options.scale) + ", needs a finite number");
+    const KvStorage& storage = cache.options().storage;
+    if (options.count_bias && (storage.sink > 0 || storage.recent > 0))
+        fail("token_pooling", "count_bias is given, needs a storage without sink and recent");
     if (cache.seen(options.layer) != 0)
         fail("token_pooling", "layer " + std::to_string(options.layer) + " holds tokens already, needs an empty one");
 }
@@ -306,6 +312,12 @@ ATTENTA_INLINE void PooledLayer::step(Heads<const float> q, Heads<const float> k
         fail("token_pooling", "q is [" + std::to_string(q.heads) + ", " + std::to_string(q.tokens) + ", " +
                                   std::to_string(q.dim) + "], needs [" + std::to_string(Hq) + ", " +
                                   std::to_string(k.tokens) + ", " + std::to_string(D) + "]");
+    cache_.check_append(options_.layer, k, v);
+    checks::check_pointer("token_pooling", "q", q.data, sizeof(float), q.tokens > 0);
+    checks::check_pointer("token_pooling", "o", o.data, sizeof(float), q.tokens > 0);
+    checks::check_output("token_pooling", Hq, q.tokens, cache_.options().dim_v, o);
+    const NamedBytes inputs[] = {{"q", bytes_of(q)}, {"k", bytes_of(k)}, {"v", bytes_of(v)}};
+    checks::check_apart("token_pooling", "o", bytes_of(o), inputs);
     cache_.append(options_.layer, k, v);
     SoftmaxOptions options;
     options.scale = options_.scale;

@@ -1,4 +1,5 @@
 // Storage of K and V: quantised, rotated, paged.
+#include <attenta/core/finite.hpp>
 #include <attenta/kv/cache.hpp>
 #include <attenta/kv/pages.hpp>
 #include <attenta/kv/row_codec.hpp>
@@ -155,9 +156,14 @@ void give_stored(Arguments& args, const KvCache& cache, const std::string& side,
             value ? cache.load_value(0, h, t, to) : cache.load_key(0, h, t, to);
 }
 
+void refuse_scale(const Arguments& args, std::optional<float> scale) {
+    if (scale && !is_finite(*scale)) args.refuse("scale is " + std::to_string(*scale) + ", needs a finite number");
+}
+
 void kv_quant(Arguments& args, Context& context) {
     const StoredInputs x(args);
     const auto options = args.options<KvQuantOptions>();
+    refuse_scale(args, options.scale);
     KvStorage storage = Dtype::f16;
     if (options.scheme == QuantScheme::bf16) storage = Dtype::bf16;
     if (options.scheme == QuantScheme::int8) storage = KvStorage::int8();
@@ -276,6 +282,7 @@ void paged_ops(Arguments& args, Context& context) {
     const auto k = args.array<float>("k", {q.shape[0], any_size, q.shape[2]});
     const auto v = args.array<float>("v", {q.shape[0], k.shape[1], any_size});
     const auto options = args.options<PagedOpsOptions>();
+    refuse_scale(args, options.scale);
     const std::int64_t n = q.shape[0], Hq = q.shape[1], Hkv = k.shape[1], D = q.shape[2], Dv = v.shape[2];
     std::int64_t appended = 0;
     for (const Operation& op : options.ops) {

@@ -66,7 +66,7 @@ TEST(Scissorhands, RefusesOptionsThatDoNotFit) {
 TEST(Scissorhands, RefusesWindowsBeyondAllMemory) {
     attenta::KvCache cache({.kv_heads = 1, .dim = 1, .capacity = 4096});
     Scissorhands policy({.window = std::int64_t{1} << 60, .score = ScissorhandsScore::sum, .group = GroupScore::max});
-    EXPECT_TRUE(refuses([&] { attenta::Evictor(cache, policy, {.query_heads = 1 << 20}); }, {"Evictor", "fewer"}));
+    EXPECT_TRUE(refuses([&] { attenta::Evictor(cache, policy, {.query_heads = 1 << 20}); }, {"Evictor", "memory"}));
 }
 
 }  // namespace

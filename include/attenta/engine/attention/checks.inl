@@ -263,6 +263,9 @@ inline void check_more(const Request& r) {
         fail(f, text(static_cast<std::int64_t>(r.more.size()) + 1) + " views are given, needs at most " +
                     text(most_views));
     if (!r.lists.empty() || r.two_passes) fail(f, "several views are given, needs a call in one pass, without lists");
+    std::int64_t without = r.kv.positions ? 0 : 1;
+    for (const KvView& kv : r.more) without += kv.positions ? 0 : 1;
+    if (without > 1) fail(f, text(without) + " views have no positions, needs positions in all but one");
     for (const KvView& kv : r.more) {
         if (kv.heads != r.kv.heads || kv.v.dim != r.kv.v.dim || kv.sequences != r.kv.sequences)
             fail(f, "a view has " + text(kv.heads) + " heads, values of " + text(kv.v.dim) + " features and " +

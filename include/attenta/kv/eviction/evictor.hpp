@@ -32,7 +32,8 @@ public:
     /// needs room for all of them. Throws Error on shapes that do not fit and where the layer holds tokens already.
     void prompt(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<float> o,
                 Context& context = default_context());
-    /// The same of one token.
+    /// The same of one token. Throws Error where the layer has changed otherwise since. Scores that are no numbers are refused
+    /// when somebody has to go: the token has joined by then.
     void step(Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<float> o,
               Context& context = default_context());
 
@@ -62,6 +63,7 @@ private:
     std::vector<float> weights_, lse_;        ///< of the newest query, [Hq, capacity]
     std::vector<float> window_;   ///< the newest queries, [window, Hq, D], the one at position p in row p % window
     std::vector<float> turned_;   ///< the newest query as rotated keys want it
+    std::int64_t seen_ = 0;       ///< tokens that came through here: all of the layer's
     std::vector<float> queries_;  ///< the same in order, [Hq, at most window, D]
     std::vector<std::int32_t> order_, gone_;
     mutable std::vector<float> scratch_;  ///< weights and products on their way to a policy

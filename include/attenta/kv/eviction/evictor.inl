@@ -124,9 +124,16 @@ ATTENTA_INLINE Evictor::Evictor(KvCache& cache, EvictionPolicy& policy, const Ev
     cache.track_positions(options.layer);
     heads_.resize(static_cast<std::size_t>(c.kv_heads));
     choices_.resize(static_cast<std::size_t>(c.kv_heads));
-    for (const std::int64_t columns : {needs_.columns, needs_.byte_columns})
-        if (!(CheckedInt(c.kv_heads) * columns * c.capacity * std::int64_t{sizeof(float)}).valid())
-            fail(f, "the policy keeps " + std::to_string(columns) + " numbers beside each token, needs fewer");
+    const auto check_memory = [&](const char* what, std::int64_t n, const CheckedInt& numbers) {
+        constexpr std::int64_t most = std::int64_t{1} << 40;
+        if (!numbers.valid() || numbers.value() > most)
+            fail(f, std::string(what) + " is " + std::to_string(n) + ", needs what memory can hold");
+    };
+    check_memory("columns of the policy", needs_.columns, CheckedInt(c.kv_heads) * needs_.columns * c.capacity);
+    check_memory("byte columns of the policy", needs_.byte_columns,
+                 CheckedInt(c.kv_heads) * needs_.byte_columns * c.capacity);
+    check_memory("window of the policy", needs_.window, CheckedInt(needs_.window) * options.query_heads * c.dim);
+    check_memory("query_heads", options.query_heads, CheckedInt(options.query_heads) * c.capacity);
     columns_.resize(static_cast<std::size_t>(c.kv_heads * needs_.columns * c.capacity));
     byte_columns_.resize(static_cast<std::size_t>(c.kv_heads * needs_.byte_columns * c.capacity));
     window_.resize(static_cast<std::size_t>(needs_.window * options.query_heads * c.dim));
@@ -170,6 +177,9 @@ ATTENTA_INLINE void Evictor::check(const char* f, Heads<const float> q, Heads<co
         fail(f, "q is " + checks::shape(q.heads, q.tokens, q.dim) + ", needs " +
                     checks::shape(shape_.query_heads, k.tokens, shape_.dim) + " and at least one token");
     checks::check_pointer(f, "q", q.data, sizeof(float), true);
+    if (cache_.seen(options_.layer) != seen_)
+        fail(f, "layer " + std::to_string(options_.layer) + " has seen " + std::to_string(cache_.seen(options_.layer)) +
+                    " tokens, needs the " + std::to_string(seen_) + " that came through the evictor");
     cache_.check_append(options_.layer, k, v);
     policy_.expect(cache_.seen(options_.layer) + k.tokens);
     if (!o.data) return;
@@ -180,6 +190,7 @@ ATTENTA_INLINE void Evictor::check(const char* f, Heads<const float> q, Heads<co
 
 ATTENTA_INLINE void Evictor::append(Heads<const float> k, Heads<const float> v) {
     cache_.append(options_.layer, k, v);
+    seen_ += k.tokens;
     look();
     for (const HeldTokens& held : heads_) {
         const std::int64_t first = held.size() - k.tokens;

@@ -32,6 +32,11 @@ public:
                        ", needs " + needed);
             }
     }
+    /// Throws Error unless there are numbers for the first `seen` tokens.
+    void expect(std::int64_t seen) const {
+        if (seen > x_.tokens)
+            refuse("ends at token " + std::to_string(x_.tokens) + ", needs one for token " + std::to_string(seen - 1));
+    }
     /// Of the token in a slot. Throws Error where there are no numbers for it.
     T of(const HeldTokens& held, std::int64_t slot) const {
         const std::int64_t position = held.positions[static_cast<std::size_t>(slot)];

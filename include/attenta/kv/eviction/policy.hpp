@@ -21,6 +21,7 @@
 #include <attenta/core/config.hpp>
 #include <attenta/core/view.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -74,6 +75,17 @@ struct HeldTokens {
     void load_key(std::int64_t slot, float* to) const;
     void load_value(std::int64_t slot, float* to) const;
 };
+
+namespace eviction {
+
+/// Tokens of the fullest head.
+inline std::int64_t most_held(std::span<const HeldTokens> heads) {
+    std::int64_t n = 0;
+    for (const HeldTokens& held : heads) n = std::max(n, held.size());
+    return n;
+}
+
+}  // namespace eviction
 
 /// Attention weights over what is held, exact, of any query that the policy may still see: all of the prompt, later the
 /// last EvictionNeeds::window. Products of other rows with the held keys, too.

@@ -17,6 +17,7 @@ public:
     explicit WrappedPolicy(EvictionPolicy& inner) : inner_(inner) {}
 
     EvictionNeeds needs(const EvictionShape& shape) override { return inner_.needs(shape); }
+    void expect(std::int64_t seen) override { inner_.expect(seen); }
     void arrive(const HeldTokens& held, std::int64_t slot, const float* k, const float* v) override {
         inner_.arrive(held, slot, k, v);
     }
@@ -61,7 +62,7 @@ private:
 };
 
 /// Another policy's scores with a threshold in its budget's place: what scores below it goes, once it is no longer among the
-/// newest `window` tokens.
+/// newest `window` tokens. Policies that score nothing while heads hold no more than their budget want one of 1.
 class BelowThreshold final : public WrappedPolicy {
 public:
     BelowThreshold(EvictionPolicy& inner, float threshold, std::int64_t window)
@@ -89,7 +90,8 @@ private:
     std::int64_t window_;
 };
 
-/// A budget for each K/V head: of `budgets` [heads] the head's own.
+/// A budget for each K/V head: of `budgets` [heads] the head's own. The other policy's budget decides when it scores: it is at
+/// most the least of these. Not for policies whose scores are those of all heads together.
 class HeadBudgets final : public WrappedPolicy {
 public:
     HeadBudgets(EvictionPolicy& inner, std::span<const std::int64_t> budgets)
@@ -108,6 +110,7 @@ public:
         WrappedPolicy::judge(now, heads, choices);
         for (std::size_t g = 0; g < choices.size(); ++g) {
             EvictionChoice& c = choices[g];
+            if (c.keep >= heads[g].size()) continue;  // nobody was to go, and nobody may have scored
             c.keep = budgets_[g];
             c.sink = std::min(c.sink, c.keep);
             c.recent = std::min(c.recent, c.keep - c.sink);

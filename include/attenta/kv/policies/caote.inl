@@ -27,7 +27,7 @@ ATTENTA_INLINE EvictionNeeds Caote::needs(const EvictionShape& shape) {
 
 ATTENTA_INLINE void Caote::judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                                  std::span<EvictionChoice> choices) {
-    if (heads[0].size() <= options_.budget) return;
+    if (eviction::most_held(heads) <= options_.budget) return;
     if (options_.base == CaoteBase::tova) newest_.update(now);
     if (options_.base == CaoteBase::snapkv) window_.update(now, heads);
     for (const HeldTokens& held : heads) {

@@ -115,7 +115,7 @@ ATTENTA_INLINE void ExpectedAttention::add_softmax(const HeldTokens& held, const
 
 ATTENTA_INLINE void ExpectedAttention::judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                                              std::span<EvictionChoice> choices) {
-    const std::int64_t n = heads[0].size(), group = now.shape.group();
+    const std::int64_t n = eviction::most_held(heads), group = now.shape.group();
     if (n <= options_.budget) return;
     expect(now, n);
     scores_.assign(static_cast<std::size_t>(now.shape.kv_heads * n), 0.f);

@@ -34,7 +34,7 @@ ATTENTA_INLINE void Keydiff::leave(const HeldTokens& held, std::span<const std::
 
 ATTENTA_INLINE void Keydiff::judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                                    std::span<EvictionChoice> choices) {
-    const std::int64_t n = heads[0].size();
+    const std::int64_t n = eviction::most_held(heads);
     if (n <= options_.budget) return;
     anchors_.assign(sums_.begin(), sums_.end());
     scores_.resize(static_cast<std::size_t>(shape_.kv_heads * n));

@@ -59,6 +59,7 @@ public:
     Kvzap(Heads<const float> score, const KvzapOptions& options) : score_("kvzap", "score", score), options_(options) {}
 
     EvictionNeeds needs(const EvictionShape& shape) override;
+    void expect(std::int64_t seen) override { score_.expect(seen); }
     void arrive(const HeldTokens& held, std::int64_t slot, const float*, const float*) override {
         held.column(0)[slot] = score_.of(held, slot);
     }

@@ -40,6 +40,7 @@ public:
         : types_("nats", "types", types), options_(options) {}
 
     EvictionNeeds needs(const EvictionShape& shape) override;
+    void expect(std::int64_t seen) override { types_.expect(seen); }
     void arrive(const HeldTokens& held, std::int64_t slot, const float* k, const float* v) override;
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override;

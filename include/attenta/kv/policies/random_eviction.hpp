@@ -28,6 +28,7 @@ public:
         rand_.check(shape, "a finite number", is_finite);
         return FixedScores::needs(shape);
     }
+    void expect(std::int64_t seen) override { rand_.expect(seen); }
 
 private:
     float score(const HeldTokens& held, std::int64_t slot, const float*) const override { return rand_.of(held, slot); }

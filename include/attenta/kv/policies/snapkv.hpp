@@ -37,7 +37,7 @@ public:
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override {
         if (!now.prompt && options_.decode == SnapkvDecode::grow) return;
-        if (heads[0].size() <= options_.budget) return;
+        if (eviction::most_held(heads) <= options_.budget) return;
         scores_.keep_best(now, heads, options_.budget, choices);
     }
 

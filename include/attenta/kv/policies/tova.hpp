@@ -7,6 +7,7 @@
 // Nothing is kept beside the tokens; time O(n) per step.
 #pragma once
 
+#include <attenta/core/error.hpp>
 #include <attenta/kv/eviction/group_score.hpp>
 #include <attenta/kv/eviction/newest_weights.hpp>
 #include <attenta/kv/eviction/window_scores.hpp>
@@ -41,8 +42,9 @@ public:
     }
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override {
-        if (heads[0].size() <= options_.budget) return;
+        if (eviction::most_held(heads) <= options_.budget) return;
         newest_.update(now);
+        if (options_.aggregate == TovaAggregate::layer) require_same_tokens(heads);
         for (const HeldTokens& held : heads) {
             float* const scores = held.column(0);
             if (options_.aggregate == TovaAggregate::group)
@@ -57,6 +59,14 @@ public:
     }
 
 private:
+    /// The layer's mean is one of tokens that all heads hold.
+    static void require_same_tokens(std::span<const HeldTokens> heads) {
+        for (const HeldTokens& held : heads)
+            if (!std::equal(held.positions.begin(), held.positions.end(), heads[0].positions.begin(),
+                            heads[0].positions.end()))
+                fail("tova", "head " + std::to_string(held.head) +
+                                 " holds other tokens than head 0, aggregate layer needs the same ones");
+    }
     void combine(std::int64_t first, std::int64_t heads, std::int64_t n, GroupScore how, float* to) const {
         eviction::combine_heads(newest_.of(first), newest_.stride(), heads, n, how, to);
     }

@@ -47,11 +47,11 @@ inline void check_log_normal(const LogNormalInputs& x, const LinearState& state,
     const auto text = [](auto n) { return std::to_string(n); };
     require_grouped_queries(f, x.q.heads, x.k.heads, x.v.heads);
     require_not_negative(f, "eps", o.eps);
-    if (o.alpha.has_value() != o.beta.has_value())
-        fail(f, std::string(o.alpha ? "beta" : "alpha") + " is missing, needs both gains or neither");
     for (const auto& [name, gain] :
          {std::pair{"alpha", o.alpha.value_or(1)}, {"beta", o.beta.value_or(1)}, {"moment_b", o.moment_b}})
         if (!is_finite(gain)) fail(f, std::string(name) + " is " + text(gain) + ", needs a finite number");
+    if (o.alpha.has_value() != o.beta.has_value())
+        fail(f, std::string(o.alpha ? "beta" : "alpha") + " is missing, needs both gains or neither");
     if (!is_finite(o.moment_a) || o.moment_a == 0)
         fail(f, "moment_a is " + text(o.moment_a) + ", needs a finite number other than 0");
     if (o.block_size && *o.block_size < 1) fail(f, "block_size is " + text(*o.block_size) + ", needs at least 1");
