@@ -33,7 +33,10 @@ ATTENTA_ALWAYS_INLINE void norm_aware_vector(const NormAware& p, simd::Batch<Arc
     using B = simd::Batch<Arch>;
     constexpr float half_pi = 1.57079633f;
     const B base = xsimd::abs(p.query ? u : x);
-    const B size = xsimd::select(base == B(0.f), B(0.f), simd::exp<Arch>(exponent * xsimd::log(base)));
+    // The logarithm is one of normal numbers; powers of smaller ones are 0, of infinity infinite.
+    const B log = simd::log_with_complement<Arch>(base, B(1.f) - base);
+    const B power = xsimd::select(base > B(std::numeric_limits<float>::max()), base, simd::exp<Arch>(exponent * log));
+    const B size = xsimd::select(base < B(std::numeric_limits<float>::min()), B(0.f), power);
     B small(0.f), large(1.f);
     if (p.kind == NormAware::angle_tanh) {  // π/4 (1 − tanh y) = (π/2) e^-2y / (1 + e^-2y)
         const B e = simd::exp_nonpositive<Arch>(B(-2 * p.alpha) * xsimd::abs(u));
