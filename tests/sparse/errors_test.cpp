@@ -149,17 +149,20 @@ TEST_P(SparseErrors, FurtherOutputsThatOverlap) {
         };
         for (const attenta::Input& in : m.inputs) {
             const SparseCase c = sparse_case(m, shape, 0, 2);
-            if (c.floats.count(in.name) > 0)
+            if (c.floats.count(in.name) > 0) {
                 EXPECT_TRUE(refused_at([&](SparseCase& to, auto&) { return to.view(in.name).data; })) << in.name;
-            if (c.integers.count(in.name) > 0)
+            }
+            if (c.integers.count(in.name) > 0) {
                 EXPECT_TRUE(refused_at([&](SparseCase& to, auto&) { return to.integers.at(in.name).data.data(); }))
                     << in.name;
+            }
         }
         EXPECT_TRUE(refused_at([](SparseCase&, auto& o) { return o.data; })) << further.name;
-        for (const SparseOutput& other : m.outputs)
-            if (&other < &further)
-                EXPECT_TRUE(refused_at([&](SparseCase& c, auto&) { return c.outputs[other.name] = memory.data(); }))
-                    << other.name;
+        for (const SparseOutput& other : m.outputs) {
+            if (&other >= &further) continue;
+            EXPECT_TRUE(refused_at([&](SparseCase& c, auto&) { return c.outputs[other.name] = memory.data(); }))
+                << other.name;
+        }
         EXPECT_TRUE(refused(m, {m.name, further.name, "misaligned"}, [&](SparseCase& c, auto&) {
             c.outputs[further.name] = reinterpret_cast<std::byte*>(memory.data()) + 1;
         })) << further.name;
