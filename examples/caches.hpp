@@ -3,6 +3,7 @@
 
 #include <attenta/attenta.hpp>
 #include <attenta/kv.hpp>
+#include <attenta/kv/eviction/fixed_scores.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace caches {
@@ -37,24 +39,15 @@ struct Full final : attenta::EvictionPolicy {
 };
 
 /// Keeps tokens by lot: the baseline that every policy has to beat.
-class Lot final : public attenta::EvictionPolicy {
+class Lot final : public attenta::eviction::FixedScores {
 public:
-    explicit Lot(std::int64_t budget) : budget_(budget) {}
-
-    attenta::EvictionNeeds needs(const attenta::EvictionShape&) override { return {.columns = 1, .rows = true}; }
-    void arrive(const attenta::HeldTokens& held, std::int64_t slot, const float*, const float*) override {
-        held.column(0)[slot] = lots_(random_);
-    }
-    void judge(const attenta::EvictionMoment&, std::span<const attenta::HeldTokens> heads,
-               std::span<attenta::EvictionChoice> choices) override {
-        for (const attenta::HeldTokens& held : heads)
-            choices[static_cast<std::size_t>(held.head)] = {.scores = held.column(0), .keep = budget_};
-    }
+    explicit Lot(std::int64_t budget) : FixedScores("lot", {.budget = budget}) {}
 
 private:
-    std::int64_t budget_;
-    std::mt19937 random_{1};
-    std::uniform_real_distribution<float> lots_;
+    float score(const attenta::HeldTokens&, std::int64_t, const float*) const override { return lots_(random_); }
+
+    mutable std::mt19937 random_{1};
+    mutable std::uniform_real_distribution<float> lots_;
 };
 
 /// A policy that keeps `budget` tokens per K/V head, with the defaults of its paper otherwise.
@@ -70,22 +63,14 @@ std::unique_ptr<attenta::EvictionPolicy> make(std::int64_t budget) {
     return std::make_unique<P>(options);
 }
 
-/// With a window of at most a quarter of the budget.
+/// With a window of at most a quarter of the budget. SnapKV evicts after each token, too.
 template <class P>
 std::unique_ptr<attenta::EvictionPolicy> make_windowed(std::int64_t budget) {
     typename P::Options options;
     options.budget = budget;
     options.window = std::clamp<std::int64_t>(budget / 4, 1, options.window);
+    if constexpr (std::is_same_v<P, attenta::Snapkv>) options.decode = attenta::SnapkvDecode::evict;
     return std::make_unique<P>(options);
-}
-
-/// SnapKV that evicts after each token, too.
-inline std::unique_ptr<attenta::EvictionPolicy> make_snapkv(std::int64_t budget) {
-    attenta::SnapkvOptions options;
-    options.budget = budget;
-    options.window = std::clamp<std::int64_t>(budget / 4, 1, options.window);
-    options.decode = attenta::SnapkvDecode::evict;
-    return std::make_unique<attenta::Snapkv>(options);
 }
 
 inline std::unique_ptr<attenta::EvictionPolicy> make_vatp(std::int64_t budget) {
@@ -109,7 +94,7 @@ inline const std::vector<Policy>& policies() {
         {"caote", make<attenta::Caote>},
         {"keydiff", make<attenta::Keydiff>},
         {"knorm", make<attenta::Knorm>},
-        {"snapkv", make_snapkv},
+        {"snapkv", make_windowed<attenta::Snapkv>},
         {"ada_kv", make_windowed<attenta::AdaKv>},
         {"defensive_kv", make_windowed<attenta::DefensiveKv>},
         {"kv_merge", make_windowed<attenta::KvMerge>},

@@ -34,6 +34,13 @@ std::vector<float> companion(Arguments& args, std::string_view input, const Line
     return {a.data, a.data + size};
 }
 
+LinearState past_of(Arguments& args, std::string_view normalizer, std::string_view weight) {
+    LinearState state = state_of(args, "initial_state");
+    if (!normalizer.empty()) state.normalizer = companion(args, normalizer, state, {state.heads, state.dim});
+    if (!weight.empty()) state.weight = companion(args, weight, state, {state.heads});
+    return state;
+}
+
 Heads<float> output_of(Arguments& args, const char* shape, std::span<const Input> inputs) {
     LetterSizes sizes;
     std::int64_t most_heads = 0;
@@ -71,8 +78,7 @@ namespace {
 void call_kernel_linear(Arguments& args, Context& context) {
     const auto x = args.inputs<KernelLinearInputs>();
     const auto options = args.options<KernelLinearOptions>();
-    LinearState state = state_of(args, "initial_state");
-    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
+    LinearState state = past_of(args, "initial_norm_state");
     kernel_linear(x, output_of(args, x), state, options, context);
     give_state(args, state);
     if (!state.normalizer.empty()) give(args, "norm_state", state.normalizer, {state.heads, state.dim});
@@ -81,8 +87,7 @@ void call_kernel_linear(Arguments& args, Context& context) {
 void call_performer(Arguments& args, Context& context) {
     const auto x = args.inputs<PerformerInputs>();
     const auto options = args.options<PerformerOptions>();
-    LinearState state = state_of(args, "initial_state");
-    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
+    LinearState state = past_of(args, "initial_norm_state");
     // A state was summed with the key_max that comes with it.
     if (!state.empty()) state.key_max.assign(x.key_max.begin(), x.key_max.end());
     performer(x, output_of(args, x), state, options, context);

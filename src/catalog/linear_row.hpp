@@ -28,6 +28,8 @@ std::vector<Mechanism> feature_rows(), gate_rows();
 LinearState state_of(Arguments& args, std::string_view input = "state");
 /// What belongs to a state; empty where it is not given.
 std::vector<float> companion(Arguments& args, std::string_view input, const LinearState& state, Shape shape);
+/// The past of a case: initial_state and what belongs to it, the names of which may be empty where there is none.
+LinearState past_of(Arguments& args, std::string_view normalizer, std::string_view weight = "");
 void give(Arguments& args, std::string_view output, const std::vector<float>& values, std::vector<std::int64_t> shape);
 void give_state(Arguments& args, const LinearState& state);
 

@@ -62,9 +62,8 @@ struct KvView {
     std::int64_t tokens = 0;                ///< length of the only sequence, where `lengths` is null
     const std::int32_t* lengths = nullptr;  ///< [sequences] tokens held
     const std::int32_t* starts = nullptr;   ///< [sequences] first token of each sequence in contiguous memory; null: 0
-    const std::int32_t* head_lengths =
-        nullptr;  ///< [sequences, heads] tokens that each head holds, at most those of its
-                  ///< sequence; null: all of them
+    /// [sequences, heads] tokens that each head holds, at most those of its sequence; null: all of them
+    const std::int32_t* head_lengths = nullptr;
 
     std::int64_t page_size = 0;                 ///< tokens of a page; 0: contiguous
     std::int64_t pages = 0;                     ///< pages in the pool

@@ -5,9 +5,9 @@
 //   x_c = code_c · scale + offset        offset = zero for codes that count from a smallest value,
 //                                        −2^(bits−1) · scale for signed ones (then the sum rounds once)
 //
-// for each group of channels {scale[groups], offset[groups]}, no offsets of signed codes; or, where a block of tokens shares a scale per channel (keys
-// of KIVI), how many bytes before the row the block's {scale[dim], offset[dim]} stand, an int32. A row needs nothing else, so
-// tables of row addresses serve it as they serve floats, in pages and after eviction, too.
+// for each group of channels {scale[groups], offset[groups]}, no offsets of signed codes; or, where a block of tokens shares
+// a scale per channel (keys of KIVI), how many bytes before the row the block's {scale[dim], offset[dim]} stand, an int32. A
+// row needs nothing else, so tables of row addresses serve it as they serve floats, in pages and after eviction, too.
 //
 // Codes stand in pieces of 16 channels: byte i of 16 holds channel i of 1, 2 or 4 successive pieces (8, 4 or 2 bits), the
 // first in its lowest bits. So a vector of any width meets one shift.
@@ -29,8 +29,6 @@ struct RowCodes {
     int bits = 8;            ///< of a code: 8, 4 or 2
     std::int64_t group = 0;  ///< channels of a row that share a scale; 0: tokens of a block share one for each channel
     bool signed_codes = true;
-
-    bool operator==(const RowCodes&) const = default;
 
     constexpr int pieces_per_byte() const { return 8 / bits; }
     constexpr int most() const { return (1 << bits) - 1; }
@@ -63,6 +61,19 @@ inline int code_at(const std::byte* row, std::int64_t c, const RowCodes& codes) 
     return static_cast<int>(code) - (codes.signed_codes ? 1 << (codes.bits - 1) : 0);
 }
 
+/// What makes numbers of a row's codes.
+struct RowScales {
+    const std::byte* scales;             ///< floats, of each group or channel
+    const std::byte* offsets = nullptr;  ///< the same; null: those of signed codes
+};
+inline RowScales scales_of(const std::byte* row, std::int64_t dim, const RowCodes& codes) {
+    const std::byte* const behind = row + codes.code_bytes(dim);
+    if (codes.group > 0) return {behind, codes.signed_codes ? nullptr : behind + 4 * codes.groups(dim)};
+    std::int32_t distance;
+    std::memcpy(&distance, behind, sizeof distance);
+    return {row - distance, row - distance + codes.block_bytes(dim) / 2};
+}
+
 /// Any row as floats.
 inline void load_row(const std::byte* row, std::int64_t dim, Dtype type, const RowCodes& codes, float* to) {
     switch (type) {
@@ -78,23 +89,16 @@ inline void load_row(const std::byte* row, std::int64_t dim, Dtype type, const R
         case Dtype::codes:
             break;
     }
-    const std::byte* scales = row + codes.code_bytes(dim);
-    std::int64_t offsets = codes.groups(dim);
-    if (codes.group == 0) {
-        std::int32_t distance;
-        std::memcpy(&distance, scales, sizeof distance);
-        scales = row - distance;
-        offsets = codes.block_bytes(dim) / 8;
-    }
+    const auto [scales, offsets] = scales_of(row, dim, codes);
     const int middle = codes.signed_codes ? 1 << (codes.bits - 1) : 0;
     for (std::int64_t c = 0; c < dim; ++c) {
         const std::int64_t at = codes.group == 0 ? c : c / codes.group;
         float scale, offset;
         std::memcpy(&scale, scales + 4 * at, sizeof scale);
-        if (codes.group > 0 && codes.signed_codes)
-            offset = -static_cast<float>(middle) * scale;
+        if (offsets)
+            std::memcpy(&offset, offsets + 4 * at, sizeof offset);
         else
-            std::memcpy(&offset, scales + 4 * (offsets + at), sizeof offset);
+            offset = -static_cast<float>(middle) * scale;
         to[c] = std::fma(static_cast<float>(code_at(row, c, codes) + middle), scale, offset);
     }
 }

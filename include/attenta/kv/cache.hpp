@@ -85,7 +85,9 @@ public:
     /// What the layer holds now, [head, token, dim]. Valid until the next append, evict or truncate. Keys and values that
     /// the storage rotates are rotated. Throws Error where there are several parts.
     KvView view(int layer) const;
-    /// The same in as many parts as there are, at most 4, in order of positions.
+    /// The same for queries that stand behind all of it, so that nobody asks for positions, and there are none.
+    KvView view_of_past(int layer) const;
+    /// What `view` shows in as many parts as there are, at most 4, in order of positions.
     std::vector<KvView> views(int layer) const;
 
     /// Queries [Hq, n, D] for a view whose keys are rotated: they are rotated, too, in `scratch`. Otherwise q itself.

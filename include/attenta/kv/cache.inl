@@ -4,6 +4,7 @@
 #include <attenta/core/checksum.hpp>
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/cache.hpp>
 #include <attenta/kv/row_codec.hpp>
@@ -74,22 +75,20 @@ ATTENTA_INLINE KvCache::KvCache(const CacheOptions& options) : options_(options)
 /// Memory is [layer, k then v, head, token, dim], and rows of floats beside codes behind it.
 ATTENTA_INLINE void KvCache::allocate() {
     const CacheOptions& c = options_;
-    const auto whole = [](std::int64_t n) { return (n + 63) / 64 * 64; };
     std::int64_t at = 0;
     for (Side* s : {&k_, &v_}) {
         s->head_bytes = c.capacity * s->row_bytes;
         if (s->in_blocks()) {
-            s->head_bytes = (s->head_bytes + 3) / 4 * 4 +
-                            (c.capacity + s->format.block - 1) / s->format.block * s->codes.block_bytes(s->dim);
+            s->head_bytes += ceil_div(c.capacity, s->format.block) * s->codes.block_bytes(s->dim);
             if (s->head_bytes > std::numeric_limits<std::int32_t>::max())
                 fail("KvCache", "capacity is " + detail::number(c.capacity) + ", blocks of keys need fewer tokens");
         }
         s->at = at;
-        at = whole(at + c.kv_heads * s->head_bytes);
+        at = round_up(at + c.kv_heads * s->head_bytes, 64);
     }
     for (Side* s : {&k_, &v_}) {
         s->exact = at;
-        if (has_exact()) at = whole(at + c.kv_heads * exact_rows() * s->dim * static_cast<std::int64_t>(sizeof(float)));
+        if (has_exact()) at = round_up(at + c.kv_heads * exact_rows() * s->dim * std::int64_t{sizeof(float)}, 64);
     }
     layer_bytes_ = at;
     memory_.reserve(static_cast<std::size_t>((CheckedInt(layer_bytes_) * c.layers).value()));
@@ -209,8 +208,8 @@ ATTENTA_INLINE void KvCache::make_codes(const Side& side, int layer, Heads<const
             }
             for (std::int64_t i = step - 1; i >= 0; --i)  // the first row of scratch is that of `turned`
                 std::copy_n(row_of(t + i), side.dim, scratch_.data() + i * side.dim);
-            std::byte* const block = row(side, layer, h, 0) + (options_.capacity * side.row_bytes + 3) / 4 * 4 +
-                                     t / step * side.codes.block_bytes(side.dim);
+            std::byte* const block =
+                row(side, layer, h, options_.capacity) + t / step * side.codes.block_bytes(side.dim);
             detail::store_block(scratch_.data(), step, side.dim, side.codes, side.format.half_scales, block, to);
         }
 }
@@ -419,6 +418,13 @@ ATTENTA_INLINE KvView KvCache::view(int layer) const {
     return r;
 }
 
+ATTENTA_INLINE KvView KvCache::view_of_past(int layer) const {
+    KvView r = view(layer);
+    r.positions = nullptr;
+    r.positions_head_stride = 0;
+    return r;
+}
+
 ATTENTA_INLINE std::vector<KvView> KvCache::views(int layer) const {
     check_layer("KvCache::views", layer);
     if (!has_exact()) return {view(layer)};
@@ -476,9 +482,11 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
     const Layer& l = layer_at(layer);
     SoftmaxOptions x = options;
     if (!x.q_offset && x.q_offsets.empty()) x.q_offset = l.seen - q.tokens;
-    checks::check_extent("KvCache::attend", "q", bytes_of(q));
-    const NamedBytes inputs[] = {{"q", bytes_of(q)}};
-    checks::check_apart("KvCache::attend", "o", bytes_of(o), inputs);
+    if (k_.format.rotation > 1) {  // then attention reads copies of the queries
+        const NamedBytes inputs[] = {{"q", bytes_of(q)}};
+        checks::check_extent("KvCache::attend", inputs[0].name, inputs[0].bytes);
+        checks::check_apart("KvCache::attend", "o", bytes_of(o), inputs);
+    }
     const Heads<const float> queries = turn_queries(q, context.kept<TurnedQueries>().memory);
     const bool newest_alone = q.tokens == 1 && x.q_offset && *x.q_offset == l.seen - 1 && x.window_left < 0 &&
                               x.window_right < 0 && x.alibi_slopes.empty() && x.edits.empty() && !x.visible;
@@ -486,14 +494,12 @@ ATTENTA_INLINE void KvCache::attend(int layer, Heads<const float> q, Heads<float
         const Parts all = parts(layer);
         softmax_attention(queries, std::span<const KvView>(all), o, x, lse, context);
     } else {
-        KvView kv = view(layer);
-        if (newest_alone && kv.positions) {  // everything is before it
-            kv.positions = nullptr;
-            kv.positions_head_stride = 0;
+        const bool past = newest_alone && l.moved;
+        if (past) {
             x.causal = false;
             x.prefix = 0;
         }
-        softmax_attention(queries, kv, o, x, lse, context);
+        softmax_attention(queries, past ? view_of_past(layer) : view(layer), o, x, lse, context);
     }
     turn_outputs(o);
 }

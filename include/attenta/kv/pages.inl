@@ -2,6 +2,7 @@
 
 #include <attenta/core/checked_int.hpp>
 #include <attenta/core/error.hpp>
+#include <attenta/engine/common/arena.hpp>
 #include <attenta/kv/pages.hpp>
 #include <attenta/kv/row_codec.hpp>
 
@@ -42,7 +43,7 @@ ATTENTA_INLINE PagePool::PagePool(const PageOptions& options) : options_(options
         side->row_bytes = detail::row_bytes(side->format, side->dim);
         side->page_bytes = c.kv_heads * c.page_size * side->row_bytes;
         side->at = layer_bytes_;
-        layer_bytes_ += (c.pages * side->page_bytes + 63) / 64 * 64;
+        layer_bytes_ += round_up(c.pages * side->page_bytes, 64);
     }
     memory_.reserve(static_cast<std::size_t>((CheckedInt(layer_bytes_) * c.layers).value()));
     holders_.assign(static_cast<std::size_t>(c.pages), 0);
@@ -84,7 +85,7 @@ ATTENTA_INLINE void PagePool::extend(Name sequence, std::int64_t n) {
     const std::int64_t held = at == sequences_.end() ? 0 : at->second.length, page = options_.page_size;
     if (n > std::numeric_limits<std::int32_t>::max() - held)
         fail(f, "n is " + std::to_string(n) + ", needs a sequence of fewer than 2^31 tokens");
-    const auto pages_for = [page](std::int64_t tokens) { return (tokens + page - 1) / page; };
+    const auto pages_for = [page](std::int64_t tokens) { return ceil_div(tokens, page); };
     const bool copies = held % page != 0 && holders_[static_cast<std::size_t>(at->second.pages.back())] > 1;
     const std::int64_t needed = pages_for(held + n) - pages_for(held) + (copies ? 1 : 0);
     if (needed > pages_free())
@@ -152,7 +153,7 @@ ATTENTA_INLINE void PagePool::fork(Name sequence, Name from, std::int64_t tokens
     if (tokens < 0 || tokens > source.length)
         fail(f, "tokens is " + std::to_string(tokens) + ", needs -1 or 0 to the " + std::to_string(source.length) +
                     " of sequence " + std::to_string(from));
-    const std::int64_t pages = (tokens + options_.page_size - 1) / options_.page_size;
+    const std::int64_t pages = ceil_div(tokens, options_.page_size);
     Sequence fork{{source.pages.begin(), source.pages.begin() + pages}, tokens};
     for (const std::int32_t page : fork.pages) ++holders_[static_cast<std::size_t>(page)];
     sequences_.emplace(sequence, std::move(fork));
@@ -163,7 +164,7 @@ ATTENTA_INLINE void PagePool::truncate(Name sequence, std::int64_t tokens) {
     Sequence& s = find(f, sequence);
     if (tokens < 0) fail(f, "tokens is " + std::to_string(tokens) + ", needs at least 0");
     s.length = std::min(s.length, tokens);
-    while (std::ssize(s.pages) > (s.length + options_.page_size - 1) / options_.page_size) {
+    while (std::ssize(s.pages) > ceil_div(s.length, options_.page_size)) {
         release(s.pages.back());
         s.pages.pop_back();
     }

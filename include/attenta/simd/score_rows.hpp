@@ -23,7 +23,8 @@ ATTENTA_ALWAYS_INLINE void mask_row(float* s, std::int64_t begin, std::int64_t e
     }
 }
 
-/// The largest elements of s in the lanes of a vector; n is a multiple of lanes. NaN do not count.
+/// The largest elements of s in the lanes of a vector; n is a multiple of lanes. NaN in a lane may stay or be
+/// dropped.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE Batch<Arch> lane_max(const float* s, std::int64_t n) {
     Batch<Arch> a = load<Arch>(s), b = a;
@@ -104,12 +105,17 @@ ATTENTA_ALWAYS_INLINE float sum_products(const float* x, const float* y, std::in
     return reduce_add<Arch>(sum);
 }
 
-/// The largest of x, any n >= 1; NaN anywhere may make it NaN.
+/// The largest number of x, −∞ where all are NaN: it does not depend on where NaN stands, nor on the width of a vector.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float row_max(const float* x, std::int64_t n) {
-    const std::int64_t whole = n / lanes<Arch> * lanes<Arch>;
-    float top = whole > 0 ? reduce_max<Arch>(lane_max<Arch>(x, whole)) : x[0];
-    for (std::int64_t i = whole; i < n; ++i) top = x[i] > top ? x[i] : top;
+    Batch<Arch> largest(minus_infinity);
+    std::int64_t i = 0;
+    for (; i + lanes<Arch> <= n; i += lanes<Arch>) {
+        const Batch<Arch> v = load<Arch>(x + i);
+        largest = xsimd::select(v > largest, v, largest);
+    }
+    float top = reduce_max<Arch>(largest);
+    for (; i < n; ++i) top = x[i] > top ? x[i] : top;
     return top;
 }
 

@@ -5,6 +5,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/kv_view.hpp>
 #include <attenta/engine/attention/request.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/inputs.hpp>
 #include <attenta/engine/lists/key_lists.hpp>
 #include <attenta/engine/mask/combine.hpp>
@@ -181,8 +182,7 @@ void check_scale(const char* function, std::optional<float> scale);
 
 /// Throws Error unless eps, which keeps a norm from 0, is a finite number >= 0.
 void check_eps(const char* function, float eps);
-/// Throws Error unless n is at least `least`.
-void require_at_least(const char* function, const char* name, std::int64_t n, std::int64_t least);
+using checks::require_at_least;
 
 }  // namespace detail
 

@@ -16,11 +16,6 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-ATTENTA_INLINE void require_at_least(const char* f, const char* name, std::int64_t n, std::int64_t least) {
-    if (n < least)
-        fail(f, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
-}
-
 ATTENTA_INLINE void check_eps(const char* f, float eps) {
     if (!is_finite(eps) || eps < 0) fail(f, "eps is " + std::to_string(eps) + ", needs a finite number from 0 up");
 }

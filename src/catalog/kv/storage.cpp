@@ -85,7 +85,6 @@ public:
             const KvView::Rows& side = value ? part.v : part.k;
             if (side.dtype != Dtype::codes) continue;
             codes_ = side.codes;
-            heads_ = part.heads;
             for (std::int64_t t = 0; t < part.tokens; ++t)
                 rows_.push_back(static_cast<const std::byte*>(side.data) + t * side.token_stride);
             head_bytes_ = side.head_stride;
@@ -105,18 +104,11 @@ public:
                 const std::byte* const row = rows_[static_cast<std::size_t>(t)] + h * head_bytes_;
                 for (std::int64_t c = 0; c < dim_; ++c) *code++ = detail::code_at(row, c, codes_);
                 if (t % step != 0) continue;
-                const std::byte* from = row + codes_.code_bytes(dim_);
-                std::int64_t offsets = numbers;
-                if (block > 0) {
-                    std::int32_t distance;
-                    std::memcpy(&distance, from, sizeof distance);
-                    from = row - distance;
-                    offsets = codes_.block_bytes(dim_) / 8;
-                }
-                std::memcpy(scale, from, static_cast<std::size_t>(numbers) * sizeof(float));
+                const detail::RowScales from = detail::scales_of(row, dim_, codes_);
+                std::memcpy(scale, from.scales, static_cast<std::size_t>(numbers) * sizeof(float));
                 scale += numbers;
                 if (!zeros) continue;
-                std::memcpy(zeros, from + 4 * offsets, static_cast<std::size_t>(numbers) * sizeof(float));
+                std::memcpy(zeros, from.offsets, static_cast<std::size_t>(numbers) * sizeof(float));
                 zeros += numbers;
             }
     }
@@ -127,7 +119,7 @@ public:
     }
 
 private:
-    std::int64_t dim_, heads_ = 0, head_bytes_ = 0;
+    std::int64_t dim_, head_bytes_ = 0;
     RowCodes codes_;
     std::vector<const std::byte*> rows_;
     bool flat_scales_ = false;

@@ -14,14 +14,6 @@ namespace rows {
 
 namespace {
 
-/// The past of a case: initial_state and what belongs to it, the names of which may be empty where there is none.
-LinearState past_of(Arguments& args, std::string_view normalizer, std::string_view weight) {
-    LinearState state = state_of(args, "initial_state");
-    if (!normalizer.empty()) state.normalizer = companion(args, normalizer, state, {state.heads, state.dim});
-    if (!weight.empty()) state.weight = companion(args, weight, state, {state.heads});
-    return state;
-}
-
 /// Rows of `width` numbers for each head: one for each pair of D channels in any order, from those of a <= b behind the first
 /// `before`, times `factor`.
 std::vector<float> unfold_pairs(const std::vector<float>& folded, std::int64_t heads, std::int64_t before,
@@ -104,7 +96,7 @@ void call_efficient(Arguments& args, Context& context) {
 void call_fastmax(Arguments& args, Context& context) {
     const auto x = args.inputs<FastmaxInputs>();
     auto options = args.options<FastmaxOptions>();
-    LinearState s = past_of(args, "initial_norm_state", "");
+    LinearState s = past_of(args, "initial_norm_state");
     const auto o = output_of(args, x);
     options.norm = args.output<float>("norm", {o.heads, o.tokens});
     fastmax(x, o, s, options, context);
@@ -122,7 +114,7 @@ void call_fastmax(Arguments& args, Context& context) {
 void call_injective(Arguments& args, Context& context) {
     const auto x = args.inputs<InjectiveInputs>();
     const auto options = args.options<InjectiveOptions>();
-    LinearState state = past_of(args, "initial_norm_state", "");
+    LinearState state = past_of(args, "initial_norm_state");
     injective(x, output_of(args, x), state, options, context);
     give_state(args, state);
     give(args, "norm_state", state.normalizer, {state.heads, state.dim});
@@ -131,7 +123,7 @@ void call_injective(Arguments& args, Context& context) {
 void call_log_normal(Arguments& args, Context& context) {
     const auto x = args.inputs<LogNormalInputs>();
     const auto options = args.options<LogNormalOptions>();
-    LinearState state = past_of(args, "initial_norm_state", "");
+    LinearState state = past_of(args, "initial_norm_state");
     // A state was summed with the key_max that comes with it.
     if (!state.empty()) state.key_max.assign(x.key_max.begin(), x.key_max.end());
     const auto o = output_of(args, x);

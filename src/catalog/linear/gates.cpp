@@ -24,9 +24,7 @@ void call_regla(Arguments& args, Context& context) {
 void call_random_feature_gated(Arguments& args, Context& context) {
     const auto x = args.inputs<RandomFeatureGatedInputs>();
     const auto options = args.options<RandomFeatureGatedOptions>();
-    LinearState state = state_of(args, "initial_state");
-    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
-    state.weight = companion(args, "initial_gate", state, {state.heads});
+    LinearState state = past_of(args, "initial_norm_state", "initial_gate");
     random_feature_gated(x, output_of(args, x), state, options, context);
     give_state(args, state);
     give(args, "norm_state", state.normalizer, {state.heads, state.dim});
@@ -36,8 +34,7 @@ void call_random_feature_gated(Arguments& args, Context& context) {
 void call_latte(Arguments& args, Context& context) {
     const auto x = args.inputs<LatteInputs>();
     const auto options = args.options<LatteOptions>();
-    LinearState state = state_of(args, "initial_state");
-    state.normalizer = companion(args, "initial_norm_state", state, {state.heads, state.dim});
+    LinearState state = past_of(args, "initial_norm_state");
     state.key_max = companion(args, "initial_max_state", state, {state.heads, state.dim});
     latte(x, output_of(args, x), state, options, context);
     give_state(args, state);

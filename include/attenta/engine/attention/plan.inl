@@ -157,12 +157,11 @@ ATTENTA_INLINE void Plan::schedule_views(const Task& all) {
         t.view = v;
         return kv_of(t).differs_by_head();
     };
-    bool together = rows <= few_rows && !in_order_;
+    const bool few = rows <= few_rows && !in_order_;
+    bool together = few;
     for (int v = 0; v < views; ++v) together = together && !differs(v);
     const std::int64_t heads = all.head_end, at_once = together ? heads : 1,
-                       step = rows <= few_rows && !in_order_
-                                  ? rows
-                                  : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
+                       step = few ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
     std::array<Task, most_views> of_views;
     const auto tasks = std::span(of_views).first(static_cast<std::size_t>(views));
     for (std::int64_t h = 0; h < heads; h += at_once)
@@ -176,7 +175,7 @@ ATTENTA_INLINE void Plan::schedule_views(const Task& all) {
                 t.row_end = std::min(r + step, rows);
                 t.key_end = together ? kv_of(t).length(all.sequence) : kv_of(t).length(all.sequence, h);
             }
-            if (rows <= few_rows && !in_order_) {
+            if (few) {
                 schedule_few(tasks, true);
                 continue;
             }
@@ -208,19 +207,24 @@ ATTENTA_INLINE void Plan::schedule_few(std::span<const Task> views, bool may_spl
         const std::int64_t length = may_split ? part_length(keys, least) : std::max<std::int64_t>(keys, 1);
         return Cut{seen, begin, length, ceil_div(keys, length)};
     };
+    std::array<Cut, most_views> cuts;
     std::int64_t parts = 0;
-    for (const Task& all : views) parts += cut(all).parts;
+    for (std::size_t v = 0; v < views.size(); ++v) {
+        cuts[v] = cut(views[v]);
+        parts += cuts[v].parts;
+    }
     parts = std::max<std::int64_t>(1, parts);
     std::int64_t p = 0;
-    for (const Task& all : views) {
+    for (std::size_t v = 0; v < views.size(); ++v) {
+        const Task& all = views[v];
+        const Cut& c = cuts[v];
         const std::int64_t bytes =
             come_from_memory(few, kv_of(all), all.sequence) ? few.streamed_task_bytes : few.cached_task_bytes;
         const std::int64_t per_task = std::clamp<std::int64_t>(bytes / (4 * padded_rows(rows) * dim), 1, heads);
-        const Cut c = cut(all);
         Task part = all;
         part.few = true;
         // Rows without any key have a result, too.
-        const std::int64_t of_view = std::max<std::int64_t>(c.parts, &all == &views.back() && p == 0 ? 1 : 0);
+        const std::int64_t of_view = std::max<std::int64_t>(c.parts, v + 1 == views.size() && p == 0 ? 1 : 0);
         for (std::int64_t i = 0; i < of_view; ++i, ++p) {
             part.key_begin = std::max(c.seen.begin, c.begin + i * c.length);
             part.key_end = std::min(c.seen.end, c.begin + (i + 1) * c.length);

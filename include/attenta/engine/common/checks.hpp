@@ -19,6 +19,11 @@ namespace checks {
 
 inline std::string text(std::int64_t n) { return std::to_string(n); }
 
+/// Throws Error unless n is at least `least`.
+inline void require_at_least(const char* f, const char* name, std::int64_t n, std::int64_t least) {
+    if (n < least) fail(f, std::string(name) + " is " + text(n) + ", needs at least " + text(least));
+}
+
 inline std::string shape(std::int64_t a, std::int64_t b, std::int64_t c) {
     std::string s(1, '[');
     return s.append(text(a)).append(", ").append(text(b)).append(", ").append(text(c)).append(1, ']');

@@ -86,15 +86,6 @@ float exp(const scan::FeatureRow& r, const float* x, float* y) {
 }
 
 template <class Arch>
-float exp_below(const scan::FeatureRow& r, const float* x, float* y) {
-    using B = simd::Batch<Arch>;
-    const float* const given = static_cast<const ExpBelow*>(r.parameters)->per_head;
-    const float top = given ? given[r.head] : simd::row_max<Arch>(x, r.dim);
-    simd::map_row<Arch>(x, y, r.dim, [top = B(top)](B v) ATTENTA_FLATTEN { return simd::exp<Arch>(v - top); });
-    return 0;
-}
-
-template <class Arch>
 float softmax(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     simd::map_row<Arch>(x, y, r.dim, [top = B(simd::row_max<Arch>(x, r.dim))](B v) ATTENTA_FLATTEN {
@@ -391,7 +382,6 @@ ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, shifted_exp, &kernels::shifted_exp<
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, product_features, &kernels::products<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, standardized, &kernels::standardized<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, silu, &kernels::silu<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, exp_below, &kernels::exp_below<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureFunction, lrpe_features, &kernels::lrpe<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(scan::FeatureRowsFunction, random_features, &kernels::random<simd::NativeArch>)
 

@@ -78,10 +78,6 @@ struct Random {
     Heads<const float> sigma = {};                    ///< [heads, 1, dim] or nothing: 1
     Heads<const float> of_tokens = {};                ///< [heads, tokens]: a factor of each row's features; or nothing
 };
-/// e^(x - top), top the number of the row's head, or else the row's largest x.
-struct ExpBelow {
-    const float* per_head = nullptr;
-};
 /// x cos(θ p), then x sin(θ p), p = position + offset, θ [heads, 1, dim] of the row's state head; with `silu` of silu(x) in
 /// place of x.
 struct Lrpe {
@@ -104,7 +100,6 @@ ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, product_features)
 /// z of Products, [dim]; returns its length, no logarithm: for what is measured before a scan.
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, standardized)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, silu)
-ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, exp_below)
 ATTENTA_DECLARE_KERNEL(scan::FeatureFunction, lrpe_features)
 ATTENTA_DECLARE_KERNEL(scan::FeatureRowsFunction, random_features)
 

@@ -46,7 +46,6 @@ private:
     void check(const char* function, Heads<const float> q, Heads<const float> k, Heads<const float> v,
                Heads<float> o) const;
     void append(Heads<const float> k, Heads<const float> v);
-    KvView held_view() const;
     void evict(EvictionMoment& now);
     std::span<const std::int32_t> chosen(const HeldTokens& held, const EvictionChoice& choice);
     void look();

@@ -65,7 +65,7 @@ public:
     }
 
     void products(Heads<const float> x, const Row& f) override {
-        const KvView kv = of_.held_view();
+        const KvView kv = of_.cache_.view_of_past(of_.options_.layer);
         const std::int64_t keys = kv.length(0), per_row = x.heads * std::max<std::int64_t>(keys, 1);
         const std::int64_t step = std::clamp<std::int64_t>(chunk / per_row, 1, std::max<std::int64_t>(x.tokens, 1));
         weights_.resize(static_cast<std::size_t>(step * per_row));
@@ -154,14 +154,6 @@ ATTENTA_INLINE Evictor::Evictor(KvCache& cache, EvictionPolicy& policy, const Ev
 
 ATTENTA_INLINE Evictor::~Evictor() = default;
 
-/// What is held, all of it before the newest token, so that nobody asks for positions.
-ATTENTA_INLINE KvView Evictor::held_view() const {
-    KvView kv = cache_.view(options_.layer);
-    kv.positions = nullptr;
-    kv.positions_head_stride = 0;
-    return kv;
-}
-
 /// What heads hold now.
 ATTENTA_INLINE void Evictor::look() {
     for (HeldTokens& held : heads_) {
@@ -219,7 +211,6 @@ ATTENTA_INLINE void Evictor::prompt(Heads<const float> q, Heads<const float> k, 
     EvictionMoment now;
     now.prompt = true;
     now.attention = &attention;
-    now.held_by_newest = q.tokens;
     for (std::int64_t i = std::max<std::int64_t>(0, q.tokens - needs_.window); i < q.tokens; ++i)
         for (std::int64_t h = 0; h < q.heads; ++h)
             std::copy_n(q.row(h, i), q.dim, window_.data() + (h * needs_.window + i % needs_.window) * q.dim);
@@ -234,8 +225,7 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
     check(f, q, k, v, o);
     append(k, v);
     EvictionMoment now;
-    for (const HeldTokens& held : heads_) now.held_by_newest = std::max(now.held_by_newest, held.size());
-    const KvView kv = held_view();
+    const KvView kv = cache_.view_of_past(options_.layer);
     SoftmaxOptions options;
     options.scale = options_.scale;
     now.weights_stride = kv.length(0);

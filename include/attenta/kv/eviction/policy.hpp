@@ -104,9 +104,8 @@ public:
 
 /// When a policy is asked, and what it may look at.
 struct EvictionMoment {
-    bool prompt = false;              ///< after the prompt; otherwise after a token
-    std::int64_t seen = 0;            ///< tokens of the sequence so far: the newest query stands at seen - 1
-    std::int64_t held_by_newest = 0;  ///< keys that the newest query attended to, of the fullest head
+    bool prompt = false;    ///< after the prompt; otherwise after a token
+    std::int64_t seen = 0;  ///< tokens of the sequence so far: the newest query stands at seen - 1
     HeldAttention* attention = nullptr;
     const float* weights = nullptr;  ///< of the newest query, [Hq, stride] by slot, if needed; null after the prompt
     std::int64_t weights_stride = 0;

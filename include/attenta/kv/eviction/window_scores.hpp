@@ -1,6 +1,7 @@
 // Attention of the newest queries to what is held before them, smoothed along the sequence: SnapKV's scores.
 #pragma once
 
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/eviction/policy.hpp>
 
 #include <cstdint>
@@ -31,8 +32,7 @@ namespace eviction {
 void check_window(const char* policy, const WindowOptions& options, std::int64_t budget);
 /// Throws Error unless a budget holds at least one token, and those that are protected.
 void check_budget(const char* policy, std::int64_t budget, const char* what = "", std::int64_t is_protected = 0);
-/// Throws Error unless n is at least `least`.
-void require_at_least(const char* policy, const char* name, std::int64_t n, std::int64_t least);
+using checks::require_at_least;
 
 /// Pools x, n numbers in order: zeros beyond the ends of an average, nothing beyond those of a maximum.
 void pool(const std::vector<float>& x, std::int64_t kernel, Pooling pooling, std::vector<float>& y);

@@ -10,11 +10,6 @@ ATTENTA_BEGIN
 
 namespace eviction {
 
-ATTENTA_INLINE void require_at_least(const char* policy, const char* name, std::int64_t n, std::int64_t least) {
-    if (n < least)
-        fail(policy, std::string(name) + " is " + std::to_string(n) + ", needs at least " + std::to_string(least));
-}
-
 ATTENTA_INLINE void check_budget(const char* policy, std::int64_t budget, const char* what, std::int64_t is_protected) {
     require_at_least(policy, "budget", budget, 1);
     if (is_protected < 0 || is_protected > budget)

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/kv/eviction/policy.hpp>
+#include <attenta/kv/eviction/threshold.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -49,7 +51,7 @@ class EveryFewTokens final : public WrappedPolicy {
 public:
     /// Throws Error on steps below 1.
     EveryFewTokens(EvictionPolicy& inner, std::int64_t steps) : WrappedPolicy(inner), steps_(steps) {
-        if (steps < 1) fail("EveryFewTokens", "steps is " + std::to_string(steps) + ", needs at least 1");
+        checks::require_at_least("EveryFewTokens", "steps", steps, 1);
     }
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override {
@@ -67,7 +69,7 @@ class BelowThreshold final : public WrappedPolicy {
 public:
     BelowThreshold(EvictionPolicy& inner, float threshold, std::int64_t window)
         : WrappedPolicy(inner), threshold_(threshold), window_(window) {
-        if (window < 0) fail("BelowThreshold", "window is " + std::to_string(window) + ", needs at least 0");
+        checks::require_at_least("BelowThreshold", "window", window, 0);
     }
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override {
@@ -75,13 +77,9 @@ public:
         for (const HeldTokens& held : heads) {
             EvictionChoice& choice = choices[static_cast<std::size_t>(held.head)];
             choice.keep = held.size();
-            if (!choice.scores) continue;
-            const std::int64_t newest = std::max(choice.recent, window_), recent = held.newest(newest);
-            choice.recent = newest;
-            for (std::int64_t slot = 0; slot < held.size(); ++slot) {
-                const std::int64_t position = held.positions[static_cast<std::size_t>(slot)];
-                if (position >= choice.sink && position < recent && choice.scores[slot] < threshold_) --choice.keep;
-            }
+            if (choice.scores)
+                choice =
+                    eviction::keep_from(threshold_, held, choice.scores, std::max(choice.recent, window_), choice.sink);
         }
     }
 

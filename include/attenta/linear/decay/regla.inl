@@ -60,10 +60,10 @@ ATTENTA_INLINE void regla(const ReglaInputs& x, Heads<float> o, LinearState& sta
     const detail::InlineArray<float, 4096> gates(heads * segment * width);
     const Heads<float> g = hnd(gates.data(), heads, segment, width);
     (by_value ? r.gv : r.g) = g;
-    const features::ExpBelow of_rows;
-    features::ExpBelow of_keys;
-    r.q_map = {features::exp_below(), &of_rows};
-    r.k_map = {features::exp_below(), &of_keys};
+    const features::ShiftedExp of_rows;
+    features::ShiftedExp of_keys;
+    r.q_map = {features::shifted_exp(), &of_rows};
+    r.k_map = {features::shifted_exp(), &of_keys};
     scan::reserve(r, context);
     const bool is_new = state.empty();
     std::vector<float> key_max;
@@ -73,7 +73,8 @@ ATTENTA_INLINE void regla(const ReglaInputs& x, Heads<float> o, LinearState& sta
     if (!key_max.empty()) state.key_max.swap(key_max);
     if (sequence) {
         detail::take_key_max(x.k, state.key_max, state, is_new);
-        of_keys.per_head = state.key_max.data();
+        of_keys.shift = features::ShiftedExp::head;
+        of_keys.shifts = state.key_max.data();
     }
     const detail::RefinedGates refined = detail::refined_gates();
     for (std::int64_t begin = 0; begin < tokens; begin += segment) {

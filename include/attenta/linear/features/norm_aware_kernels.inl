@@ -13,18 +13,6 @@ ATTENTA_BEGIN
 
 namespace features::kernels {
 
-/// sin a and cos a for |a| <= 1, by Taylor: the next terms are below 3e-8.
-template <class Arch>
-ATTENTA_ALWAYS_INLINE void sin_cos(simd::Batch<Arch> a, simd::Batch<Arch>& sine, simd::Batch<Arch>& cosine) {
-    using B = simd::Batch<Arch>;
-    const B u = a * a;
-    B s(1.f / 362880.f), c(-1.f / 3628800.f);
-    for (const float term : {-1.f / 5040.f, 1.f / 120.f, -1.f / 6.f, 1.f}) s = simd::fma<Arch>(s, u, B(term));
-    for (const float term : {1.f / 40320.f, -1.f / 720.f, 1.f / 24.f, -0.5f, 1.f}) c = simd::fma<Arch>(c, u, B(term));
-    sine = a * s;
-    cosine = c;
-}
-
 /// Both halves of a vector's features from its numbers x and their share u of the row's length: sizes times cos and sin of
 /// π/4 − a. For u > 0 that is what is left of π/4, so that the features of opposite signs, whose angles tanh brings near to
 /// ±π/4, meet in numbers near 0 and not in a difference.
@@ -41,9 +29,9 @@ ATTENTA_ALWAYS_INLINE void norm_aware_vector(const NormAware& p, simd::Batch<Arc
     B small(0.f), large(1.f);
     if (p.kind == NormAware::angle_tanh) {  // π/4 (1 − tanh y) = (π/2) e^-2y / (1 + e^-2y)
         const B e = simd::exp_nonpositive<Arch>(B(-2 * p.alpha) * xsimd::abs(u));
-        sin_cos<Arch>(simd::divide<Arch>(B(half_pi) * e, B(1.f) + e), small, large);
+        simd::sin_cos<Arch>(simd::divide<Arch>(B(half_pi) * e, B(1.f) + e), small, large);
     } else if (p.kind == NormAware::angle_direction) {
-        sin_cos<Arch>(B(half_pi / 2) - xsimd::abs(u), small, large);
+        simd::sin_cos<Arch>(B(half_pi / 2) - xsimd::abs(u), small, large);
     }
     // A zero has both halves the same, NaN goes to both.
     first = size * xsimd::select(x < B(0.f), small, large);
