@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 ATTENTA_BEGIN
 
@@ -108,7 +109,7 @@ ATTENTA_ALWAYS_INLINE float sum_products(const float* x, const float* y, std::in
 /// The largest number of x, −∞ where all are NaN: it does not depend on where NaN stands, nor on the width of a vector.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE float row_max(const float* x, std::int64_t n) {
-    Batch<Arch> largest(minus_infinity);
+    Batch<Arch> largest(-std::numeric_limits<float>::infinity());
     std::int64_t i = 0;
     for (; i + lanes<Arch> <= n; i += lanes<Arch>) {
         const Batch<Arch> v = load<Arch>(x + i);
