@@ -22,7 +22,7 @@ struct Block {
     const Job& job;
     std::int64_t head, first, width;
     std::int64_t begin, end;  ///< tokens
-    float* state;             ///< state j of the first channel is state[j · state_stride]
+    float* state;             ///< state j of the first channel is state[j · state_stride]; null: zeros
     std::int64_t state_stride;
     float* scratch;       ///< rows of `stride` floats: the states, then what the mechanism asks for
     std::int64_t stride;  ///< at least width, a multiple of any vector
@@ -66,10 +66,10 @@ struct Block {
         std::fill(to + width, to + stride, 0.f);
     }
     void load_states() const {
-        for (std::int64_t j = 0; j < job.r.states; ++j) copy(state + j * state_stride, kept(j));
+        for (std::int64_t j = 0; j < job.r.states; ++j) copy(state ? state + j * state_stride : nullptr, kept(j));
     }
     void store_states() const {
-        for (std::int64_t j = 0; j < job.r.states; ++j) std::copy_n(kept(j), width, state + j * state_stride);
+        for (std::int64_t j = 0; state && j < job.r.states; ++j) std::copy_n(kept(j), width, state + j * state_stride);
     }
     /// Rows that a later token brings, while this one is worked on.
     void prefetch(std::int64_t t) const {
@@ -125,33 +125,53 @@ ATTENTA_ALWAYS_INLINE void for_each_block(const Job& job, const Task& task, std:
     }
 }
 
-/// A recurrence: `Rule(block)` prepares the block's constants, rule.at(t) what all channels share of a token, and
-/// rule.step(token, lanes) does what a token does to a vector of channels, whose states are block.kept(j).
+/// f(lanes) for all channels of rows of scratch, which have room for whole vectors.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void for_each_vector_of_scratch(const Block& block, F&& f) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    for (std::int64_t c = 0; c < block.width; c += L) f(Lanes<Arch, true>{c, L});
+}
+
+/// A recurrence: `Rule(block)` prepares the block's constants, rule.step(t) takes up a token and gives its output. States are
+/// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
 template <class Arch, template <class> class Rule>
 void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
     constexpr std::int64_t tokens_ahead = 4;
     for_each_block(job, task, scratch, [&](const Block& block) {
         const Rule<Arch> rule(block);
         block.load_states();
-        for (std::int64_t t = block.begin; t < block.end; ++t) {
-            block.prefetch(t + tokens_ahead);
-            const auto token = rule.at(t);
-            for_each_vector<Arch>(block, [&](auto lanes) ATTENTA_FLATTEN { rule.step(token, lanes); });
+        const std::int64_t first = job.r.backwards ? block.end - 1 : block.begin, next = job.r.backwards ? -1 : 1;
+        for (std::int64_t i = 0, t = first; i < block.end - block.begin; ++i, t += next) {
+            block.prefetch(t + next * tokens_ahead);
+            rule.step(t);
         }
         block.store_states();
     });
 }
 
 /// Rows of a block from a matrix [channels, columns] of the caller's, whose channels are `channel_stride` apart: to[j · stride]
-/// gets column j, zeros behind the last channel.
+/// gets column j, zeros behind the last channel. Vectors are read over the ends of rows, not of the block.
 template <class Arch>
 void take_columns(const Block& block, const float* from, std::int64_t channel_stride, std::int64_t columns, float* to) {
     constexpr std::int64_t L = simd::lanes<Arch>;
-    const std::int64_t channels = block.width / L * L, whole = columns / L * L;
-    simd::transpose_rows<Arch>(from, channel_stride, channels, whole, to, block.stride);
-    for (std::int64_t c = 0; c < block.width; ++c)
-        for (std::int64_t j = c < channels ? whole : 0; j < columns; ++j)
-            to[j * block.stride + c] = from[c * channel_stride + j];
+    const std::int64_t readable = (block.width - 1) * channel_stride + columns;
+    for (std::int64_t c = 0; c < block.width; c += L)
+        for (std::int64_t j = 0; j < columns; j += L) {
+            const float* const corner = from + c * channel_stride + j;
+            float* const at = to + j * block.stride + c;
+            const std::int64_t channels = std::min(L, block.width - c), rows = std::min(L, columns - j);
+            if (channels == L && (c + L - 1) * channel_stride + j + L <= readable) {
+                simd::Batch<Arch> tile[static_cast<std::size_t>(L)];
+                simd::unrolled<static_cast<int>(L)>(
+                    [&](auto i) ATTENTA_FLATTEN { tile[i] = simd::load<Arch>(corner + i * channel_stride); });
+                simd::transpose<Arch>(tile);
+                for (std::int64_t i = 0; i < rows; ++i) tile[i].store_unaligned(at + i * block.stride);
+            } else {
+                for (std::int64_t i = 0; i < rows; ++i)
+                    for (std::int64_t k = 0; k < channels; ++k)
+                        at[i * block.stride + k] = corner[k * channel_stride + i];
+            }
+        }
     for (std::int64_t j = 0; j < columns; ++j)
         std::fill(to + j * block.stride + block.width, to + (j + 1) * block.stride, 0.f);
 }

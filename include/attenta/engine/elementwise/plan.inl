@@ -122,12 +122,16 @@ public:
         job_.sequences = sequences;
         job_.state = state;
         if (!sequences.starts.empty()) job_.count = static_cast<std::int64_t>(sequences.slots.size());
-        const std::int64_t rows = r.states + r.scratch_rows, most = std::clamp(l1_floats / rows, widest_vector, widest),
+        // Wide blocks sweep memory in its order; they are narrower where threads would be idle. Channels do not meet: their
+        // numbers are the same in any block.
+        const std::int64_t threads = executor_.concurrency(), rows = r.states + r.scratch_rows,
+                           all = saturating::multiply(o.dim, saturating::multiply(o.heads, job_.count)),
+                           shared = threads == 1 ? widest : std::clamp(all / (2 * threads), narrowest, widest),
+                           most = std::clamp(l1_floats / rows, widest_vector, shared),
                            least_blocks = ceil_div(o.dim, most / widest_vector * widest_vector);
         job_.width = round_up(ceil_div(o.dim, least_blocks), widest_vector);
         job_.blocks = ceil_div(o.dim, job_.width);
         scratch_bytes_ = round_up((rows + r.memory_rows) * job_.width * static_cast<std::int64_t>(sizeof(float)), 64);
-        const std::int64_t threads = executor_.concurrency();
         scratch_ = context.workspace().reserve(static_cast<std::size_t>(saturating::multiply(scratch_bytes_, threads)));
     }
 
@@ -143,8 +147,8 @@ public:
     }
 
 private:
-    /// Scratch rows of a block stay in L1 beside the rows of a few tokens, which are read in pieces of several lines.
-    static constexpr std::int64_t l1_floats = 4096, widest = 128;
+    /// Scratch rows of a block stay in L1. On an EPYC, pieces of rows of 512 bytes took three times as long as whole rows.
+    static constexpr std::int64_t l1_floats = 6144, narrowest = 128, widest = 2048;
     /// In exponentials of one channel: some microseconds, so that a task is worth a thread's while.
     static constexpr std::int64_t least_work = 32768;
 

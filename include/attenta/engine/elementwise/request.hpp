@@ -42,6 +42,7 @@ struct Request {
     std::int64_t scratch_rows = 0;  ///< of floats for each channel of a block, that the task needs beside the states
     std::int64_t memory_rows = 0;   ///< more of them, which pass through the caches
     std::int64_t work = 1;          ///< of a token and channel, in exponentials: short tasks are joined
+    bool backwards = false;         ///< of a recurrence: from the last token to the first
     const void* parameters = nullptr;
 };
 
@@ -61,7 +62,7 @@ void check(const Request& request, std::span<const Input> inputs, const LetterSi
 
 /// Memory for a run and, where the state is empty, zeros: what may fail, before anything is written.
 void begin(const Request& request, LinearState& state, Context& context);
-/// Runs a checked request, whose first state is `state`, [heads, states, channels]; null where there are none.
+/// Runs a checked request, whose first state is `state`, [heads, states, channels]; null: zeros, which nobody keeps.
 void run(const Request& request, Heads<float> o, float* state, Context& context);
 void run(const Request& request, Heads<float> o, const Sequences& sequences, Context& context);
 

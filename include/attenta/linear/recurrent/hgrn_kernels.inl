@@ -17,25 +17,31 @@ public:
     explicit HgrnRule(const elementwise::Block& block)
         : block_(block), tied_(static_cast<const HgrnTask*>(block.job.r.parameters)->tied) {}
 
-    struct Token {
-        const float *v, *g;
-        float* o;
-    };
-    Token at(std::int64_t t) const { return {block_.in(0, t), block_.in(1, t), block_.out(t)}; }
-
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE void step(const Token& token, const Lanes& lanes) const {
-        constexpr float closed = -104;  // exp is 0 as a float, and 1 - exp is 1
-        float* const state = block_.kept(0);
-        const B g = simd::max<Arch>(B(closed), lanes.load(token.g)), decay = simd::exp_nonpositive<Arch>(g);
-        B input = lanes.load(token.v);
-        if (tied_) input = -simd::expm1_nonpositive<Arch>(g) * input;
-        const B next = simd::fma<Arch>(decay, lanes.get(state), input);
-        lanes.put(state, next);
-        lanes.store(token.o, next);
+    void step(std::int64_t t) const {
+        if (tied_)
+            advance<true>(t);
+        else
+            advance<false>(t);
     }
 
 private:
+    template <bool tied>
+    ATTENTA_ALWAYS_INLINE void advance(std::int64_t t) const {
+        constexpr float closed = -104;  // exp is 0 as a float, and 1 - exp is 1
+        const float *const values = block_.in(0, t), *const gates = block_.in(1, t);
+        float *const state = block_.kept(0), *const o = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            B g = lanes.load(gates), input = lanes.load(values);
+            if constexpr (tied) {
+                g = simd::max<Arch>(B(closed), g);
+                input = -simd::expm1_nonpositive<Arch>(g) * input;
+            }
+            const B next = simd::fma<Arch>(simd::exp_nonpositive<Arch>(g), lanes.get(state), input);
+            lanes.put(state, next);
+            lanes.store(o, next);
+        });
+    }
+
     const elementwise::Block& block_;
     const bool tied_;
 };

@@ -15,8 +15,8 @@ struct MambaTask {
     bool softplus, zoh;
 
     std::int64_t states() const { return A.dim; }
-    /// Rows of scratch: A, with zoh 1 / A, then D and dt_bias.
-    std::int64_t rows() const { return (zoh ? 2 : 1) * states() + 2; }
+    /// Rows of scratch: A, with zoh 1 / A; D and dt_bias; of a token its steps, its inputs and the output so far.
+    std::int64_t rows() const { return (zoh ? 2 : 1) * states() + 5; }
 };
 ATTENTA_DECLARE_KERNEL(elementwise::TaskFunction, mamba_task)
 

@@ -21,8 +21,11 @@ public:
           group_(block.head / (block.job.o.heads / p_.B.heads)),
           A_(block.own(0)),
           inverse_(block.own(states_)),
-          skip_(block.own(p_.rows() - 2)),
-          bias_(block.own(p_.rows() - 1)),
+          skip_(block.own(p_.rows() - 5)),
+          bias_(block.own(p_.rows() - 4)),
+          steps_(block.own(p_.rows() - 3)),
+          inputs_(block.own(p_.rows() - 2)),
+          sums_(block.own(p_.rows() - 1)),
           gated_(block.has(2)) {
         elementwise::take_columns<Arch>(block, p_.A.row(block.head, block.first), p_.A.token_stride, states_, A_);
         for (std::int64_t i = 0; p_.zoh && i < states_ * block.stride; ++i) inverse_[i] = A_[i] < 0 ? 1 / A_[i] : 0;
@@ -33,67 +36,70 @@ public:
         block.copy(constants(p_.dt_bias), bias_);
     }
 
-    struct Token {
-        const float *x, *dt, *z, *B, *C;
-        float* o;
-    };
-    Token at(std::int64_t t) const {
-        return {block_.in(0, t),     block_.in(1, t),     gated_ ? block_.in(2, t) : nullptr,
-                p_.B.row(group_, t), p_.C.row(group_, t), block_.out(t)};
-    }
-
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE void step(const Token& token, const Lanes& lanes) const {
-        const B x = lanes.load(token.x);
-        B dt = lanes.load(token.dt) + lanes.get(bias_);
-        if (p_.softplus) dt = simd::softplus<Arch>(dt);
-        B sum = p_.zoh ? hold(token, lanes, dt, x) : euler(token, lanes, dt, x);
-        if (p_.D.data) sum = simd::fma<Arch>(lanes.get(skip_), x, sum);
-        if (gated_) sum = sum * simd::silu<Arch>(lanes.load(token.z));
-        lanes.store(token.o, sum);
+    void step(std::int64_t t) const {
+        begin(block_.in(0, t), block_.in(1, t));
+        const float *const to_state = p_.B.row(group_, t), *const to_output = p_.C.row(group_, t);
+        for (std::int64_t n = 0; n < states_; ++n) {
+            if (p_.zoh)
+                hold(n, B(to_state[n]), B(to_output[n]));
+            else
+                euler(n, B(to_state[n]), B(to_output[n]));
+        }
+        finish(t);
     }
 
 private:
-    /// The output of the states, which take up the token.
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE B euler(const Token& token, const Lanes& lanes, B dt, B x) const {
-        const std::int64_t stride = block_.stride;
-        const B input = dt * x;
-        float* state = block_.kept(0);
-        const float* A = A_;
-        B sum(0.f);
-        for (std::int64_t n = 0; n < states_; ++n, state += stride, A += stride) {
-            const B decay = simd::exp_nonpositive<Arch>(dt * lanes.get(A)),
-                    next = simd::fma<Arch>(decay, lanes.get(state), input * B(token.B[n]));
-            lanes.put(state, next);
-            sum = simd::fma<Arch>(next, B(token.C[n]), sum);
-        }
-        return sum;
+    /// Steps, inputs and the skip of a token: with the states one after the other no vector waits for its own sum.
+    void begin(const float* x, const float* dt) const {
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B input = lanes.load(x);
+            B step = lanes.load(dt) + lanes.get(bias_);
+            if (p_.softplus) step = simd::softplus<Arch>(step);
+            lanes.put(steps_, step);
+            lanes.put(inputs_, p_.zoh ? input : step * input);
+            lanes.put(sums_, p_.D.data ? lanes.get(skip_) * input : B(0.f));
+        });
     }
 
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE B hold(const Token& token, const Lanes& lanes, B dt, B x) const {
+    /// State n takes up the token and adds to the output.
+    void euler(std::int64_t n, B to_state, B to_output) const {
+        float* const state = block_.kept(n);
+        const float* const A = A_ + n * block_.stride;
+        elementwise::for_each_vector_of_scratch<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B decay = simd::exp_nonpositive<Arch>(lanes.get(steps_) * lanes.get(A)),
+                    next = simd::fma<Arch>(decay, lanes.get(state), lanes.get(inputs_) * to_state);
+            lanes.put(state, next);
+            lanes.put(sums_, simd::fma<Arch>(next, to_output, lanes.get(sums_)));
+        });
+    }
+    void hold(std::int64_t n, B to_state, B to_output) const {
         constexpr float closed = -104, no_decay = -1e-7f;  // exp is 0 as a float; 1 within rounding
-        const std::int64_t stride = block_.stride;
-        float* state = block_.kept(0);
-        const float *A = A_, *inverse = inverse_;
-        B sum(0.f);
-        for (std::int64_t n = 0; n < states_; ++n, state += stride, A += stride, inverse += stride) {
-            const B exponent = simd::max<Arch>(B(closed), dt * lanes.get(A)),
+        float* const state = block_.kept(n);
+        const float *const A = A_ + n * block_.stride, *const inverse = inverse_ + n * block_.stride;
+        elementwise::for_each_vector_of_scratch<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B dt = lanes.get(steps_), exponent = simd::max<Arch>(B(closed), dt * lanes.get(A)),
                     held = simd::expm1_nonpositive<Arch>(exponent) * lanes.get(inverse),
                     factor = xsimd::select(exponent > B(no_decay), dt, held),
                     next = simd::fma<Arch>(simd::exp_nonpositive<Arch>(exponent), lanes.get(state),
-                                           factor * x * B(token.B[n]));
+                                           factor * lanes.get(inputs_) * to_state);
             lanes.put(state, next);
-            sum = simd::fma<Arch>(next, B(token.C[n]), sum);
-        }
-        return sum;
+            lanes.put(sums_, simd::fma<Arch>(next, to_output, lanes.get(sums_)));
+        });
+    }
+
+    void finish(std::int64_t t) const {
+        const float* const gates = gated_ ? block_.in(2, t) : nullptr;
+        float* const o = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B sum = lanes.get(sums_);
+            lanes.store(o, gates ? sum * simd::silu<Arch>(lanes.load(gates)) : sum);
+        });
     }
 
     const elementwise::Block& block_;
     const MambaTask& p_;
     const std::int64_t states_, group_;
-    float *const A_, *const inverse_, *const skip_, *const bias_;
+    float *const A_, *const inverse_, *const skip_, *const bias_, *const steps_, *const inputs_, *const sums_;
     const bool gated_;
 };
 

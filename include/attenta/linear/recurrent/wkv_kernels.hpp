@@ -28,7 +28,10 @@ struct BiWkvTask {
 
     static constexpr std::int64_t scratch_rows = 10;  ///< w, u, alpha, sums from either side
     static constexpr std::int64_t segment = 16;       ///< tokens whose sums from the right are held at once
-    static constexpr std::int64_t memory_rows(std::int64_t tokens) { return 3 * ((tokens + segment - 1) / segment); }
+    /// Those sums, and those behind each segment.
+    static constexpr std::int64_t memory_rows(std::int64_t tokens) {
+        return 3 * (segment + (tokens + segment - 1) / segment);
+    }
 };
 ATTENTA_DECLARE_KERNEL(elementwise::TaskFunction, bi_wkv_task)
 

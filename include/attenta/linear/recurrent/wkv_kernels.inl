@@ -58,22 +58,18 @@ public:
         for (std::int64_t c = 0; c < block.width; ++c) g_[c] = g_[c] < wkv_no_terms ? wkv_no_terms : g_[c];
     }
 
-    struct Token {
-        const float *k, *v, *r;
-        float* o;
-    };
-    Token at(std::int64_t t) const {
-        return {block_.in(0, t), block_.in(1, t), gated_ ? block_.in(2, t) : nullptr, block_.out(t)};
-    }
-
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE void step(const Token& token, const Lanes& lanes) const {
-        const Sum past = Sum::get(lanes, block_.kept(0), block_.stride);
-        const B k = lanes.load(token.k), v = lanes.load(token.v);
-        B o = past.with(lanes.get(u_) + k, v).mean();
-        if (gated_) o = o * simd::sigmoid<Arch>(lanes.load(token.r));
-        past.scaled(lanes.get(g_)).with(k, v).put(lanes, block_.kept(0), block_.stride);
-        lanes.store(token.o, o);
+    void step(std::int64_t t) const {
+        const float *const keys = block_.in(0, t), *const values = block_.in(1, t),
+                           *const gates = gated_ ? block_.in(2, t) : nullptr;
+        float *const state = block_.kept(0), *const out = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const Sum past = Sum::get(lanes, state, block_.stride);
+            const B k = lanes.load(keys), v = lanes.load(values);
+            B o = past.with(lanes.get(u_) + k, v).mean();
+            if (gates) o = o * simd::sigmoid<Arch>(lanes.load(gates));
+            past.scaled(lanes.get(g_)).with(k, v).put(lanes, state, block_.stride);
+            lanes.store(out, o);
+        });
     }
 
 private:
@@ -98,7 +94,8 @@ public:
           alpha_(block.own(2)),
           left_(block.own(4)),
           right_(block.own(7)),
-          ends_(block.own(BiWkvTask::scratch_rows)),
+          held_(block.own(BiWkvTask::scratch_rows)),
+          ends_(block.own(BiWkvTask::scratch_rows + 3 * segment)),
           gated_(block.has(2)),
           guided_(block.has(3)) {
         for (std::int64_t i = 0; i < 2; ++i)
@@ -137,48 +134,51 @@ private:
     /// Sums of what stands behind each segment, from the last segment to the first. The first pass fetches the values.
     void from_right(std::int64_t s) const {
         prefetch(s - 1);
-        for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
-            const B decay = lanes.get(w_);
-            Sum sum = Sum::get(lanes, right_, block_.stride);
-            sum.put(lanes, end_row(s), block_.stride);
-            for (std::int64_t i = end_of(s); i-- > first_of(s);) {
-                const std::int64_t t = token(i);
-                if (pass_ == 0) fetch_value(lanes, t);
-                sum = sum.scaled(decay).with(lanes.load(block_.in(0, t)), lanes.load(block_.out(t)));
-            }
-            sum.put(lanes, right_, block_.stride);
+        std::copy_n(right_, 3 * block_.stride, end_row(s));
+        for (std::int64_t i = end_of(s); i-- > first_of(s);) {
+            const std::int64_t t = token(i);
+            if (pass_ == 0) fetch_values(t);
+            add_token(t, right_, right_);
+        }
+    }
+    void fetch_values(std::int64_t t) const {
+        const float *const values = block_.in(1, t), *const residual = guided_ ? block_.in(3, t) : nullptr;
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            B v = lanes.load(values);
+            if (residual) v = simd::fma<Arch>(lanes.load(residual), lanes.get(alpha_), v);
+            lanes.store(block_.out(t), v);
         });
     }
-    template <class Lanes>
-    ATTENTA_ALWAYS_INLINE void fetch_value(const Lanes& lanes, std::int64_t t) const {
-        B v = lanes.load(block_.in(1, t));
-        if (guided_) v = simd::fma<Arch>(lanes.load(block_.in(3, t)), lanes.get(alpha_), v);
-        lanes.store(block_.out(t), v);
+    /// Sums that are one token further.
+    void add_token(std::int64_t t, const float* sums, float* to) const {
+        const float *const keys = block_.in(0, t), *const values = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            Sum::get(lanes, sums, block_.stride)
+                .scaled(lanes.get(w_))
+                .with(lanes.load(keys), lanes.load(values))
+                .put(lanes, to, block_.stride);
+        });
     }
 
     /// Both sums meet at each token of a segment: those from the right are made again, backwards, and held.
     void from_left(std::int64_t s) const {
         prefetch(s + 1);
         const std::int64_t first = first_of(s), end = end_of(s);
+        const auto held = [&](std::int64_t i) { return held_ + 3 * (i - first) * block_.stride; };
+        std::copy_n(end_row(s), 3 * block_.stride, held(end - 1));
+        for (std::int64_t i = end - 1; i > first; --i) add_token(token(i), held(i), held(i - 1));
+        for (std::int64_t i = first; i < end; ++i) meet(token(i), held(i));
+    }
+    void meet(std::int64_t t, const float* right) const {
+        const float* const keys = block_.in(0, t);
+        float* const out = block_.out(t);
         const bool last = pass_ + 1 == p_.w.heads;
-        for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
-            const B decay = lanes.get(w_), lead = p_.apart ? B(0.f) : decay;
-            Sum held[static_cast<std::size_t>(segment)];
-            Sum right = Sum::get(lanes, end_row(s), block_.stride), left = Sum::get(lanes, left_, block_.stride);
-            for (std::int64_t i = end; i-- > first;) {
-                const std::int64_t t = token(i);
-                held[i - first] = right;
-                right = right.scaled(decay).with(lanes.load(block_.in(0, t)), lanes.load(block_.out(t)));
-            }
-            for (std::int64_t i = first; i < end; ++i) {
-                const std::int64_t t = token(i);
-                const B k = lanes.load(block_.in(0, t)), v = lanes.load(block_.out(t));
-                B o = left.with(held[i - first]).scaled(lead).with(k + lanes.get(u_), v).mean();
-                left = left.scaled(decay).with(k, v);
-                if (last) o = finished(lanes, t, o);
-                lanes.store(block_.out(t), o);
-            }
-            left.put(lanes, left_, block_.stride);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B k = lanes.load(keys), v = lanes.load(out), decay = lanes.get(w_), lead = p_.apart ? B(0.f) : decay;
+            const Sum left = Sum::get(lanes, left_, block_.stride);
+            const B o = left.with(Sum::get(lanes, right, block_.stride)).scaled(lead).with(k + lanes.get(u_), v).mean();
+            left.scaled(decay).with(k, v).put(lanes, left_, block_.stride);
+            lanes.store(out, last ? finished(lanes, t, o) : o);
         });
     }
     template <class Lanes>
@@ -192,7 +192,7 @@ private:
 
     const elementwise::Block& block_;
     const BiWkvTask& p_;
-    float *const w_, *const u_, *const alpha_, *const left_, *const right_, *const ends_;
+    float *const w_, *const u_, *const alpha_, *const left_, *const right_, *const held_, *const ends_;
     const bool gated_, guided_;
     std::int64_t pass_ = 0;
 };
