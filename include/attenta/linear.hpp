@@ -22,7 +22,12 @@
 #include <attenta/linear/features/norm_aware.hpp>
 #include <attenta/linear/features/performer.hpp>
 #include <attenta/linear/features/random_feature_gated.hpp>
+#include <attenta/linear/recurrent/bi_wkv.hpp>
+#include <attenta/linear/recurrent/causal_conv.hpp>
+#include <attenta/linear/recurrent/hgrn.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
+#include <attenta/linear/recurrent/mamba.hpp>
+#include <attenta/linear/recurrent/rwkv4_wkv.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
 
 // In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.

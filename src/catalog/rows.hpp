@@ -19,6 +19,7 @@ std::span<const Mechanism> linear_rows();
 std::span<const Mechanism> sparse_rows();
 std::span<const Mechanism> kv_rows();
 std::span<const Mechanism> latent_rows();
+std::span<const Mechanism> variant_rows();
 
 namespace detail {
 
@@ -31,6 +32,12 @@ constexpr std::string_view type_text(const std::optional<float>&) { return "floa
 constexpr std::string_view type_text(const std::optional<double>&) { return "float or null"; }
 constexpr std::string_view type_text(const std::optional<std::int64_t>&) { return "int or null"; }
 constexpr std::string_view type_text(const std::vector<std::int64_t>&) { return "int or list"; }
+constexpr std::string_view type_text(const std::optional<std::array<std::int64_t, 2>>&) { return "2 ints or null"; }
+constexpr std::string_view type_text(const std::optional<std::vector<std::int64_t>>&) { return "list of ints or null"; }
+template <NamedEnum E>
+constexpr std::string_view type_text(const std::optional<E>&) {
+    return "string or null";
+}
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 constexpr std::string_view type_text(const std::array<float, 3>&) { return "3 floats"; }
 constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }

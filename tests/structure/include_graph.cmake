@@ -10,7 +10,7 @@ cmake_minimum_required(VERSION 3.22)
 set(floors core simd engine family top)
 set(lower_folders core simd engine)
 set(rooms common mask score lists)  # of engine/, in this order below the loops
-set(loops tile few select scan dense)
+set(loops tile few select scan elementwise dense)
 
 # core/a.hpp -> core, softmax/a.hpp -> softmax, attenta.hpp -> top
 function(folder_of file result)

@@ -145,6 +145,12 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> sigmoid(Batch<Arch> x) {
     return divide<Arch>(xsimd::select(x < B(0.f), e, B(1.f)), B(1.f) + e);
 }
 
+/// x / (1 + e^-x), where neither factor overflows.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> silu(Batch<Arch> x) {
+    return x * sigmoid<Arch>(x);
+}
+
 /// log x of a normal x > 0. `less` is 1 - x with all its digits, which x near 1 has lost. Relative error below 3e-7,
 /// NaN stays NaN.
 template <class Arch>
@@ -168,6 +174,14 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> log_with_complement(Batch<Arch> x, Batch<Arch>
     p = fma<Arch>(p, r, B(3.3333331174e-1f));
     const B tail = fma<Arch>(n, B(ln2_low), fma<Arch>(p * r, u, u * B(-0.5f)));
     return xsimd::select(x == x, fma<Arch>(n, B(ln2_high), r + tail), x);
+}
+
+/// log(1 + e^x) without overflow, relative error below 5e-7, NaN stays NaN.
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> softplus(Batch<Arch> x) {
+    using B = Batch<Arch>;
+    const B e = exp_nonpositive<Arch>(-xsimd::abs(x));
+    return max<Arch>(B(0.f), x) + log_with_complement<Arch>(B(1.f) + e, -e);
 }
 
 /// sin x and cos x for |x| <= 4, absolute error below 2e-7.

@@ -1,0 +1,215 @@
+#pragma once
+
+#include <attenta/engine/elementwise/loop.hpp>
+#include <attenta/linear/recurrent/wkv_kernels.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace detail::kernels {
+
+/// Σ e^l v / e^m and Σ e^l / e^m, m the largest l.
+template <class Arch>
+struct WeightedSum {
+    using B = simd::Batch<Arch>;
+    B a, b, m;
+
+    /// From three rows of scratch, the next `stride` floats behind the last.
+    template <class Lanes>
+    static ATTENTA_ALWAYS_INLINE WeightedSum get(const Lanes& lanes, const float* rows, std::int64_t stride) {
+        return {lanes.get(rows), lanes.get(rows + stride), lanes.get(rows + 2 * stride)};
+    }
+    template <class Lanes>
+    ATTENTA_ALWAYS_INLINE void put(const Lanes& lanes, float* rows, std::int64_t stride) const {
+        lanes.put(rows, a);
+        lanes.put(rows + stride, b);
+        lanes.put(rows + 2 * stride, m);
+    }
+    ATTENTA_ALWAYS_INLINE WeightedSum scaled(B log) const { return {a, b, m + log}; }
+    ATTENTA_ALWAYS_INLINE B mean() const { return simd::divide<Arch>(a, b); }
+
+    /// With the terms of `y`, at the larger of the two scales: one of the factors is 1. NaN in a scale makes all of it NaN.
+    ATTENTA_ALWAYS_INLINE WeightedSum with(const WeightedSum& y) const {
+        const B ahead = m - y.m, less = simd::exp_nonpositive<Arch>(-xsimd::abs(ahead));
+        const auto first = ahead >= B(0.f);
+        const B own = xsimd::select(first, B(1.f), less), other = xsimd::select(first, less, B(1.f));
+        const B top = xsimd::select(ahead == ahead, xsimd::select(first, m, y.m), ahead);
+        return {simd::fma<Arch>(own, a, other * y.a), simd::fma<Arch>(own, b, other * y.b), top};
+    }
+    /// With the term e^l v.
+    ATTENTA_ALWAYS_INLINE WeightedSum with(B l, B v) const { return with({v, B(1.f), l}); }
+};
+
+template <class Arch>
+class Rwkv4Rule {
+    using B = simd::Batch<Arch>;
+    using Sum = WeightedSum<Arch>;
+
+public:
+    explicit Rwkv4Rule(const elementwise::Block& block)
+        : block_(block), g_(block.own(0)), u_(block.own(1)), gated_(block.has(2)) {
+        const auto& p = *static_cast<const Rwkv4Task*>(block.job.r.parameters);
+        block.copy(p.g.row(block.head, 0) + block.first, g_);
+        block.copy(p.u.row(block.head, 0) + block.first, u_);
+        // Scales below that would overflow.
+        for (std::int64_t c = 0; c < block.width; ++c) g_[c] = g_[c] < wkv_no_terms ? wkv_no_terms : g_[c];
+    }
+
+    void step(std::int64_t t) const {
+        const float *const keys = block_.in(0, t), *const values = block_.in(1, t),
+                           *const gates = gated_ ? block_.in(2, t) : nullptr;
+        float *const state = block_.kept(0), *const out = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const Sum past = Sum::get(lanes, state, block_.stride);
+            const B k = lanes.load(keys), v = lanes.load(values);
+            B o = past.with(lanes.get(u_) + k, v).mean();
+            if (gates) o = o * simd::sigmoid<Arch>(lanes.load(gates));
+            past.scaled(lanes.get(g_)).with(k, v).put(lanes, state, block_.stride);
+            lanes.store(out, o);
+        });
+    }
+
+private:
+    const elementwise::Block& block_;
+    float *const g_, *const u_;
+    const bool gated_;
+};
+
+/// All passes over a block. Values stand in o from the first pass on.
+template <class Arch>
+class BiWkv {
+    using B = simd::Batch<Arch>;
+    using Sum = WeightedSum<Arch>;
+    static constexpr std::int64_t segment = BiWkvTask::segment;
+
+public:
+    explicit BiWkv(const elementwise::Block& block)
+        : block_(block),
+          p_(*static_cast<const BiWkvTask*>(block.job.r.parameters)),
+          w_(block.own(0)),
+          u_(block.own(1)),
+          alpha_(block.own(2)),
+          left_(block.own(4)),
+          right_(block.own(7)),
+          held_(block.own(BiWkvTask::scratch_rows)),
+          ends_(block.own(BiWkvTask::scratch_rows + 3 * segment)),
+          gated_(block.has(2)),
+          guided_(block.has(3)) {
+        for (std::int64_t i = 0; i < 2; ++i)
+            block.copy(guided_ ? p_.alpha.row(i, block.head) + block.first : nullptr, alpha_ + i * block.stride);
+    }
+
+    void run() {
+        for (pass_ = 0; pass_ < p_.w.heads; ++pass_) {
+            begin_pass();
+            const std::int64_t segments = ceil_div(block_.end, segment);
+            for (std::int64_t s = segments; s-- > 0;) from_right(s);
+            for (std::int64_t s = 0; s < segments; ++s) from_left(s);
+        }
+    }
+
+private:
+    void begin_pass() {
+        block_.copy(p_.w.row(pass_, block_.head) + block_.first, w_);
+        block_.copy(p_.u.row(pass_, block_.head) + block_.first, u_);
+        for (std::int64_t c = 0; c < block_.width; ++c) w_[c] *= -p_.w_factor, u_[c] *= p_.u_factor;
+        for (float* sum : {left_, right_}) {
+            std::fill_n(sum, 2 * block_.stride, 0.f);
+            std::fill_n(sum + 2 * block_.stride, block_.stride, wkv_no_terms);
+        }
+    }
+
+    /// The token that is the i-th of the pass.
+    std::int64_t token(std::int64_t i) const { return pass_ % 2 == 0 ? i : i % p_.rows * p_.columns + i / p_.rows; }
+    std::int64_t first_of(std::int64_t s) const { return s * segment; }
+    std::int64_t end_of(std::int64_t s) const { return std::min((s + 1) * segment, block_.end); }
+    float* end_row(std::int64_t s) const { return ends_ + 3 * s * block_.stride; }
+    void prefetch(std::int64_t s) const {
+        for (std::int64_t i = std::max<std::int64_t>(first_of(s), 0); i < end_of(s); ++i) block_.prefetch(token(i));
+    }
+
+    /// Sums of what stands behind each segment, from the last segment to the first. The first pass fetches the values.
+    void from_right(std::int64_t s) const {
+        prefetch(s - 1);
+        std::copy_n(right_, 3 * block_.stride, end_row(s));
+        for (std::int64_t i = end_of(s); i-- > first_of(s);) {
+            const std::int64_t t = token(i);
+            if (pass_ == 0) fetch_values(t);
+            add_token(t, right_, right_);
+        }
+    }
+    void fetch_values(std::int64_t t) const {
+        const float *const values = block_.in(1, t), *const residual = guided_ ? block_.in(3, t) : nullptr;
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            B v = lanes.load(values);
+            if (residual) v = simd::fma<Arch>(lanes.load(residual), lanes.get(alpha_), v);
+            lanes.store(block_.out(t), v);
+        });
+    }
+    /// Sums that are one token further.
+    void add_token(std::int64_t t, const float* sums, float* to) const {
+        const float *const keys = block_.in(0, t), *const values = block_.out(t);
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            Sum::get(lanes, sums, block_.stride)
+                .scaled(lanes.get(w_))
+                .with(lanes.load(keys), lanes.load(values))
+                .put(lanes, to, block_.stride);
+        });
+    }
+
+    /// Both sums meet at each token of a segment: those from the right are made again, backwards, and held.
+    void from_left(std::int64_t s) const {
+        prefetch(s + 1);
+        const std::int64_t first = first_of(s), end = end_of(s);
+        const auto held = [&](std::int64_t i) { return held_ + 3 * (i - first) * block_.stride; };
+        std::copy_n(end_row(s), 3 * block_.stride, held(end - 1));
+        for (std::int64_t i = end - 1; i > first; --i) add_token(token(i), held(i), held(i - 1));
+        for (std::int64_t i = first; i < end; ++i) meet(token(i), held(i));
+    }
+    void meet(std::int64_t t, const float* right) const {
+        const float* const keys = block_.in(0, t);
+        float* const out = block_.out(t);
+        const bool last = pass_ + 1 == p_.w.heads;
+        elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
+            const B k = lanes.load(keys), v = lanes.load(out), decay = lanes.get(w_), lead = p_.apart ? B(0.f) : decay;
+            const Sum left = Sum::get(lanes, left_, block_.stride);
+            const B o = left.with(Sum::get(lanes, right, block_.stride)).scaled(lead).with(k + lanes.get(u_), v).mean();
+            left.scaled(decay).with(k, v).put(lanes, left_, block_.stride);
+            lanes.store(out, last ? finished(lanes, t, o) : o);
+        });
+    }
+    template <class Lanes>
+    ATTENTA_ALWAYS_INLINE B finished(const Lanes& lanes, std::int64_t t, B o) const {
+        if (guided_) {
+            const B guide = lanes.load(block_.in(3, t)) - lanes.load(block_.in(1, t));
+            o = simd::fma<Arch>(guide, lanes.get(alpha_ + block_.stride), o);
+        }
+        return gated_ ? o * simd::sigmoid<Arch>(lanes.load(block_.in(2, t))) : o;
+    }
+
+    const elementwise::Block& block_;
+    const BiWkvTask& p_;
+    float *const w_, *const u_, *const alpha_, *const left_, *const right_, *const held_, *const ends_;
+    const bool gated_, guided_;
+    std::int64_t pass_ = 0;
+};
+
+template <class Arch>
+void bi_wkv(const elementwise::Job& job, const elementwise::Task& task, std::byte* scratch) {
+    elementwise::for_each_block(job, task, scratch, [](const elementwise::Block& block) { BiWkv<Arch>(block).run(); });
+}
+
+}  // namespace detail::kernels
+
+namespace detail {
+
+ATTENTA_DEFINE_KERNEL(elementwise::TaskFunction, rwkv4_task,
+                      &elementwise::run_recurrence<simd::NativeArch, kernels::Rwkv4Rule>)
+ATTENTA_DEFINE_KERNEL(elementwise::TaskFunction, bi_wkv_task, &kernels::bi_wkv<simd::NativeArch>)
+
+}  // namespace detail
+
+ATTENTA_END

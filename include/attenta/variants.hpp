@@ -1,0 +1,4 @@
+// Attention variants: other scores, other normalisers, other uses of the weights.
+#pragma once
+
+#include <attenta/variants/damped_ema.hpp>

@@ -1,0 +1,1 @@
+#include <attenta/variants/damped_ema_kernels.inl>

@@ -1,0 +1,2 @@
+// What is compiled once of variants.
+#include <attenta/variants/damped_ema.inl>
