@@ -200,8 +200,8 @@ std::span<const Mechanism> linear_rows() {
                                 .cost = "time H T D Dv, state H D Dv"}),
         };
         list.insert(list.begin(), more.begin(), more.end());
-        const std::vector<Mechanism> gates = gate_rows();
-        list.insert(list.end(), gates.begin(), gates.end());
+        for (const std::vector<Mechanism>& rows : {gate_rows(), delta_rows()})
+            list.insert(list.end(), rows.begin(), rows.end());
         return list;
     }();
     return all;

@@ -94,6 +94,8 @@ struct Chunk {
         return x.row(spread(head, job.state_heads, x.heads), t);
     }
     float beta(std::int64_t t) const { return r.beta.data ? row(r.beta, t)[0] : 1.f; }
+    /// The chunk at hand goes token by token.
+    bool by_steps() const { return n <= few_tokens || (r.gv.data && corrects()); }
     bool low_rank() const { return r.update == Update::low_rank; }
     bool corrects() const { return r.update != Update::additive; }
 

@@ -9,7 +9,7 @@
 // With gates of value channels v'_s and S0 decay by column, too                   value_gates.hpp
 // These are functions of a Chunk (chunk.hpp; its memory is scratch.hpp), whose rows come from rows.hpp while
 // prefetch.hpp prefetches those of the next one. A few tokens go one by one (steps.hpp). Where chunks are worked on side
-// by side, parallel.hpp has the states between them.
+// by side, parallel.hpp has the states between them. States on the way may be kept (snapshots.hpp).
 #pragma once
 
 #include <attenta/engine/scan/channels.hpp>
@@ -20,6 +20,7 @@
 #include <attenta/engine/scan/parallel.hpp>
 #include <attenta/engine/scan/prefetch.hpp>
 #include <attenta/engine/scan/rows.hpp>
+#include <attenta/engine/scan/snapshots.hpp>
 #include <attenta/engine/scan/state.hpp>
 #include <attenta/engine/scan/steps.hpp>
 #include <attenta/engine/scan/value_gates.hpp>
@@ -86,12 +87,48 @@ void run_products(Chunk<Arch>& c) {
     if (c.span.updates) update_state(c);
 }
 
+/// The chunk's first `count` tokens without outputs, in the copy of the state.
+template <class Arch>
+void replay(Chunk<Arch>& c, std::int64_t count) {
+    c.n = c.span.count = count;
+    if (c.by_steps()) return run_steps(c);
+    run_products(c);
+    keep_if_wanted(c, c.span.begin + count);
+}
+
+/// States wanted from the chunk's first token on to in front of its last, before it is worked on.
+template <class Arch>
+void keep_states_of_chunk(Chunk<Arch>& c) {
+    keep_if_wanted(c, c.span.begin);
+    if (c.by_steps()) return;
+    Scratch& x = c.scratch;
+    const Span span = c.span;
+    const std::int64_t begin = span.begin;
+    float *const state = x.state, *const normalizer = x.normalizer;
+    const WantedStates wanted = wanted_states(c.job.kept, begin + 1, begin + c.n - 1);
+    for (const std::int64_t* at = wanted.first; at != wanted.end; ++at) {
+        const std::int64_t count = *at - begin;
+        if (count < few_tokens && at + 1 != wanted.end && at[1] - begin <= few_tokens) continue;  // kept by its steps
+        std::copy_n(state, x.stride * x.width, x.replayed_state);
+        std::copy_n(normalizer, c.r.normalizer ? c.stride : 0, x.replayed_normalizer);
+        x.state = x.replayed_state;
+        x.normalizer = x.replayed_normalizer;
+        c.span = {begin, count, false, true, span.query_begin, true};
+        replay(c, count);
+        x.state = state;
+        x.normalizer = normalizer;
+    }
+    c.span = span;
+    c.n = span.count;
+}
+
 template <class Arch>
 inline void run_chunk(Chunk<Arch>& c, std::int64_t i) {
     c.span = span_of(c, i);
     c.n = c.span.count;
     if (c.task.pass != Pass::whole) select_chunk_state(c, i);
-    if (c.n <= few_tokens || (c.r.gv.data && c.corrects()))
+    if (c.job.kept.count > 0 && c.task.pass != Pass::chunk_states) keep_states_of_chunk(c);
+    if (c.by_steps())
         run_steps(c);
     else
         run_products(c);
@@ -119,7 +156,12 @@ void run_chunks(const Job& job, const Task& task, std::byte* memory) {
         if (whole) begin_head_state(c);
     });
     for (std::int64_t i = task.chunk_begin; i < task.chunk_end; ++i) for_heads(c, [&] { run_chunk(c, i); });
-    if (whole) for_heads(c, [&] { end_head_state(c); });
+    if (!whole) return;
+    const bool keep = !c.by_steps() && task.chunk_end == Chunks(job.r).all;
+    for_heads(c, [&] {
+        if (keep) keep_if_wanted(c, job.r.k.tokens);
+        end_head_state(c);
+    });
 }
 
 }  // namespace scan

@@ -66,7 +66,7 @@ void add_outer(Chunk<Arch>& c, const Outer (&products)[Products]) {
                 add_and_prefetch(c, tile, x.rows + (Packed ? d / L * L * c.n + d % L : d), Packed ? L : c.stride,
                                  x.values + p * chunk * W, c.n);
             float* const state = c.state_panel(p) + d * W;
-            if (c.task.pass == Pass::whole) tile.add_scaled(c.scratch.chunk_decay + d, state, W);
+            if (c.task.pass != Pass::chunk_states) tile.add_scaled(c.scratch.chunk_decay + d, state, W);
             tile.store(state, W);
         }
 }
@@ -99,7 +99,8 @@ void update_normalizer(const Chunk<Arch>& c) {
         Batch sum(0.f);
         for (std::int64_t s = 0; s < c.n; ++s)
             sum = simd::fma<Arch>(Batch(decay_to_end(c, s)), simd::load<Arch>(c.k[s] + d), sum);
-        if (c.task.pass == Pass::whole) sum = simd::fma<Arch>(Batch(decay_of_chunk(c)), simd::load<Arch>(z + d), sum);
+        if (c.task.pass != Pass::chunk_states)
+            sum = simd::fma<Arch>(Batch(decay_of_chunk(c)), simd::load<Arch>(z + d), sum);
         sum.store_unaligned(z + d);
     }
 }
