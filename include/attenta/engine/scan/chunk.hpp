@@ -64,6 +64,7 @@ struct Chunk {
     std::int64_t n = 0;            ///< its tokens
     Rows q, k, a, b;               ///< where its rows lie: with the caller or in scratch
     const float* added = nullptr;  ///< what the state takes up: the values, or what the correction makes of them
+    bool prefix = false;  ///< keys are decayed to the end of the chunk's first tokens instead, see snapshots.hpp
     NextRows next;
 
     /// Rows whose undecayed products are at hand.

@@ -64,6 +64,25 @@ void clear_behind(const Chunk<Arch>& c) {
         std::fill(x.v + (p * chunk + c.n) * c.W, x.v + (p * chunk + end) * c.W, 0.f);
 }
 
+/// States wanted behind more than a few of the chunk's tokens, from the rows that the whole chunk adds: those of its first
+/// tokens do not depend on later ones.
+template <class Arch>
+void keep_states_of_prefixes(Chunk<Arch>& c) {
+    const std::int64_t begin = c.span.begin, n = c.n;
+    WantedStates wanted = wanted_states(c.job.kept, begin + few_tokens + 1, begin + n - 1);
+    if (wanted.first == wanted.end) return;
+    c.prefix = true;
+    for (; wanted.first != wanted.end; ++wanted.first, ++wanted.slot) {
+        const StateCopy copy(c);
+        c.n = *wanted.first - begin;
+        chunk_decays(c);
+        update_state(c);
+        keep_state(c, wanted.slot, 0, c.dim);
+    }
+    c.n = n;
+    chunk_decays(c);
+}
+
 /// The formulas above, in their order.
 template <class Arch>
 void run_products(Chunk<Arch>& c) {
@@ -84,39 +103,35 @@ void run_products(Chunk<Arch>& c) {
         decay_values(c);
         c.added = c.scratch.gated_values;
     }
+    if (c.job.kept.count > 0 && c.task.pass != Pass::chunk_states && !c.r.gv.data) keep_states_of_prefixes(c);
     if (c.span.updates) update_state(c);
+    c.prefix = false;
 }
 
-/// The chunk's first `count` tokens without outputs, in the copy of the state.
+/// The chunk's first tokens without outputs, in the copy of the state.
 template <class Arch>
-void replay(Chunk<Arch>& c, std::int64_t count) {
-    c.n = c.span.count = count;
+void replay(Chunk<Arch>& c) {
     if (c.by_steps()) return run_steps(c);
     run_products(c);
-    keep_if_wanted(c, c.span.begin + count);
+    keep_if_wanted(c, c.span.begin + c.n);
 }
 
-/// States wanted from the chunk's first token on to in front of its last, before it is worked on.
+/// States wanted from the chunk's first token on, before it is worked on: as far as steps go, or all of them where the update
+/// changes more than the state takes up.
 template <class Arch>
 void keep_states_of_chunk(Chunk<Arch>& c) {
     keep_if_wanted(c, c.span.begin);
     if (c.by_steps()) return;
-    Scratch& x = c.scratch;
     const Span span = c.span;
-    const std::int64_t begin = span.begin;
-    float *const state = x.state, *const normalizer = x.normalizer;
-    const WantedStates wanted = wanted_states(c.job.kept, begin + 1, begin + c.n - 1);
+    const std::int64_t begin = span.begin, most = c.r.gv.data ? c.n - 1 : few_tokens;
+    const WantedStates wanted = wanted_states(c.job.kept, begin + 1, begin + most);
     for (const std::int64_t* at = wanted.first; at != wanted.end; ++at) {
         const std::int64_t count = *at - begin;
-        if (count < few_tokens && at + 1 != wanted.end && at[1] - begin <= few_tokens) continue;  // kept by its steps
-        std::copy_n(state, x.stride * x.width, x.replayed_state);
-        std::copy_n(normalizer, c.r.normalizer ? c.stride : 0, x.replayed_normalizer);
-        x.state = x.replayed_state;
-        x.normalizer = x.replayed_normalizer;
+        if (at + 1 != wanted.end && at[1] - begin <= few_tokens) continue;  // steps keep those on their way
+        const StateCopy copy(c);
         c.span = {begin, count, false, true, span.query_begin, true};
-        replay(c, count);
-        x.state = state;
-        x.normalizer = normalizer;
+        c.n = count;
+        replay(c);
     }
     c.span = span;
     c.n = span.count;

@@ -1,6 +1,6 @@
 // States on the way of a call, copied to the slots of its snapshots. A state is that of a shorter call to the bit: in front of
-// a chunk it is at hand; within one the chunk's first tokens are replayed as a chunk of their own, in a copy of the state; steps
-// leave theirs one by one. See loop.hpp.
+// a chunk it is at hand, and steps leave theirs one by one. Within a chunk a copy of the state takes up the chunk's first tokens:
+// a few as steps, more with the rows that the whole chunk adds. See loop.hpp.
 #pragma once
 
 #include <attenta/core/dtype.hpp>
@@ -58,6 +58,28 @@ void keep_state(const Chunk<Arch>& c, std::int64_t slot, std::int64_t begin, std
         std::copy(c.scratch.normalizer + begin, c.scratch.normalizer + end,
                   kept.normalizers + (slot * c.job.state_heads + c.head) * c.dim + begin);
 }
+
+/// While it lives, the state at hand is a copy.
+template <class Arch>
+class StateCopy {
+public:
+    explicit StateCopy(Chunk<Arch>& c) : x_(c.scratch), state_(x_.state), normalizer_(x_.normalizer) {
+        x_.state = x_.replayed_state;
+        x_.normalizer = x_.replayed_normalizer;
+        std::copy_n(state_, x_.stride * x_.width, x_.state);
+        std::copy_n(normalizer_, c.r.normalizer ? c.stride : 0, x_.normalizer);
+    }
+    ~StateCopy() {
+        x_.state = state_;
+        x_.normalizer = normalizer_;
+    }
+    StateCopy(const StateCopy&) = delete;
+    StateCopy& operator=(const StateCopy&) = delete;
+
+private:
+    Scratch& x_;
+    float *const state_, *const normalizer_;
+};
 
 /// The state at hand, if it is wanted behind `tokens` tokens.
 template <class Arch>

@@ -74,7 +74,8 @@ void add_outer(Chunk<Arch>& c, const Outer (&products)[Products]) {
 template <class Arch>
 void update_by_channel(Chunk<Arch>& c) {
     const Scratch& x = c.scratch;
-    if (!c.span.queries && !c.corrects()) decay_keys_alone(c, {c.k, x.decayed_k});
+    if (c.prefix || (!c.span.queries && !c.corrects()))
+        for (std::size_t set = 0; set < number_of_key_sets(c); ++set) decay_keys_alone(c, key_sets(c)[set]);
     if (c.low_rank())
         add_outer<false>(c, {{x.decayed_k, x.v}, {x.decayed_b, x.v_new}});
     else
