@@ -5,3 +5,4 @@
 #include <attenta/core/kv_view.inl>
 #include <attenta/core/linear_state.inl>
 #include <attenta/core/run_tasks.inl>
+#include <attenta/core/state_snapshots.inl>

@@ -1,6 +1,7 @@
 // Linear attention and fast-weight memories: a state per head in place of a cache.
 #pragma once
 
+#include <attenta/core/state_snapshots.hpp>
 #include <attenta/linear/decay/gla.hpp>
 #include <attenta/linear/decay/lightning.hpp>
 #include <attenta/linear/decay/lrpe.hpp>
@@ -8,9 +9,13 @@
 #include <attenta/linear/decay/regla.hpp>
 #include <attenta/linear/decay/retention.hpp>
 #include <attenta/linear/decay/transnormer.hpp>
+#include <attenta/linear/delta/comba.hpp>
 #include <attenta/linear/delta/delta_rule.hpp>
 #include <attenta/linear/delta/gated_delta_rule.hpp>
+#include <attenta/linear/delta/gated_oja_rule.hpp>
+#include <attenta/linear/delta/gdn2.hpp>
 #include <attenta/linear/delta/kda.hpp>
+#include <attenta/linear/delta/kda_gate.hpp>
 #include <attenta/linear/delta/rwkv7.hpp>
 #include <attenta/linear/features/additive_linear.hpp>
 #include <attenta/linear/features/based.hpp>
@@ -28,6 +33,7 @@
 #include <attenta/linear/recurrent/hgrn2.hpp>
 #include <attenta/linear/recurrent/mamba.hpp>
 #include <attenta/linear/recurrent/rwkv4_wkv.hpp>
+#include <attenta/linear/recurrent/mlstm.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
 
 // In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.

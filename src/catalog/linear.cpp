@@ -202,6 +202,8 @@ std::span<const Mechanism> linear_rows() {
         list.insert(list.begin(), more.begin(), more.end());
         for (const std::vector<Mechanism>& part : {gate_rows(), elementwise_rows()})
             list.insert(list.end(), part.begin(), part.end());
+        for (const std::vector<Mechanism>& rows : {gate_rows(), delta_rows()})
+            list.insert(list.end(), rows.begin(), rows.end());
         return list;
     }();
     return all;

@@ -7,9 +7,33 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 ATTENTA_BEGIN
+
+class StateSnapshots;
+
+/// A pointer that stays with its object: copies have none, assignment leaves it, moving into a new object takes it along.
+template <class T>
+class Attached {
+public:
+    Attached() = default;
+    Attached(const Attached&) {}
+    Attached(Attached&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+    Attached& operator=(const Attached&) { return *this; }
+    Attached& operator=(Attached&&) noexcept { return *this; }
+    Attached& operator=(T* object) {
+        object_ = object;
+        return *this;
+    }
+    T* get() const { return object_; }
+    T* operator->() const { return object_; }
+    explicit operator bool() const { return object_ != nullptr; }
+
+private:
+    T* object_ = nullptr;
+};
 
 /// Per state head a matrix [dim, dim_v], key index before value index, and what some mechanisms need beside it. Default
 /// constructed it is empty: the first call makes it zeros of the right shape. Every call reads it as the past and
@@ -20,6 +44,9 @@ struct LinearState {
     std::vector<float> normalizer;  ///< [heads, dim], the sum of (decayed) keys; where the mechanism has a denominator
     std::vector<float> weight;      ///< [heads], the sum of decays, or a gate that is still to act
     std::vector<float> key_max;     ///< [heads] or [heads, dim], the stabiliser of the keys
+
+    /// Where calls on this state leave the states on their way (core/state_snapshots.hpp); null: nowhere. Borrowed.
+    Attached<StateSnapshots> snapshots;
 
     LinearState() = default;
     /// Zeros. Throws Error on sizes below 0 and on more bytes than 64 bits can count.

@@ -45,6 +45,23 @@ inline NaiveLinear naive_delta(View q, View k, View v, View g, View beta, const 
     return r;
 }
 
+/// x ⊙ y
+inline Row naive_gated(Row x, const float* y) {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] *= double{y[i]};
+    return x;
+}
+
+/// o_i = scale · S_hᵀ q_i, with q_i / sqrt(Σ q² + eps) where the options say so.
+template <class Options>
+void naive_read_heads(NaiveLinear& r, std::int64_t h, View q, std::int64_t t, const Options& x) {
+    for (std::int64_t i = r.first_reader(h); i < r.first_reader(h + 1); ++i) {
+        Row qt = naive_row(q, i, r.heads, t);
+        if (x.qk_l2norm) qt = naive_unit(std::move(qt), double{x.eps});
+        const Row y = naive_read(r, h, qt);
+        for (std::int64_t e = 0; e < r.dim_v; ++e) r.o_row(i, t)[e] = naive_scale(x.scale, q.dim) * y.data()[e];
+    }
+}
+
 /// beta in (0.05, 0.95) and keys of length 1, so that the state does not grow.
 inline void fill_delta(LinearCase& c) {
     c.put_units("k", Along::keys, c.shape.Hk, c.shape.D);

@@ -3,6 +3,7 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/core/state_snapshots.hpp>
 #include <attenta/engine/common/bytes.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/scan/request.hpp>
@@ -111,6 +112,10 @@ inline void check_state_numbers(const char* f, const LinearState& s) {
 
 }  // namespace checks
 
+[[noreturn]] inline void refuse_snapshots(const Request& r) {
+    fail(r.function, "state.snapshots is set, needs none: states on the way of this mechanism are not kept");
+}
+
 ATTENTA_INLINE void check(const Request& r, std::span<const Input> inputs, Heads<float> o, const LinearState& state,
                           bool check_data) {
     const checks::Sizes sizes(r);
@@ -123,6 +128,8 @@ ATTENTA_INLINE void check(const Request& r, std::span<const Input> inputs, Heads
     check_shapes(r.function, inputs, letters);
     checks::check_state(r, sizes, state);
     checks::check_outputs(r, inputs, sizes, o, state);
+    if (state.snapshots && !r.keeps_states) refuse_snapshots(r);
+    if (state.snapshots) state.snapshots->check(r.function, r.k.tokens);
     if (!check_data) return;
     check_numbers(r.function, inputs);
     checks::check_state_numbers(r.function, state);

@@ -64,6 +64,7 @@ struct Chunk {
     std::int64_t n = 0;            ///< its tokens
     Rows q, k, a, b;               ///< where its rows lie: with the caller or in scratch
     const float* added = nullptr;  ///< what the state takes up: the values, or what the correction makes of them
+    bool prefix = false;  ///< keys are decayed to the end of the chunk's first tokens instead, see snapshots.hpp
     NextRows next;
 
     /// Rows whose undecayed products are at hand.
@@ -94,6 +95,8 @@ struct Chunk {
         return x.row(spread(head, job.state_heads, x.heads), t);
     }
     float beta(std::int64_t t) const { return r.beta.data ? row(r.beta, t)[0] : 1.f; }
+    /// The chunk at hand goes token by token.
+    bool by_steps() const { return n <= few_tokens || (r.gv.data && corrects()); }
     bool low_rank() const { return r.update == Update::low_rank; }
     bool corrects() const { return r.update != Update::additive; }
 

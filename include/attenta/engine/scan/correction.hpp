@@ -1,7 +1,8 @@
 // What the chunk really adds where updates depend on the state, as in the delta rules' WY representation:
-//     delta       V' = (I + B tril(K Kᵀ))⁻¹ B (V − K S0)           B = diag(beta)
+//     delta       V' = (I + B tril(P Kᵀ))⁻¹ B (V − P S0)           B = diag(beta), rows of P predict: K or others
 //     low_rank    V' = (I − tril(A Bᵀ))⁻¹ (A S0 + tril(A Kᵀ) V)    beside V itself
-// Products include the decays between their tokens, products with S0 those from the chunk's start. See loop.hpp.
+// Products include the decays between their tokens, products with S0 those from the chunk's start, the row's own decay
+// only where the prediction is made behind it. See loop.hpp.
 #pragma once
 
 #include <attenta/engine/scan/channels.hpp>
@@ -23,13 +24,13 @@ void correction_by_channel(Chunk<Arch>& c) {
     const Scratch& x = c.scratch;
     if (c.span.queries) load_queries(c, 0);
     const QuerySet own = c.low_rank() ? QuerySet{c.a, true, x.correction_a_panels, {x.ak, x.ab}}
-                                      : QuerySet{c.k, false, x.correction_a_panels, {x.ab}},
+                                      : QuerySet{c.a, c.r.predict_before, x.correction_a_panels, {x.ab}},
                    queries[] = {own, {c.q, false, x.query_a_panels, {x.qk, x.qb}}};
     channel_products<Arch>(c, {queries, c.span.queries ? std::size_t{2} : std::size_t{1}},
                            {key_sets(c).data(), number_of_key_sets(c)});
 }
 
-/// −beta keys and keys.
+/// −beta times the products of rows that predict and keys.
 template <class Arch>
 void scale_by_beta(const Chunk<Arch>& c, float* products) {
     for (std::int64_t t = 0; t < c.n; ++t) {
@@ -39,13 +40,20 @@ void scale_by_beta(const Chunk<Arch>& c, float* products) {
     }
 }
 
-/// v' = beta (v − K S0) of the rows from i on, with K S0 in v'.
+/// Decay of the state that row t's prediction is made with, where decays do not differ by channel.
+template <class Arch>
+float decay_of_prediction(const Chunk<Arch>& c, std::int64_t t) {
+    if (!c.r.predict_before) return c.scratch.from_start[t];
+    return t > 0 ? c.scratch.from_start[t - 1] : 1.f;
+}
+
+/// v' = beta (v − P S0) of the rows from i on, with P S0 in v'.
 template <class Arch>
 void subtract_prediction(const Chunk<Arch>& c, std::int64_t i, const float* v, float* v_new) {
     using Batch = simd::Batch<Arch>;
     const std::int64_t rows = std::min<std::int64_t>(c.R, c.n - i);
     for (std::int64_t t = 0; t < rows; ++t) {
-        const Batch b(c.beta(c.span.begin + i + t)), e(c.by_channel ? 1.f : c.scratch.from_start[i + t]);
+        const Batch b(c.beta(c.span.begin + i + t)), e(c.by_channel ? 1.f : decay_of_prediction(c, i + t));
         for (std::int64_t n = t * c.W; n < (t + 1) * c.W; n += c.L)
             (b * (simd::load<Arch>(v + n) - e * simd::load<Arch>(v_new + n))).store_unaligned(v_new + n);
     }
@@ -74,20 +82,30 @@ void solve_tile(Chunk<Arch>& c, std::int64_t panel, std::int64_t i) {
     tile.store(v_new, W);
 }
 
+/// The solved rows, to the mechanism.
+template <class Arch>
+void give_added(const Chunk<Arch>& c) {
+    for (std::int64_t t = 0; t < c.n; ++t)
+        for (std::int64_t p = 0; p < c.panels; ++p)
+            std::copy_n(c.scratch.v_new + (p * chunk + t) * c.W, std::min(c.W, c.columns - p * c.W),
+                        c.r.added.row(c.head, c.span.begin + t) + c.column + p * c.W);
+}
+
 template <class Arch>
 void correct(Chunk<Arch>& c) {
     const Scratch& x = c.scratch;
     if (c.by_channel) {
         correction_by_channel(c);
     } else {
-        pack_a_panels(c, c.k, c.n, x.correction_a_panels);
+        pack_a_panels(c, c.a, c.n, x.correction_a_panels);
         pack_keys(c);
         undecayed_products(c, x.correction_a_panels, x.ab);
-        decay_products(c, x.ab, true, x.ab);
+        decay_products(c, x.ab, true, x.ab, c.r.predict_before);
     }
     if (!c.low_rank()) scale_by_beta(c, x.ab);
     for (std::int64_t p = 0; p < c.panels; ++p)
         for (std::int64_t i = 0; i < c.n; i += c.R) solve_tile(c, p, i);
+    if (c.r.added.data) give_added(c);
 }
 
 }  // namespace scan

@@ -11,6 +11,15 @@ ATTENTA_BEGIN
 
 namespace scan {
 
+/// Where states on the way go: that after tokens[i] tokens, ascending, to slot i.
+struct KeptStates {
+    const std::int64_t* tokens = nullptr;
+    std::int64_t count = 0;
+    void* matrices = nullptr;      ///< [slot][state head][channel][column], float or bfloat16
+    float* normalizers = nullptr;  ///< [slot][state head][channel]
+    bool half = false;
+};
+
 /// What tasks share.
 struct Job {
     Request r;
@@ -23,6 +32,8 @@ struct Job {
     /// States before each chunk of a round and behind the last, [chunk - round_begin][head][chunk_state_floats].
     float* chunk_states = nullptr;
     std::int64_t round_begin = 0, round_end = 0, chunk_state_floats = 0;
+
+    KeptStates kept = {};
 };
 
 /// What a task does. With more threads than heads and columns employ, chunks of a round are worked on side by side:

@@ -9,7 +9,7 @@
 // With gates of value channels v'_s and S0 decay by column, too                   value_gates.hpp
 // These are functions of a Chunk (chunk.hpp; its memory is scratch.hpp), whose rows come from rows.hpp while
 // prefetch.hpp prefetches those of the next one. A few tokens go one by one (steps.hpp). Where chunks are worked on side
-// by side, parallel.hpp has the states between them.
+// by side, parallel.hpp has the states between them. States on the way may be kept (snapshots.hpp).
 #pragma once
 
 #include <attenta/engine/scan/channels.hpp>
@@ -20,6 +20,7 @@
 #include <attenta/engine/scan/parallel.hpp>
 #include <attenta/engine/scan/prefetch.hpp>
 #include <attenta/engine/scan/rows.hpp>
+#include <attenta/engine/scan/snapshots.hpp>
 #include <attenta/engine/scan/state.hpp>
 #include <attenta/engine/scan/steps.hpp>
 #include <attenta/engine/scan/value_gates.hpp>
@@ -63,6 +64,25 @@ void clear_behind(const Chunk<Arch>& c) {
         std::fill(x.v + (p * chunk + c.n) * c.W, x.v + (p * chunk + end) * c.W, 0.f);
 }
 
+/// States wanted behind more than a few of the chunk's tokens, from the rows that the whole chunk adds: those of its first
+/// tokens do not depend on later ones.
+template <class Arch>
+void keep_states_of_prefixes(Chunk<Arch>& c) {
+    const std::int64_t begin = c.span.begin, n = c.n;
+    WantedStates wanted = wanted_states(c.job.kept, begin + few_tokens + 1, begin + n - 1);
+    if (wanted.first == wanted.end) return;
+    c.prefix = true;
+    for (; wanted.first != wanted.end; ++wanted.first, ++wanted.slot) {
+        const StateCopy copy(c);
+        c.n = *wanted.first - begin;
+        chunk_decays(c);
+        update_state(c);
+        keep_state(c, wanted.slot, 0, c.dim);
+    }
+    c.n = n;
+    chunk_decays(c);
+}
+
 /// The formulas above, in their order.
 template <class Arch>
 void run_products(Chunk<Arch>& c) {
@@ -83,7 +103,38 @@ void run_products(Chunk<Arch>& c) {
         decay_values(c);
         c.added = c.scratch.gated_values;
     }
+    if (c.job.kept.count > 0 && c.task.pass != Pass::chunk_states && !c.r.gv.data) keep_states_of_prefixes(c);
     if (c.span.updates) update_state(c);
+    c.prefix = false;
+}
+
+/// The chunk's first tokens without outputs, in the copy of the state.
+template <class Arch>
+void replay(Chunk<Arch>& c) {
+    if (c.by_steps()) return run_steps(c);
+    run_products(c);
+    keep_if_wanted(c, c.span.begin + c.n);
+}
+
+/// States wanted from the chunk's first token on, before it is worked on: as far as steps go, or all of them where the update
+/// changes more than the state takes up.
+template <class Arch>
+void keep_states_of_chunk(Chunk<Arch>& c) {
+    keep_if_wanted(c, c.span.begin);
+    if (c.by_steps()) return;
+    const Span span = c.span;
+    const std::int64_t begin = span.begin, most = c.r.gv.data ? c.n - 1 : few_tokens;
+    const WantedStates wanted = wanted_states(c.job.kept, begin + 1, begin + most);
+    for (const std::int64_t* at = wanted.first; at != wanted.end; ++at) {
+        const std::int64_t count = *at - begin;
+        if (at + 1 != wanted.end && at[1] - begin <= few_tokens) continue;  // steps keep those on their way
+        const StateCopy copy(c);
+        c.span = {begin, count, false, true, span.query_begin, true};
+        c.n = count;
+        replay(c);
+    }
+    c.span = span;
+    c.n = span.count;
 }
 
 template <class Arch>
@@ -91,7 +142,8 @@ inline void run_chunk(Chunk<Arch>& c, std::int64_t i) {
     c.span = span_of(c, i);
     c.n = c.span.count;
     if (c.task.pass != Pass::whole) select_chunk_state(c, i);
-    if (c.n <= few_tokens || (c.r.gv.data && c.corrects()))
+    if (c.job.kept.count > 0 && c.task.pass != Pass::chunk_states) keep_states_of_chunk(c);
+    if (c.by_steps())
         run_steps(c);
     else
         run_products(c);
@@ -119,7 +171,12 @@ void run_chunks(const Job& job, const Task& task, std::byte* memory) {
         if (whole) begin_head_state(c);
     });
     for (std::int64_t i = task.chunk_begin; i < task.chunk_end; ++i) for_heads(c, [&] { run_chunk(c, i); });
-    if (whole) for_heads(c, [&] { end_head_state(c); });
+    if (!whole) return;
+    const bool keep = !c.by_steps() && task.chunk_end == Chunks(job.r).all;
+    for_heads(c, [&] {
+        if (keep) keep_if_wanted(c, job.r.k.tokens);
+        end_head_state(c);
+    });
 }
 
 }  // namespace scan

@@ -1,6 +1,7 @@
 // States between the chunks of a round, which are worked on side by side. See Pass in engine/scan/job.hpp.
 #pragma once
 
+#include <attenta/engine/scan/snapshots.hpp>
 #include <attenta/engine/scan/state.hpp>
 
 #include <algorithm>
@@ -59,6 +60,10 @@ void prefix_states(Chunk<Arch>& c) {
     c.scratch.state = last.state;
     store_state(c, begin, end);
     if (z) std::copy(last.normalizer + begin, last.normalizer + end, z + begin);
+    if (job.kept.count == 0 || job.round_end < Chunks(c.r).all) return;
+    const WantedStates wanted = wanted_states(job.kept, c.r.k.tokens, c.r.k.tokens);
+    c.scratch.normalizer = last.normalizer;
+    if (wanted.first != wanted.end) keep_state(c, wanted.slot, begin, end);
 }
 
 }  // namespace scan

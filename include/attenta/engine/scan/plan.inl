@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/machine.hpp>
+#include <attenta/core/state_snapshots.hpp>
 #include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/scan/checks.inl>
 #include <attenta/engine/scan/kernels.hpp>
@@ -54,7 +55,7 @@ inline std::int64_t heads_together(const Job& job, std::int64_t threads) {
 /// A run, shared among the threads: heads, columns of few heads, and chunks where threads are many.
 class Run {
 public:
-    Run(const Request& r, Heads<float> o, LinearState& state, Context& context)
+    Run(const Request& r, Heads<float> o, LinearState& state, std::int64_t kept, Context& context)
         : executor_(context.executor()),
           threads_(executor_.concurrency()),
           few_(r.k.tokens <= few_tokens && r.q.tokens <= few_tokens) {
@@ -62,6 +63,7 @@ public:
         job_ = {r, o, &state, nullptr, sizes.state_heads, sizes.out_heads, sizes.features, sizes.dim_v};
         job_.chunk_state_floats = ChunkState::floats(job_);
         job_.prefetch_to_l1 = tuning().prefetch_to_l1;
+        job_.kept.count = kept;
         columns_ = job_.dim_v;
         if (!few_) share();
         together_ = columns_ < job_.dim_v || by_chunks_ ? 1 : heads_together(job_, threads_);
@@ -77,8 +79,17 @@ public:
             Request part = r;
             part.q.tokens = std::min(r.q.tokens, most);
             part.k.tokens = part.v.tokens = std::min(r.k.tokens, most);
-            const Run sized(part, {}, none, context);
+            const Run sized(part, {}, none, 0, context);
         }
+    }
+
+    /// The state's snapshots take up what comes.
+    void keep_states(StateSnapshots& snapshots) {
+        StatePool& pool = snapshots.begin();
+        job_.kept.tokens = snapshots.tokens().data();
+        job_.kept.matrices = pool.matrices();
+        job_.kept.normalizers = pool.normalizer(0);
+        job_.kept.half = pool.storage() == Dtype::bf16;
     }
 
     void run() {
@@ -221,8 +232,16 @@ ATTENTA_INLINE void begin_state(const Request& r, LinearState& state) {
 }
 
 ATTENTA_INLINE void run(const Request& r, Heads<float> o, LinearState& state, Context& context) {
-    Run call(r, o, state, context);
+    StateSnapshots* const snapshots = state.snapshots.get();
+    if (snapshots && !r.keeps_states) refuse_snapshots(r);
+    const checks::Sizes sizes(r);
+    const std::int64_t normalizer = r.normalizer ? sizes.state_heads * sizes.features : 0,
+                       kept = snapshots ? snapshots->prepare(r.k.tokens, {sizes.state_heads, sizes.features,
+                                                                          sizes.dim_v, normalizer, 0, r.key_maxima})
+                                        : 0;
+    Run call(r, o, state, kept, context);
     begin_state(r, state);
+    if (snapshots) call.keep_states(*snapshots);
     call.run();
 }
 

@@ -49,11 +49,13 @@ void plan_prefetch(Chunk<Arch>& c) {
     if (count <= 0) return;
     const std::byte** values = c.scratch.rows_to_prefetch;
     if (c.span.keys)
-        for (const auto* x : {&r.k, &r.a, &r.b}) values = append_rows(c, *x, job.state_heads, keys, count, values);
+        for (const auto* x : {&r.k, &r.a, &r.b, &r.erase})
+            values = append_rows(c, *x, job.state_heads, keys, count, values);
     if (c.span.keys && c.by_channel) values = append_rows(c, r.g, job.state_heads, keys, count, values);
     if (c.span.queries) values = append_rows(c, r.q, job.out_heads, queries, count, values);
     const std::byte** end = values;
-    if (c.span.keys) end = append_rows(c, r.v, job.state_heads, keys, count, end);
+    if (c.span.keys)
+        for (const auto* x : {&r.v, &r.write}) end = append_rows(c, *x, job.state_heads, keys, count, end);
     if (c.span.queries) end = append_rows(c, job.o, job.out_heads, queries, count, end);
     constexpr auto size = static_cast<std::int64_t>(sizeof(float));
     c.next.queue = {{c.scratch.rows_to_prefetch, values, 0, r.k.dim * size, job.prefetch_to_l1},

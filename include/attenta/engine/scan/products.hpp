@@ -74,16 +74,17 @@ void undecayed_products(const Chunk<Arch>& c, const float* a_panels, float* p) {
         panel_products(c, a_panel_row(c, a_panels, i), std::min(i + R, c.n), p + i * chunk, chunk);
 }
 
-/// P = products ⊙ decays, zero above the diagonal, with `strict` on it too.
+/// P = products ⊙ decays, zero above the diagonal, with `strict` on it too. With `before`, decays end in front of the row's
+/// own token.
 template <class Arch>
-void decay_products(const Chunk<Arch>& c, const float* products, bool strict, float* p) {
+void decay_products(const Chunk<Arch>& c, const float* products, bool strict, float* p, bool before = false) {
     constexpr std::int64_t L = Chunk<Arch>::L, R = Chunk<Arch>::R;
     using Batch = simd::Batch<Arch>;
     for (std::int64_t t = 0; t < c.n; ++t) {
         const std::int64_t seen = t + (strict ? 0 : 1);
+        const float* const decays = c.scratch.between + (before && t > 0 ? t - 1 : t) * chunk;
         for (std::int64_t s = 0; s < round_up(t / R * R + R, L); s += L) {
-            const Batch x =
-                simd::load<Arch>(products + t * chunk + s) * simd::load<Arch>(c.scratch.between + t * chunk + s);
+            const Batch x = simd::load<Arch>(products + t * chunk + s) * simd::load<Arch>(decays + s);
             const std::int64_t left = seen - s;
             const auto bits = left >= L ? ~0u : left <= 0 ? 0u : (1u << left) - 1u;
             simd::select<Arch>(bits, x, Batch(0.f)).store_unaligned(p + t * chunk + s);

@@ -6,8 +6,9 @@
 // step by step; both give the same numbers. What a mechanism chooses:
 //   decay    none, per head, per token, per token and key channel (the shape of `g` says which); value channels: `gv`
 //   update   additive:  k v'ᵀ with v' = beta v (beta 1 if not given)
-//            delta:     k n'ᵀ with n' = beta (v − (D S)ᵀ k)
+//            delta:     k n'ᵀ with n' = beta (v − (D S)ᵀ p), or of S before its decay; p is a, or k without it
 //            low_rank:  k vᵀ + b (aᵀ S)
+//            gates that erase and write: p ⊙ erase in place of p, v ⊙ write in place of v
 //   read     after the update, or before it with the token itself weighted by the bonus u
 //   maps     features of q and k, row by row, inside a chunk (scan/features.hpp)
 //   finish   what becomes of a row's sum of weights: a factor of the row
@@ -70,17 +71,21 @@ enum class Update : std::uint8_t { additive, delta, low_rank };
 struct Request {
     const char* function = "scan";
     Heads<const float> q = {}, k = {}, v = {};
-    Heads<const float> g = {}, gv = {}, beta = {}, u = {}, a = {}, b = {};
+    Heads<const float> g = {}, gv = {}, beta = {}, u = {}, a = {}, b = {}, erase = {}, write = {};
     std::int64_t features = 0;  ///< width of mapped q and k; 0: their own
-    FeatureMap q_map = {}, k_map = {};
+    FeatureMap q_map = {}, k_map = {}, a_map = {};
     Update update = Update::additive;
     bool read_before = false;
+    bool predict_before = false;  ///< delta: n' is made with the state before the token's decay
     bool causal = true;           ///< query i stands at Tk - Tq + i; otherwise every query reads all keys
     bool lengths_differ = false;  ///< queries need not be as many as keys; causal ones are no more
     float scale = 1;
     Finish finish = {};
     bool normalizer = false;       ///< the state has one, and `finish` gets the sum of weights
     std::int64_t state_heads = 0;  ///< 0: max(Hk, Hv)
+    Heads<float> added = {};       ///< delta: receives n' of all tokens, [state_heads, T, Dv]; may be v itself
+    bool keeps_states = false;     ///< this run is the whole call: it fills the state's snapshots
+    std::int64_t key_maxima = 0;   ///< numbers of key_max in a snapshot, which the mechanism fills behind the run
 };
 
 /// The inputs, the request that was made of them, the state and the output fit; throws Error. `check_data`: no NaN, no
@@ -93,8 +98,9 @@ void run(const Request& request, Heads<float> o, LinearState& state, Context& co
 
 /// For mechanisms that have nothing of their own to check or to prepare in between.
 template <class Inputs>
-void check_and_run(const Inputs& inputs, const Request& request, Heads<float> o, LinearState& state, bool check_data,
+void check_and_run(const Inputs& inputs, Request request, Heads<float> o, LinearState& state, bool check_data,
                    Context& context) {
+    request.keeps_states = request.causal && !request.lengths_differ;
     check(request, InputList(inputs), o, state, check_data);
     run(request, o, state, context);
 }

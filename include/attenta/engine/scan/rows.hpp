@@ -50,15 +50,35 @@ Rows load_rows(const Chunk<Arch>& c, const FeatureMap& map, const Heads<const fl
     return {to, c.stride};
 }
 
+/// y[i] = a[i] b[i]
+template <class Arch>
+ATTENTA_ALWAYS_INLINE void multiply_rows(const float* a, const float* b, float* y, std::int64_t n) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) (simd::load<Arch>(a + i) * simd::load<Arch>(b + i)).store_unaligned(y + i);
+    for (; i < n; ++i) y[i] = a[i] * b[i];
+}
+
+/// The rows that predict, times their gates.
+template <class Arch>
+void erase_rows(Chunk<Arch>& c) {
+    for (std::int64_t t = 0; t < c.n; ++t) {
+        float* const to = c.scratch.a + t * c.stride;
+        multiply_rows<Arch>(c.a[t], c.row(c.r.erase, c.span.begin + t), to, c.dim);
+        std::fill(to + c.dim, to + c.stride, 0.f);
+    }
+    c.a = {c.scratch.a, c.stride};
+}
+
 template <class Arch>
 void load_keys(Chunk<Arch>& c) {
     const auto rows = [&](const FeatureMap& map, const Heads<const float>& x, float* to) {
         return load_rows(c, map, x, spread(c.head, c.job.state_heads, x.heads), c.span.begin, to, nullptr);
     };
     c.k = rows(c.r.k_map, c.r.k, c.scratch.k);
-    if (!c.low_rank()) return;
-    c.a = rows({}, c.r.a, c.scratch.a);
-    c.b = rows({}, c.r.b, c.scratch.b);
+    c.a = c.r.a.data ? rows(c.r.a_map, c.r.a, c.scratch.a) : c.k;
+    if (c.r.erase.data) erase_rows(c);
+    if (c.low_rank()) c.b = rows({}, c.r.b, c.scratch.b);
 }
 
 /// Queries of output head i of the group.
@@ -84,6 +104,19 @@ void load_columns(const Chunk<Arch>& c, const float* from, std::int64_t panel, f
         (load_up_to<Arch>(from + panel * W + i, here - i) * simd::Batch<Arch>(factor)).store_unaligned(to + i);
 }
 
+/// Values times the gates that write them.
+template <class Arch>
+void gate_values(const Chunk<Arch>& c) {
+    constexpr std::int64_t W = Chunk<Arch>::W;
+    for (std::int64_t s = 0; s < c.n; ++s) {
+        const float* const gates = c.row(c.r.write, c.span.begin + s) + c.column;
+        for (std::int64_t p = 0; p < c.panels; ++p) {
+            float* const v = c.scratch.v + (p * chunk + s) * W;
+            multiply_rows<Arch>(v, gates + p * W, v, std::min(W, c.columns - p * W));
+        }
+    }
+}
+
 template <class Arch>
 void load_values(const Chunk<Arch>& c) {
     constexpr std::int64_t W = Chunk<Arch>::W;
@@ -93,6 +126,7 @@ void load_values(const Chunk<Arch>& c) {
         const float factor = scaled ? c.beta(c.span.begin + s) : 1.f;
         for (std::int64_t p = 0; p < c.panels; ++p) load_columns(c, v, p, factor, c.scratch.v + (p * chunk + s) * W);
     }
+    if (c.r.write.data) gate_values(c);
 }
 
 }  // namespace scan

@@ -84,6 +84,9 @@ struct Scratch {
     float* query_log;          ///< [token], in steps [head of the group]: the logarithm that the query's map returned
     float *step_q, *step_o;    ///< [head of the group][channel], [head of the group][column]
 
+    // A copy of the state, in which the first tokens of a chunk are replayed where theirs is wanted, see snapshots.hpp.
+    float *replayed_state, *replayed_normalizer;
+
     Scratch(Arena& c, const Job& job, std::int64_t columns_here, std::int64_t heads)
         : stride(round_up(job.dim, most_lanes)), width(round_up(columns_here, most_width)) {
         const std::int64_t rows_here = chunk * stride, group = job.out_heads / job.state_heads;
@@ -95,7 +98,7 @@ struct Scratch {
         heads_ = c.take<std::byte>(heads * head_bytes_);
         k = c.take<float>(rows_here);
         q = c.take<float>(rows_here);
-        a = c.take<float>(low_rank ? rows_here : stride);
+        a = c.take<float>(low_rank || job.r.a.data || job.r.erase.data ? rows_here : stride);
         b = c.take<float>(low_rank ? rows_here : stride);
         decayed_k = c.take<float>(by_channel ? rows_here : 0);
         decayed_b = c.take<float>(low_rank ? rows_here : 0);
@@ -111,7 +114,7 @@ struct Scratch {
         key_b_panels = c.take<float>(low_rank ? 2 * rows_here : rows_here);
         update_a_panels = c.take<float>(by_channel ? 0 : rows_here);
         rows_to_pack = c.take<const std::byte*>(2 * chunk);
-        rows_to_prefetch = c.take<const std::byte*>((5 + 2 * group) * (chunk + heads));
+        rows_to_prefetch = c.take<const std::byte*>((6 + 2 * group) * (chunk + heads));
         undecayed_qk = c.take<float>(by_channel ? 0 : chunk * chunk);
         qk = c.take<float>(chunk * chunk);
         qb = c.take<float>(low_rank ? chunk * chunk : 0);
@@ -128,6 +131,8 @@ struct Scratch {
         query_log = c.take<float>(std::max(chunk, group));
         step_q = c.take<float>(group * stride);
         step_o = c.take<float>(group * width);
+        replayed_state = c.take<float>(job.kept.count > 0 ? stride * width : 0);
+        replayed_normalizer = c.take<float>(job.kept.count > 0 ? stride : 0);
     }
 
     void select_head(std::int64_t head) {

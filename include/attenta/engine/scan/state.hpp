@@ -66,7 +66,7 @@ void add_outer(Chunk<Arch>& c, const Outer (&products)[Products]) {
                 add_and_prefetch(c, tile, x.rows + (Packed ? d / L * L * c.n + d % L : d), Packed ? L : c.stride,
                                  x.values + p * chunk * W, c.n);
             float* const state = c.state_panel(p) + d * W;
-            if (c.task.pass == Pass::whole) tile.add_scaled(c.scratch.chunk_decay + d, state, W);
+            if (c.task.pass != Pass::chunk_states) tile.add_scaled(c.scratch.chunk_decay + d, state, W);
             tile.store(state, W);
         }
 }
@@ -74,7 +74,8 @@ void add_outer(Chunk<Arch>& c, const Outer (&products)[Products]) {
 template <class Arch>
 void update_by_channel(Chunk<Arch>& c) {
     const Scratch& x = c.scratch;
-    if (!c.span.queries && !c.corrects()) decay_keys_alone(c, {c.k, x.decayed_k});
+    if (c.prefix || (!c.span.queries && !c.corrects()))
+        for (std::size_t set = 0; set < number_of_key_sets(c); ++set) decay_keys_alone(c, key_sets(c)[set]);
     if (c.low_rank())
         add_outer<false>(c, {{x.decayed_k, x.v}, {x.decayed_b, x.v_new}});
     else
@@ -99,7 +100,8 @@ void update_normalizer(const Chunk<Arch>& c) {
         Batch sum(0.f);
         for (std::int64_t s = 0; s < c.n; ++s)
             sum = simd::fma<Arch>(Batch(decay_to_end(c, s)), simd::load<Arch>(c.k[s] + d), sum);
-        if (c.task.pass == Pass::whole) sum = simd::fma<Arch>(Batch(decay_of_chunk(c)), simd::load<Arch>(z + d), sum);
+        if (c.task.pass != Pass::chunk_states)
+            sum = simd::fma<Arch>(Batch(decay_of_chunk(c)), simd::load<Arch>(z + d), sum);
         sum.store_unaligned(z + d);
     }
 }

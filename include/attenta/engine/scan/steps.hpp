@@ -1,6 +1,6 @@
 // Chunks of few tokens, token by token:
 //     additive    S = e S + beta k vᵀ
-//     delta       S = e S + beta k (v − (e S)ᵀ k)ᵀ
+//     delta       S = e S + beta k (v − (e S)ᵀ p)ᵀ, or with Sᵀ p
 //     low_rank    S = e S + k vᵀ + b (Sᵀ a)ᵀ
 // e is the token's decay; with gates of value channels S is S diag(exp gv) first. What takes arrays of batches
 // is always inlined, as they live in registers; the rest is declared inline, as calls took 2 % of a decode step.
@@ -10,6 +10,7 @@
 #include <attenta/engine/scan/decays.hpp>
 #include <attenta/engine/scan/products.hpp>
 #include <attenta/engine/scan/rows.hpp>
+#include <attenta/engine/scan/snapshots.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -37,12 +38,18 @@ inline void load_token(const Chunk<Arch>& c, std::int64_t t) {
     else
         std::fill_n(x.decay, c.dim, c.by_token ? std::exp(c.row(r.g, at)[0]) : x.token_decay[0]);
     row(r.k_map, r.k, x.k);
-    if (r.update == Update::delta)
-        for (std::int64_t d = 0; d < c.dim; ++d) x.a[d] = x.k[d] * x.decay[d];
-    if (c.low_rank()) {
-        row({}, r.a, x.a);
-        row({}, r.b, x.b);
+    if (r.a.data) row(r.a_map, r.a, x.a);
+    if (c.low_rank()) row({}, r.b, x.b);
+    if (r.update != Update::delta) return;
+    const float* predicts = r.a.data ? x.a : x.k;
+    if (r.erase.data) {
+        multiply_rows<Arch>(predicts, c.row(r.erase, at), x.a, c.dim);
+        predicts = x.a;
     }
+    if (!r.predict_before)
+        multiply_rows<Arch>(predicts, x.decay, x.a, c.dim);
+    else if (predicts != x.a)
+        std::copy_n(predicts, c.dim, x.a);
 }
 
 /// Queries of the group; zeros without any, because the state is read while it is written.
@@ -104,6 +111,15 @@ ATTENTA_ALWAYS_INLINE void load_token_columns(const Chunk<Arch>& c, const Heads<
         from = padded;
     }
     simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { to[n] = simd::load<Arch>(from + n * c.L); });
+}
+
+/// What the state takes up of token t, to the mechanism.
+template <int N, class Arch>
+ATTENTA_ALWAYS_INLINE void give_token_columns(const Chunk<Arch>& c, std::int64_t t, StateColumns s,
+                                              const simd::Batch<Arch> (&v)[N]) {
+    float columns[static_cast<std::size_t>(N * Chunk<Arch>::L)];
+    simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { v[n].store_unaligned(columns + n * c.L); });
+    std::copy_n(columns, s.valid, c.r.added.row(c.head, c.span.begin + t) + c.column + s.first);
 }
 
 /// S = S diag(exp g)
@@ -186,6 +202,10 @@ ATTENTA_ALWAYS_INLINE void update_columns(const Chunk<Arch>& c, StateColumns s, 
     Batch v[N], y[N], o[N];
     load_token_columns<N>(c, r.v, t, s, v);
     const Batch b(c.beta(c.span.begin + t));
+    if (r.write.data) {
+        load_token_columns<N>(c, r.write, t, s, y);
+        simd::unrolled<N>([&](auto n) ATTENTA_FLATTEN { v[n] = v[n] * y[n]; });
+    }
     if (r.gv.data) {
         load_token_columns<N>(c, r.gv, t, s, y);
         gate_columns<N>(c, s, y);
@@ -199,6 +219,7 @@ ATTENTA_ALWAYS_INLINE void update_columns(const Chunk<Arch>& c, StateColumns s, 
         if (r.update == Update::additive) v[n] = v[n] * b;
         if (r.update == Update::delta) v[n] = (v[n] - y[n]) * b;
     });
+    if (r.added.data) give_token_columns<N>(c, t, s, v);
     zero(o);
     if (r.read_before) {
         read_heads<N>(c, s, 1, heads, v);
@@ -262,6 +283,7 @@ inline void run_steps(const Chunk<Arch>& c) {
         step_state(c, t);
         if (c.span.queries)
             for (std::int64_t i = 0; i < c.group(); ++i) finish_step(c, t, i);
+        if (c.span.keys) keep_if_wanted(c, c.span.begin + t + 1);
     }
 }
 

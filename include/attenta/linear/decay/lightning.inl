@@ -46,6 +46,7 @@ ATTENTA_INLINE void lightning(const LightningInputs& x, Heads<float> o, LinearSt
                               const LightningOptions& options, Context& context) {
     scan::Request r{.function = "lightning", .q = x.q, .k = x.k, .v = x.v, .g = x.g};
     r.state_heads = detail::heads_with_decays(r);
+    r.keeps_states = true;
     r.scale = options.scale;
     scan::check(r, InputList(x), o, state, options.check_data);
     const detail::InlineArray<float, 128> decay(x.g.data ? 0 : r.state_heads);

@@ -35,6 +35,7 @@ ATTENTA_INLINE void mamba2(const Mamba2Inputs& x, Heads<float> o, LinearState& s
                            Context& context) {
     scan::Request r{.function = "mamba2", .q = x.C, .k = x.B, .v = x.x};
     r.state_heads = x.x.heads;
+    r.keeps_states = true;
     if (options.dt_limit && !((*options.dt_limit)[0] <= (*options.dt_limit)[1]))
         fail("mamba2", "dt_limit is [" + std::to_string((*options.dt_limit)[0]) + ", " +
                            std::to_string((*options.dt_limit)[1]) + "], needs low <= high");

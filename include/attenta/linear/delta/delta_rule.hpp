@@ -40,14 +40,14 @@ struct DeltaRuleOptions {
 
 namespace detail {
 
-/// The delta rules, which differ in their gates alone.
+/// The delta rules, which differ in their gates and in what predicts.
 template <class Inputs>
 void run_delta(const Inputs& x, scan::Request r, Heads<float> o, LinearState& state, const DeltaRuleOptions& options,
                Context& context) {
     require_not_negative(r.function, "eps", options.eps);
     const features::L2Norm norm{options.eps};
     r.update = scan::Update::delta;
-    if (options.qk_l2norm) r.q_map = r.k_map = {features::l2_norm(), &norm};
+    if (options.qk_l2norm) r.q_map = r.k_map = r.a_map = {features::l2_norm(), &norm};
     r.scale = scale_or_default(options.scale, r.q.dim);
     scan::check_and_run(x, r, o, state, options.check_data, context);
 }
