@@ -65,7 +65,9 @@ void expect_definition(const Drawn& d, const LamaOptions& options) {
         expect_heads({want.o}, [&](attenta::Heads<float> o, Context& context) {
             std::vector<float> a(static_cast<std::size_t>(x.p_weight.rows * x.x.rows));
             lama(x, {{o.data, 1, o.tokens, o.dim, o.token_stride}, weights ? a.data() : nullptr}, options, context);
-            if (weights) EXPECT_TRUE(is_close(a.data(), x.x.rows, want.weights));
+            if (weights) {
+                EXPECT_TRUE(is_close(a.data(), x.x.rows, want.weights));
+            }
         });
 }
 
@@ -95,7 +97,7 @@ TEST(Lama, NormalisesScoresOfAnySize) {
 
 TEST(LamaErrors, SaysWhatDoesNotFit) {
     const Drawn d(9, 8, 3, true);
-    const View o{nullptr, 1, 3, 8, 0, 0};
+    const View sizes{nullptr, 1, 3, 8, 0, 0};
     const auto refused = [&](auto change, std::initializer_list<std::string_view> words) {
         LamaInputs x = d.inputs();
         change(x);

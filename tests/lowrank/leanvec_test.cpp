@@ -105,8 +105,9 @@ TEST(Leanvec, FitsAsDefined) {
                 EXPECT_TRUE(is_close(to.row(h, 0), D, want.a * want.b.transposed(), {2e-6, 0}));
                 const double norm = loss(q, x, {Mat(D, r), Mat(D, r)});
                 EXPECT_NEAR(fit.loss[static_cast<std::size_t>(h)], loss(q, x, want) / norm, 1e-9);
-                if (options.method == LeanvecMethod::frank_wolfe)
+                if (options.method == LeanvecMethod::frank_wolfe) {
                     EXPECT_TRUE(is_close(fit.a.data() + h * D * r, r, want.a, {2e-6, 0}));
+                }
             }
         }
     }

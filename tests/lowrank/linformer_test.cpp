@@ -77,7 +77,7 @@ TEST(Linformer, IsSoftmaxWhereNothingIsPooled) {
 
 TEST(LinformerErrors, SaysWhatDoesNotFit) {
     const Drawn d({4, 2, 5, 12, 8, 6, 3, 2, 2, 0});
-    const View o{nullptr, 4, 5, 6, 0, 0};
+    const View sizes{nullptr, 4, 5, 6, 0, 0};
     const auto refused = [&](auto change, std::initializer_list<std::string_view> words) {
         LinformerInputs x = d.inputs();
         attenta::LinformerOptions options;

@@ -49,7 +49,7 @@ struct Drawn {
     LowRankKeysInputs inputs() const { return {q.view(), k.view(), v.view(), &basis}; }
 };
 
-TEST(LowRankKeys, EqualsItsDefinition) {
+TEST(LowRankKeysAttention, EqualsItsDefinition) {
     for (const auto& [Hq, Hkv, Tq, Tk, D, Dv] : {std::array<std::int64_t, 6>{1, 1, 1, 1, 1, 1},
                                                  {2, 2, 3, 5, 7, 1},
                                                  {4, 2, 17, 31, 10, 6},
@@ -137,7 +137,7 @@ TEST(KeyBasis, ProjectedKeysScoreExactly) {
 
 TEST(LowRankKeysErrors, SaysWhatDoesNotFit) {
     const Drawn d(4, 2, 5, 12, 8, 6), other(4, 2, 5, 12, 7, 6), one(4, 1, 5, 12, 8, 6);
-    const View o{nullptr, 4, 5, 6, 0, 0};
+    const View sizes{nullptr, 4, 5, 6, 0, 0};
     using X = LowRankKeysInputs;
     using O = LowRankKeysOptions;
     const auto refused = [&](auto change, std::initializer_list<std::string_view> words) {

@@ -125,7 +125,7 @@ TEST(Nystrom, StepsDoNotConverge) {
 TEST(NystromErrors, SaysWhatDoesNotFit) {
     const Case c{4, 2, 12, 12, 8, 6, 4, 3, 6, NystromInit::per_head};
     const Drawn d(c);
-    const View o{nullptr, 4, 12, 6, 0, 0};
+    const View sizes{nullptr, 4, 12, 6, 0, 0};
     using X = NystromInputs;
     using O = NystromOptions;
     const auto refused = [&](auto change, std::initializer_list<std::string_view> words) {

@@ -131,7 +131,7 @@ TEST(Soft, KernelIsNotNormalised) {
 
 TEST(SoftErrors, SaysWhatDoesNotFit) {
     const Drawn d({2, 3, 4, 8, 6, 5, 3, 1, 1});
-    const View o{nullptr, 2, 12, 6, 0, 0};
+    const View sizes{nullptr, 2, 12, 6, 0, 0};
     using X = SoftInputs;
     using O = SoftOptions;
     const auto refused = [&](auto change, std::initializer_list<std::string_view> words) {

@@ -59,7 +59,7 @@ private:
     void apart(const char* name, const Bytes& bytes);
 
     const char* function_;
-    std::span<const Input> inputs_;
+    InputList inputs_;
     FewVector<NamedBytes, 2 * InputList::most> taken_;
 };
 
@@ -119,6 +119,7 @@ ATTENTA_END
 #include <attenta/engine/attention.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/dense.inl>
+#include <attenta/engine/scan/feature_kernels.inl>
 #include <attenta/lowrank/common.inl>
 #include <attenta/lowrank/kernels.inl>
 #endif

@@ -14,15 +14,16 @@ namespace detail {
 
 ATTENTA_INLINE LowRankCheck::LowRankCheck(const char* function, const InputList& inputs, const LetterSizes& known)
     : function_(function), inputs_(inputs) {
-    check_given(function, inputs_);
-    for (const Input& in : inputs_) {
+    const std::span<const Input> all = inputs_;
+    check_given(function, all);
+    for (const Input& in : all) {
         if (!in.given()) continue;
         if (in.view.heads < 1 || in.view.tokens < 1 || in.view.dim < 1)
             refuse(std::string(in.name) + " is " + checks::shape(in.view.heads, in.view.tokens, in.view.dim) +
                    ", needs at least 1 of each");
         taken_.push_back({in.name, bytes_of(in.view)});
     }
-    check_shapes(function, inputs_, known);
+    check_shapes(function, all, known);
 }
 
 ATTENTA_INLINE void LowRankCheck::finite(const char* name, std::optional<double> x) const {

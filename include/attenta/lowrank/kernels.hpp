@@ -53,11 +53,11 @@ using ExactProducts = void (*)(const float* x, const Rows& rows, const std::int3
                                double factor, double* to);
 ATTENTA_DECLARE_KERNEL(ExactProducts, exact_products)
 
-/// An edit that makes −scale |q − k|² / 2 of scale · q·k, from `query` [heads, queries] and `key` [heads / group, keys], which
-/// are scale |·|² / 2. `key` has room for a vector behind its end.
+/// An edit that makes −scale |q − k|² / 2 of scale · q·k, from `query` [heads, queries] and `key` [heads, keys], which are
+/// scale |·|² / 2. `key` has room for a vector behind its end.
 struct Gaussian {
     const float *query, *key;
-    std::int64_t queries, keys, group;
+    std::int64_t queries, keys;
 
     template <class Arch>
     void operator()(Tile<Arch> t) const;

@@ -173,7 +173,7 @@ void Gaussian::operator()(Tile<Arch> t) const {
     for (std::int64_t r = 0; r < t.rows(); ++r) {
         const QueryRow& row = t.row(r);
         const B of_query(query[row.head * queries + row.index]);
-        const float* const of_keys = key + row.head / group * keys + block.begin;
+        const float* const of_keys = key + row.head * keys + block.begin;
         float* const s = t.raw().s + r * t.raw().stride;
         // Rounding may leave a distance below 0.
         for (std::int64_t i = 0; i < block.count; i += simd::lanes<Arch>)

@@ -78,7 +78,7 @@ inline void gaussian_attention(const SoftPoints& a, const SoftPoints& b, Heads<c
     float* const lse = arrays.take(a.x.heads * a.x.tokens);
     SoftmaxOptions options;
     options.scale = scale;
-    options.edits = {lowrank::edit(lowrank::Gaussian{a.norms, b.norms, a.x.tokens, b.x.tokens, 1})};
+    options.edits = {lowrank::edit(lowrank::Gaussian{a.norms, b.norms, a.x.tokens, b.x.tokens})};
     softmax_attention(a.x, b.x, v, o, options, lse, context);
     for_rows(context, o.heads, o.tokens, 256, [&](std::int64_t h, std::int64_t begin, std::int64_t end) {
         lowrank::scale_by_exp()(o.row(h, begin), o.token_stride, end - begin, o.dim, lse + h * o.tokens + begin);
