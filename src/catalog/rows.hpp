@@ -17,6 +17,7 @@ ATTENTA_BEGIN
 std::span<const Mechanism> softmax_rows();
 std::span<const Mechanism> linear_rows();
 std::span<const Mechanism> sparse_rows();
+std::span<const Mechanism> lowrank_rows();
 std::span<const Mechanism> kv_rows();
 std::span<const Mechanism> latent_rows();
 std::span<const Mechanism> variant_rows();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/engine/score/own_edit.hpp>
+#include <attenta/simd/exact_dot.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
@@ -36,35 +37,6 @@ void add_weights(const float* s, std::int64_t n, const RowStatistics& row, float
             to + i, weights(simd::load_part<Arch>(s + i, n - i), simd::load_part<Arch>(to + i, n - i)), n - i);
 }
 
-inline constexpr std::int64_t exact_lanes = 16;
-
-/// The next exact_lanes elements as floats, in place or in `buffer`.
-template <class Arch>
-const float* widened(const float* x, float*) {
-    return x;
-}
-template <class Arch, class T>
-const float* widened(const T* x, float* buffer) {
-    for (std::int64_t c = 0; c < exact_lanes; c += simd::lanes<Arch>)
-        simd::load<Arch>(x + c).store_unaligned(buffer + c);
-    return buffer;
-}
-
-template <class Arch, class T>
-double exact_dot(const float* x, const T* y, std::int64_t dim) {
-    double sum[exact_lanes] = {};
-    float buffer[exact_lanes];
-    std::int64_t c = 0;
-    for (; c + exact_lanes <= dim; c += exact_lanes) {
-        const float* const row = widened<Arch>(y + c, buffer);
-        for (std::int64_t u = 0; u < exact_lanes; ++u) sum[u] += double{x[c + u]} * double{row[u]};
-    }
-    for (std::int64_t u = 0; c < dim; ++c, ++u) sum[u] += double{x[c]} * double{static_cast<float>(y[c])};
-    for (std::int64_t half = exact_lanes / 2; half > 0; half /= 2)
-        for (std::int64_t u = 0; u < half; ++u) sum[u] += sum[u + half];
-    return sum[0];
-}
-
 template <class Arch>
 void exact_dots(const float* x, std::int64_t dim, const std::byte* rows, Dtype dtype, const std::int32_t* keys,
                 std::int64_t count, double* to) {
@@ -73,7 +45,7 @@ void exact_dots(const float* x, std::int64_t dim, const std::byte* rows, Dtype d
         for (std::int64_t i = 0; i < count; ++i) {
             // Rows lie anywhere, the hardware does not guess where.
             if (i + 2 < count) simd::prefetch_row<simd::Level::l1>(first + keys[i + 2] * dim, dim);
-            to[i] = exact_dot<Arch>(x, first + keys[i] * dim, dim);
+            to[i] = simd::exact_dot<Arch>(x, first + keys[i] * dim, dim);
         }
     });
 }

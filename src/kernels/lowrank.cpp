@@ -1,0 +1,2 @@
+// Kernels of mechanisms of low rank.
+#include <attenta/lowrank/kernels.inl>
