@@ -5,6 +5,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/kv_view.hpp>
 #include <attenta/engine/attention/request.hpp>
+#include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/inputs.hpp>
 #include <attenta/engine/lists/key_lists.hpp>
@@ -79,26 +80,6 @@ SparseCall check_sparse(const char* function, const Inputs& x, const SparseOutpu
                         Positions positions, Context& context) {
     return check_sparse(function, InputList(x), x.q, x.kv, out, options.scale, positions, options.check_data, context);
 }
-
-/// A T for the time of a call: of a step with few queries the context's, so that steady steps allocate nothing; that of a
-/// prefill goes with the call.
-template <class T>
-class CallMemory {
-public:
-    CallMemory(std::int64_t queries, Context& context)
-        : memory_(queries <= most_step_queries ? &context.kept<T>() : &own_.emplace()) {}
-    CallMemory(const CallMemory&) = delete;
-    CallMemory& operator=(const CallMemory&) = delete;
-
-    T& operator*() const { return *memory_; }
-    T* operator->() const { return memory_; }
-
-private:
-    static constexpr std::int64_t most_step_queries = 16;
-
-    std::optional<T> own_;
-    T* memory_;
-};
 
 /// The lists of a call: the caller's, or those for its time.
 class CallLists {

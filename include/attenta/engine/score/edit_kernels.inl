@@ -75,6 +75,41 @@ void Listed::operator()(Tile<Arch> t) const {
 }
 
 template <class Arch>
+void DistanceBias::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    // Where the tile's keys are a run of positions, a row's biases are a run of the table.
+    float gathered[ScoreTile::most_keys];
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        const float* const biases = table + row.head * head_stride;
+        const auto place = [&](std::int64_t key) { return block.position(key) - row.position - first; };
+        const float* from = biases;
+        if (block.positions) {
+            for (std::int64_t i = 0; i < block.count; ++i)
+                gathered[i] = biases[std::clamp<std::int64_t>(place(i), 0, count - 1)];
+            from = gathered;
+        } else {
+            from += std::clamp<std::int64_t>(place(0), -padding, count);
+        }
+        add_bias<Arch>(t.raw().s + r * t.raw().stride, from, block.count);
+    }
+}
+
+template <class Arch>
+void KeyGain::operator()(Tile<Arch> t) const {
+    using B = simd::Batch<Arch>;
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        float* const s = t.raw().s + r * t.raw().stride;
+        simd::multiply_row<Arch>(s, gain + row.head / group * keys + block.begin, block.count);
+        if (!shift) continue;
+        const B plus(shift[row.head * queries + row.index]);
+        simd::map_row<Arch>(s, s, block.count, [&](B x) ATTENTA_FLATTEN { return x + plus; });
+    }
+}
+
+template <class Arch>
 void ColumnSums::operator()(Tile<Arch> t) const {
     const KeyBlock& block = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r)
@@ -97,6 +132,8 @@ ATTENTA_DEFINE_EDIT(SoftCap)
 ATTENTA_DEFINE_EDIT(Alibi)
 ATTENTA_DEFINE_EDIT(Bias)
 ATTENTA_DEFINE_EDIT(Listed)
+ATTENTA_DEFINE_EDIT(DistanceBias)
+ATTENTA_DEFINE_EDIT(KeyGain)
 ATTENTA_DEFINE_EDIT(ColumnSums)
 ATTENTA_DEFINE_EDIT(LastRows)
 

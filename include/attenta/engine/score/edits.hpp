@@ -1,4 +1,4 @@
-// The edits of attenta: soft-cap, ALiBi, bias.
+// The edits of attenta: soft-cap, ALiBi, bias, factors.
 #pragma once
 
 #include <attenta/core/view.hpp>
@@ -52,6 +52,31 @@ struct Listed {
     void operator()(Tile<Arch> t) const;
 };
 ATTENTA_DECLARE_EDIT(Listed)
+
+/// s ← s + table[head, position of the key − position of the query − first], of `count` distances; those beyond read the
+/// nearest, which stands `padding` times on either side (engine/score/distance_table.hpp). A bias of −inf hides a key.
+struct DistanceBias {
+    static constexpr std::int64_t padding = ScoreTile::most_keys;
+
+    const float* table;
+    std::int64_t head_stride, first, count;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(DistanceBias)
+
+/// s ← s · gain[head / group, key] + shift[head, query], the shift where it is given.
+struct KeyGain {
+    const float* gain;
+    std::int64_t keys, group;
+    const float* shift = nullptr;
+    std::int64_t queries = 0;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(KeyGain)
 
 }  // namespace edits
 
