@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/finite.hpp>
-#include <attenta/engine/attention/checks.inl>
+#include <attenta/engine/attention/positions.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/output_memory.hpp>
 #include <attenta/softmax/common.hpp>

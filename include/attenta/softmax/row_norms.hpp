@@ -27,3 +27,7 @@ ATTENTA_DECLARE_KERNEL(RowFactor, row_factor)
 }  // namespace detail
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/softmax/row_norms_kernels.inl>
+#endif

@@ -25,3 +25,7 @@ ATTENTA_DECLARE_KERNEL(MultiplyRows, multiply_rows)
 }  // namespace detail
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/softmax/row_products_kernels.inl>
+#endif

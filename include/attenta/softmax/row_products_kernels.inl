@@ -26,8 +26,8 @@ ATTENTA_ALWAYS_INLINE void product_tile(const float* x, std::int64_t x_stride, c
         simd::unrolled<Vectors>([&](auto v) ATTENTA_FLATTEN { weight[v] = load(w.data + i * w.stride + c + v * L); });
         simd::unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {
             const B factor(x[r * x_stride + i]);
-            simd::unrolled<Vectors>(
-                [&](auto v) ATTENTA_FLATTEN { sum[r][v] = simd::fma<Arch>(factor, weight[v], sum[r][v]); });
+            simd::unrolled<Vectors>([&](auto v)
+                                        ATTENTA_FLATTEN { sum[r][v] = simd::fma<Arch>(factor, weight[v], sum[r][v]); });
         });
     }
     simd::unrolled<Rows>([&](auto r) ATTENTA_FLATTEN {

@@ -54,8 +54,8 @@ void call_attention_buckets(Arguments& args, Context& context) {
         args.refuse("input 'logits' is of " + std::to_string(logits.shape[0]) + " runs, there are " +
                     std::to_string(runs) + " bases");
     float* const o = args.output<float>("o", {runs, q.heads, q.tokens, v.dim});
-    attention_buckets({q, k, v}, {bhnd(o, runs, q.heads, q.tokens, v.dim),
-                                  args.output<float>("lse", {runs, q.heads, q.tokens})},
+    attention_buckets({q, k, v},
+                      {bhnd(o, runs, q.heads, q.tokens, v.dim), args.output<float>("lse", {runs, q.heads, q.tokens})},
                       options, context);
     const auto words = static_cast<std::size_t>(logits.shape[1]);
     mix_bucket_logits({logits.data, 1, runs, logits.shape[1]},

@@ -34,8 +34,8 @@ struct Integers {
 struct AttentionCase {
     AttentionCase(const AttentionMechanism& m, const Shape& s, std::uint64_t seed)
         : mechanism(&m), shape(s), random(seed) {
-        sizes = {{"Hq", s.Hq}, {"Hkv", s.Hkv}, {"Tq", s.Tq}, {"Tk", s.Tk}, {"T", s.Tk},
-                 {"D", s.D},   {"Dv", s.Dv},   {"D/2", s.D / 2}};
+        sizes = {{"Hq", s.Hq}, {"Hkv", s.Hkv}, {"Tq", s.Tq}, {"Tk", s.Tk},
+                 {"T", s.Tk},  {"D", s.D},     {"Dv", s.Dv}, {"D/2", s.D / 2}};
     }
 
     const AttentionMechanism* mechanism;
@@ -44,7 +44,8 @@ struct AttentionCase {
     std::map<std::string, std::int64_t, std::less<>> sizes;  ///< of letters
     Random random;
     std::any options;
-    std::map<std::string, Tensor<float>, std::less<>> floats;  ///< a matrix is [1, rows, columns], a vector [1, 1, size]
+    std::map<std::string, Tensor<float>, std::less<>>
+        floats;  ///< a matrix is [1, rows, columns], a vector [1, 1, size]
     std::map<std::string, Integers, std::less<>> integers;
     std::map<std::string, KvView, std::less<>> caches;  ///< in place of the tensors of K and V, by the name of K
 

@@ -29,9 +29,10 @@ struct AttentionVariant {
 struct AttentionMechanism {
     const char* name;
     std::vector<AttentionVariant> variants = {};  ///< test_attention puts the plain call before them
-    void (*sizes)(AttentionCase&) = nullptr;      ///< sets sizes of letters beyond Hq, Hkv, Tq, Tk, D and Dv, or changes them
-    void (*fill)(AttentionCase&) = nullptr;       ///< puts what is not a standard normal number: integers, optional inputs
-    bool keys_in_any_order = true;                ///< a cache with positions gives the same, whatever its order
+    void (*sizes)(AttentionCase&) =
+        nullptr;  ///< sets sizes of letters beyond Hq, Hkv, Tq, Tk, D and Dv, or changes them
+    void (*fill)(AttentionCase&) = nullptr;  ///< puts what is not a standard normal number: integers, optional inputs
+    bool keys_in_any_order = true;           ///< a cache with positions gives the same, whatever its order
     bool more_queries_than_keys = true;
 
     // From the lists of the mechanism.
@@ -43,9 +44,8 @@ struct AttentionMechanism {
     void (*set_scale)(AttentionCase&, float) = nullptr;
 
     bool reads_cache() const {
-        return std::any_of(inputs.begin(), inputs.end(), [](const attenta::Input& in) {
-            return in.elements == attenta::Input::Elements::cache;
-        });
+        return std::any_of(inputs.begin(), inputs.end(),
+                           [](const attenta::Input& in) { return in.elements == attenta::Input::Elements::cache; });
     }
 };
 
@@ -99,7 +99,8 @@ inline AttentionCase attention_case(const AttentionMechanism& m, Shape s, std::s
         const attenta::ShapeLetters l = in.letters();
         const auto size = [&](std::string_view letter) {
             std::int64_t number = 1;
-            if (letter.empty() || std::from_chars(letter.data(), letter.data() + letter.size(), number).ec == std::errc())
+            if (letter.empty() ||
+                std::from_chars(letter.data(), letter.data() + letter.size(), number).ec == std::errc())
                 return number;
             const auto found = c.sizes.find(letter);
             if (found == c.sizes.end()) ADD_FAILURE() << in.name << " needs a size for " << letter;

@@ -20,10 +20,12 @@ inline constexpr double minus_infinity = -std::numeric_limits<double>::infinity(
 
 /// K or V of a contiguous float cache.
 inline View k_of(const KvView& kv) {
-    return {static_cast<const float*>(kv.k.data), kv.heads, kv.length(0), kv.k.dim, kv.k.head_stride, kv.k.token_stride};
+    return {
+        static_cast<const float*>(kv.k.data), kv.heads, kv.length(0), kv.k.dim, kv.k.head_stride, kv.k.token_stride};
 }
 inline View v_of(const KvView& kv) {
-    return {static_cast<const float*>(kv.v.data), kv.heads, kv.length(0), kv.v.dim, kv.v.head_stride, kv.v.token_stride};
+    return {
+        static_cast<const float*>(kv.v.data), kv.heads, kv.length(0), kv.v.dim, kv.v.head_stride, kv.v.token_stride};
 }
 
 inline std::vector<double> wide(const float* x, std::int64_t n) { return {x, x + n}; }
@@ -100,9 +102,9 @@ struct NaiveAttention {
                 lse = top + std::log(sum);
                 for (std::int64_t j = 0; j <= v.tokens; ++j) {
                     const double w = std::exp(s[static_cast<std::size_t>(j)] - top) / sum;
-                    const float* const row = j < v.tokens ? v.row(h / (heads / v.heads), j)
-                        : extra_value                     ? extra_value(h)
-                                                          : nullptr;
+                    const float* const row = j < v.tokens  ? v.row(h / (heads / v.heads), j)
+                                             : extra_value ? extra_value(h)
+                                                           : nullptr;
                     for (std::int64_t c = 0; row && w > 0 && c < v.dim; ++c) r.o_row(h, i)[c] += w * double{row[c]};
                 }
             }

@@ -26,3 +26,7 @@ ATTENTA_DECLARE_KERNEL(Kernels, rotate_rows)
 }  // namespace rotary
 
 ATTENTA_END
+
+#if defined(ATTENTA_HEADERS)
+#include <attenta/engine/rotary/kernels.inl>
+#endif

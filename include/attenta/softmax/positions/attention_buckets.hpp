@@ -57,5 +57,4 @@ ATTENTA_END
 #if defined(ATTENTA_HEADERS)
 #include <attenta/softmax/positions/attention_buckets.inl>
 #include <attenta/softmax/positions/attention_buckets_kernels.inl>
-#include <attenta/softmax/row_norms_kernels.inl>
 #endif

@@ -61,10 +61,14 @@ ATTENTA_INLINE void attention_buckets(const AttentionBucketsInputs& x, const Att
     visibility.q_offset = options.q_offset;
     const SoftmaxOutputs first{detail::heads_of_run(out.o, 0), out.lse};
     const Heads<const float> q0 = x.q.first();
-    detail::SoftmaxCall call =
-        detail::check_softmax({f, {}, q0, KvView::of(x.k.first(), x.v.first()), first,
-                               detail::scale_or_default(options.scale, x.q.dim), visibility},
-                              context);
+    detail::SoftmaxCall call = detail::check_softmax({f,
+                                                      {},
+                                                      q0,
+                                                      KvView::of(x.k.first(), x.v.first()),
+                                                      first,
+                                                      detail::scale_or_default(options.scale, x.q.dim),
+                                                      visibility},
+                                                     context);
     const std::int64_t rows = x.q.heads * x.q.tokens;
     const std::array inputs = {NamedBytes{"q", bytes_of(x.q.all())}, NamedBytes{"k", bytes_of(x.k.all())},
                                NamedBytes{"v", bytes_of(x.v.all())}};
@@ -98,8 +102,10 @@ ATTENTA_INLINE void mix_bucket_logits(const Matrices<const float>& logits, std::
     if (logits.heads != 1 || logits.rows < 1 || logits.cols < 1)
         fail(f, "logits is " + checks::shape(logits.heads, logits.rows, logits.cols) +
                     ", needs one matrix of at least one run and word");
-    if (size(weight) != logits.rows) fail(f, "weight has " + checks::text(size(weight)) + " elements, needs " + checks::text(logits.rows));
-    if (size(mixed) != logits.cols) fail(f, "mixed has " + checks::text(size(mixed)) + " elements, needs " + checks::text(logits.cols));
+    if (size(weight) != logits.rows)
+        fail(f, "weight has " + checks::text(size(weight)) + " elements, needs " + checks::text(logits.rows));
+    if (size(mixed) != logits.cols)
+        fail(f, "mixed has " + checks::text(size(mixed)) + " elements, needs " + checks::text(logits.cols));
     const Heads<const float> rows{logits.data, logits.rows, 1, logits.cols, logits.row_stride, 0};
     checks::check_pointer(f, "logits", logits.data, sizeof(float), true);
     checks::check_pointer(f, "weight", weight.data(), sizeof(float), true);

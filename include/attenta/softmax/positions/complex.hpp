@@ -47,7 +47,6 @@ void complex(const ComplexInputs& x, const SoftmaxOutputs& out, const ComplexOpt
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/rotary/kernels.inl>
 #include <attenta/softmax/positions/complex.inl>
 #include <attenta/softmax/positions/complex_kernels.inl>
 #endif

@@ -62,5 +62,4 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/softmax/positions/modulated_positional.inl>
-#include <attenta/softmax/row_products_kernels.inl>
 #endif

@@ -31,14 +31,14 @@ inline void check_rotary_base(const char* f, const char* name, double base) {
 struct RowPreparation {
     VectorNorm norm = VectorNorm::none;
     float eps = 0;
-    Matrices<const float> weight = {};  ///< [1 or heads, D] of the norm
+    Matrices<const float> weight = {};         ///< [1 or heads, D] of the norm
     std::span<const double> frequencies = {};  ///< of the rotation of all channels; none: there is none
     bool interleaved = false;
 };
 
 /// to = x, normalised, then rotated; token t stands at first + t.
-inline void prepare_rows(const Heads<const float>& x, std::int64_t first, const RowPreparation& how, const Heads<float>& to,
-                         Context& context) {
+inline void prepare_rows(const Heads<const float>& x, std::int64_t first, const RowPreparation& how,
+                         const Heads<float>& to, Context& context) {
     constexpr std::int64_t together = 16;  // tokens of a task
     const auto pairs = static_cast<std::int64_t>(how.frequencies.size());
     auto& room = context.kept<RotaryScratch>().angles;
@@ -69,7 +69,9 @@ struct PreparedMemory {
     std::vector<double> frequencies;
     std::vector<float> q, k;
 
-    Heads<float> queries(std::int64_t heads, std::int64_t tokens, std::int64_t dim) { return room(q, heads, tokens, dim); }
+    Heads<float> queries(std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
+        return room(q, heads, tokens, dim);
+    }
     Heads<float> keys(std::int64_t heads, std::int64_t tokens, std::int64_t dim) { return room(k, heads, tokens, dim); }
 
 private:

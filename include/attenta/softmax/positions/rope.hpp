@@ -163,6 +163,5 @@ ATTENTA_END
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/isa.inl>
-#include <attenta/engine/rotary/kernels.inl>
 #include <attenta/softmax/positions/rope.inl>
 #endif

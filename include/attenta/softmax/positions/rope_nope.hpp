@@ -72,5 +72,4 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/softmax/positions/rope_nope.inl>
-#include <attenta/softmax/row_norms_kernels.inl>
 #endif

@@ -17,14 +17,16 @@ inline void check_rope_nope(const char* f, const RopeNopeInputs& x, const RopeNo
     check_norm_eps(f, o.eps);
     if (o.layer == RopeNopeLayer::rope) {
         check_rotary_base(f, "base", o.base);
-        if (x.q.dim % 2 != 0) fail(f, "q has " + checks::text(x.q.dim) + " features, a rope layer needs an even number");
+        if (x.q.dim % 2 != 0)
+            fail(f, "q has " + checks::text(x.q.dim) + " features, a rope layer needs an even number");
     }
     const bool norm = o.norm != QueryKeyNorm::none;
     const auto check = [&](const char* name, const Matrices<const float>& weight, std::int64_t heads) {
         if (norm && !weight) fail(f, std::string(name) + " is null, a norm needs it");
         if (!norm && weight) fail(f, std::string(name) + " is given, there is no norm");
         if (weight && weight.rows != 1 && weight.rows != heads)
-            fail(f, std::string(name) + " has " + checks::text(weight.rows) + " rows, needs 1 or " + checks::text(heads));
+            fail(f,
+                 std::string(name) + " has " + checks::text(weight.rows) + " rows, needs 1 or " + checks::text(heads));
     };
     check("q_norm", x.q_norm, x.q.heads);
     check("k_norm", x.k_norm, x.k.heads);
@@ -47,9 +49,10 @@ ATTENTA_INLINE void rope_nope(const RopeNopeInputs& x, const SoftmaxOutputs& out
 
     // Keys before the first query's window are seen by nobody.
     const std::int64_t first = call.first_position(),
-                       skipped = windowed ? std::clamp<std::int64_t>(
-                                                saturating::add(saturating::add(first, 1), -options.window), 0, x.k.tokens)
-                                          : 0,
+                       skipped = windowed
+                                     ? std::clamp<std::int64_t>(
+                                           saturating::add(saturating::add(first, 1), -options.window), 0, x.k.tokens)
+                                     : 0,
                        keys = x.k.tokens - skipped;
     detail::CallMemory<detail::PreparedMemory> memory(x.q.tokens, context);
     memory->frequencies.clear();

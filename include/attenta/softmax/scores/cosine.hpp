@@ -31,7 +31,7 @@ struct CosineInputs {
     Matrices<const float> s_qk = {};                           ///< of ngpt
     Matrices<const float> q_norm = {}, k_norm = {};            ///< of rms and layer
     Matrices<const float> q_norm_bias = {}, k_norm_bias = {};  ///< of layer
-    Matrices<const float> k_gain = {};                         ///< what cosine_key_gain gives, where it is kept
+    Matrices<const float> k_gain = {};  ///< [Hkv, Tk] what cosine_key_gain gives, where it is kept
 
     static void list(auto&& visit, auto& x) {
         visit("q", x.q, "[Hq, Tq, D]");
@@ -41,7 +41,7 @@ struct CosineInputs {
         visit("k_norm", x.k_norm, "[Hm, D]", Input::optional);
         visit("q_norm_bias", x.q_norm_bias, "[Hb, D]", Input::optional);
         visit("k_norm_bias", x.k_norm_bias, "[Hc, D]", Input::optional);
-        visit("k_gain", x.k_gain, "[Hkv, Tk]", Input::optional);
+        visit("k_gain", x.k_gain, "[Hkv, N]", Input::optional);
     }
 };
 
@@ -72,7 +72,6 @@ void cosine(const CosineInputs& x, const SoftmaxOutputs& out, const CosineOption
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/softmax/row_norms_kernels.inl>
 #include <attenta/softmax/scores/cosine.inl>
 #include <attenta/softmax/scores/cosine_kernels.inl>
 #endif

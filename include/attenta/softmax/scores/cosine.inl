@@ -111,6 +111,9 @@ ATTENTA_INLINE void cosine(const CosineInputs& x, const SoftmaxOutputs& out, con
     detail::SoftmaxCall call = detail::check_softmax(f, x, out, scale, options.visibility, context);
     detail::check_cosine_weights(f, x, options.method);
     if (!x.k_gain) detail::check_key_rows(f, x.kv);
+    if (x.k_gain && x.k_gain.cols != call.keys())
+        fail(f, "k_gain has " + checks::text(x.k_gain.cols) + " columns, needs the " + checks::text(call.keys()) +
+                    " tokens of k");
 
     const detail::VectorNorm norm = detail::norm_of(options.method);
     const std::int64_t heads = x.q.heads, queries = x.q.tokens, dim = x.q.dim, keys = call.keys(),

@@ -38,8 +38,8 @@ struct ScanOptions {
 };
 
 struct ScanOutputs {
-    Heads<float> o;         ///< [Hq, T, Dv]
-    float* lse = nullptr;   ///< [Hq, T], or null
+    Heads<float> o;                   ///< [Hq, T, Dv]
+    float* lse = nullptr;             ///< [Hq, T], or null
     std::span<float> m = {}, u = {};  ///< [Hq] the state behind the last token, or nothing; may be that of the inputs
     Matrices<float> w = {};           ///< [Hq, Dv]
 };

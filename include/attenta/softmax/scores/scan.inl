@@ -38,7 +38,8 @@ inline void check_scan_outputs(const char* f, const ScanInputs& x, const ScanOut
     for (const auto& [name, s] : {std::pair{"out.m", out.m}, {"out.u", out.u}})
         if (!s.empty() && size(s) != heads)
             fail(f, std::string(name) + " has " + checks::text(size(s)) + " elements, needs " + checks::text(heads));
-    if (out.w) checks::check_output(f, heads, 1, dim, {out.w.data, out.w.rows, 1, out.w.cols, out.w.row_stride, 0}, "out.w");
+    if (out.w)
+        checks::check_output(f, heads, 1, dim, {out.w.data, out.w.rows, 1, out.w.cols, out.w.row_stride, 0}, "out.w");
     const InputList inputs(x);
     OutputMemory memory(f, {});
     const auto all_but = [&](const char* own, const void* same) {
@@ -77,7 +78,8 @@ ATTENTA_INLINE void scan_attention(const ScanInputs& x, const ScanOutputs& out, 
     check_given(f, inputs);
     check_shapes(f, inputs, {});
     attention::check(r);
-    if (x.kv.k.dtype == Dtype::codes || x.kv.v.dtype == Dtype::codes) fail(f, "k or v are codes, needs f32, bf16 or f16");
+    if (x.kv.k.dtype == Dtype::codes || x.kv.v.dtype == Dtype::codes)
+        fail(f, "k or v are codes, needs f32, bf16 or f16");
     if (x.kv.differs_by_head()) fail(f, "heads of kv hold different tokens, needs the same ones");
     const std::int64_t tokens = x.kv.length(0), dim_v = x.kv.v.dim, group = heads / x.kv.heads;
     if (tokens < 1) fail(f, "k has no tokens, needs at least one");
@@ -114,9 +116,12 @@ ATTENTA_INLINE void scan_attention(const ScanInputs& x, const ScanOutputs& out, 
     });
     run_tasks(context.executor(), heads, [&](std::int64_t h, int) {
         const auto at = static_cast<std::size_t>(h);
-        detail::PrefixWeights w{memory->own.data() + h * tokens, memory->kept.data() + h * tokens,
-                                memory->inverse.data() + h * tokens, out.lse ? out.lse + h * tokens : nullptr,
-                                memory->m[at], memory->u[at]};
+        detail::PrefixWeights w{memory->own.data() + h * tokens,
+                                memory->kept.data() + h * tokens,
+                                memory->inverse.data() + h * tokens,
+                                out.lse ? out.lse + h * tokens : nullptr,
+                                memory->m[at],
+                                memory->u[at]};
         detail::weigh_prefixes()(w, tokens);
         memory->m[at] = w.m;
         memory->u[at] = w.u;
@@ -144,8 +149,7 @@ ATTENTA_INLINE void scan_attention(const ScanInputs& x, const ScanOutputs& out, 
     });
     std::copy_n(memory->m.begin(), out.m.size(), out.m.begin());
     std::copy_n(memory->u.begin(), out.u.size(), out.u.begin());
-    for (std::int64_t h = 0; out.w && h < heads; ++h)
-        std::copy_n(memory->w.data() + h * dim_v, dim_v, out.w.row(0, h));
+    for (std::int64_t h = 0; out.w && h < heads; ++h) std::copy_n(memory->w.data() + h * dim_v, dim_v, out.w.row(0, h));
 }
 
 ATTENTA_END

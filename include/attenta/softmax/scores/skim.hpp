@@ -21,7 +21,7 @@ ATTENTA_BEGIN
 
 /// Boxes, and what makes queries and keys of them.
 struct SkimLayout {
-    Matrices<const std::int64_t> bbox;  ///< left, top, right, bottom
+    Matrices<const std::int64_t> bbox;                           ///< left, top, right, bottom
     Matrices<const float> x_emb, y_emb, h_emb = {}, w_emb = {};  ///< heights and widths, but with centres_only
     std::span<const float> ln_weight, ln_bias;
     Heads<const float> w_q, w_k;
@@ -80,8 +80,6 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/select.inl>
-#include <attenta/softmax/row_norms_kernels.inl>
-#include <attenta/softmax/row_products_kernels.inl>
 #include <attenta/softmax/scores/skim.inl>
 #include <attenta/softmax/scores/skim_kernels.inl>
 #endif

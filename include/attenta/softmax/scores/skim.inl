@@ -40,9 +40,12 @@ inline void check_layout(const char* f, const SkimLayout& x, const SkimOptions& 
     check_shapes(f, inputs, {});
     if (x.bbox.cols != 4) fail(f, "bbox has " + checks::text(x.bbox.cols) + " columns, needs 4");
     if (x.w_q.tokens != x.x_emb.cols)
-        fail(f, "w_q has " + checks::text(x.w_q.tokens) + " rows, needs the " + checks::text(x.x_emb.cols) + " of x_emb");
-    for (const auto& [name, n] : {std::pair{"bbox has no tokens", x.bbox.rows}, {"w_q has no heads", x.w_q.heads},
-                                  {"w_q has no features", x.w_q.dim}, {"x_emb has no features", x.x_emb.cols}})
+        fail(f,
+             "w_q has " + checks::text(x.w_q.tokens) + " rows, needs the " + checks::text(x.x_emb.cols) + " of x_emb");
+    for (const auto& [name, n] : {std::pair{"bbox has no tokens", x.bbox.rows},
+                                  {"w_q has no heads", x.w_q.heads},
+                                  {"w_q has no features", x.w_q.dim},
+                                  {"x_emb has no features", x.x_emb.cols}})
         if (n < 1) fail(f, std::string(name) + ", needs at least one");
     if (!o.centres_only)
         for (const auto& [name, table] : {std::pair{"h_emb", x.h_emb}, {"w_emb", x.w_emb}})
@@ -88,9 +91,9 @@ private:
             for (const float* row : {x_.x_emb.row(0, (box[0] + box[2]) / 2), x_.y_emb.row(0, (box[1] + box[3]) / 2)})
                 rows[static_cast<std::size_t>(count++)] = row;
         } else {
-            for (const float* row : {x_.x_emb.row(0, box[0]), x_.y_emb.row(0, box[1]), x_.x_emb.row(0, box[2]),
-                                     x_.y_emb.row(0, box[3]), x_.h_emb.row(0, box[3] - box[1]),
-                                     x_.w_emb.row(0, box[2] - box[0])})
+            for (const float* row :
+                 {x_.x_emb.row(0, box[0]), x_.y_emb.row(0, box[1]), x_.x_emb.row(0, box[2]), x_.y_emb.row(0, box[3]),
+                  x_.h_emb.row(0, box[3] - box[1]), x_.w_emb.row(0, box[2] - box[0])})
                 rows[static_cast<std::size_t>(count++)] = row;
         }
         const std::int64_t m = x_.x_emb.cols;
@@ -123,8 +126,9 @@ inline void check_skim_outputs(const char* f, const SkimLayout& layout, const He
                                const SkimOutputs& out, const SkimOptions& options) {
     const std::int64_t heads = layout.w_q.heads, tokens = layout.bbox.rows;
     if (out.o.batch != v.batch || out.o.heads != heads || out.o.tokens != tokens || out.o.dim != v.dim)
-        fail(f, "o is [" + checks::text(out.o.batch) + ", " + checks::shape(out.o.heads, out.o.tokens, out.o.dim).substr(1) +
-                    ", needs [" + checks::text(v.batch) + ", " + checks::shape(heads, tokens, v.dim).substr(1));
+        fail(f, "o is [" + checks::text(out.o.batch) + ", " +
+                    checks::shape(out.o.heads, out.o.tokens, out.o.dim).substr(1) + ", needs [" +
+                    checks::text(v.batch) + ", " + checks::shape(heads, tokens, v.dim).substr(1));
     checks::check_pointer(f, "o", out.o.data, sizeof(float), true);
     const InputList inputs(layout);
     OutputMemory memory(f, inputs);
@@ -186,10 +190,14 @@ ATTENTA_INLINE void skim(const SkimLayout& layout, const HeadsBatch<const float>
     VisibleKeys visibility;
     visibility.mask = options.mask;
     const Heads<const float> spread{value.data, heads, tokens, width, 0, width};
-    const detail::SoftmaxCall call =
-        detail::check_softmax({f, {}, rows.q(), KvView::of(Heads<const float>(rows.k()), spread), {o, out.lse},
-                               detail::scale_or_default(options.scale, layout.w_q.dim), visibility},
-                              context);
+    const detail::SoftmaxCall call = detail::check_softmax({f,
+                                                            {},
+                                                            rows.q(),
+                                                            KvView::of(Heads<const float>(rows.k()), spread),
+                                                            {o, out.lse},
+                                                            detail::scale_or_default(options.scale, layout.w_q.dim),
+                                                            visibility},
+                                                           context);
     detail::attend_with_own_keys(call, rows.k(), value);
     if (layers > 1)
         detail::for_layer_rows(layers, heads * tokens, context, [&](std::int64_t l, std::int64_t row) {
@@ -206,8 +214,8 @@ ATTENTA_INLINE void skim_mask(const SkimLayout& layout, const Heads<const float>
     const std::int64_t heads = layout.w_q.heads, tokens = layout.bbox.rows;
     if (q.heads != heads || q.tokens != tokens || kv.sequences != 1 || kv.length(0) != tokens)
         fail(f, "q is " + checks::shape(q.heads, q.tokens, q.dim) + " beside keys of " +
-                    checks::text(kv.sequences == 1 ? kv.length(0) : 0) + " tokens, needs [" + checks::text(heads) + ", " +
-                    checks::text(tokens) + ", Dq] and as many keys");
+                    checks::text(kv.sequences == 1 ? kv.length(0) : 0) + " tokens, needs [" + checks::text(heads) +
+                    ", " + checks::text(tokens) + ", Dq] and as many keys");
     if (kv.positions || kv.differs_by_head()) fail(f, "kv has positions, needs the tokens of the boxes in their order");
     if (tokens >= std::int64_t{1} << 31) fail(f, "bbox has " + checks::text(tokens) + " tokens, needs fewer than 2^31");
     const float scale = detail::scale_or_default(options.scale, layout.w_q.dim);

@@ -52,6 +52,5 @@ ATTENTA_END
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/isa.inl>
-#include <attenta/engine/rotary/kernels.inl>
 #include <attenta/sparse/documents/rope_reencode.inl>
 #endif
