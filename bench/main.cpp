@@ -4,6 +4,7 @@
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
 #include "bench/kv/kv.hpp"
+#include "bench/latent/latent.hpp"
 #include "bench/linear/linear.hpp"
 #include "bench/ruler/reporter.hpp"
 #include "bench/ruler/roofline.hpp"
@@ -71,6 +72,7 @@ int main(int argc, char** argv) {
     bench::register_linear();
     bench::register_sparse();
     bench::register_kv();
+    bench::register_latent();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};

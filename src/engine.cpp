@@ -1,6 +1,8 @@
 // What is compiled once of engine/: checks and schedules.
 #include <attenta/engine/attention/plan.inl>
 #include <attenta/engine/common/inputs.inl>
+#include <attenta/engine/common/own_keys.inl>
+#include <attenta/engine/dense/plan.inl>
 #include <attenta/engine/lists/key_lists.inl>
 #include <attenta/engine/scan/plan.inl>
 #include <attenta/engine/select/plan.inl>

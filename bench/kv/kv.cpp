@@ -1,5 +1,6 @@
 #include "bench/kv/kv.hpp"
 
+#include "bench/normals.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/sampling.hpp"
 #include "examples/caches.hpp"
@@ -15,7 +16,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,28 +24,6 @@ namespace bench {
 namespace {
 
 using attenta::CacheOptions, attenta::Heads, attenta::KvCache;
-
-/// [heads, tokens, dim] of standard normal numbers that repeat after a long period.
-class Normals {
-public:
-    Normals(std::int64_t heads, std::int64_t tokens, std::int64_t dim)
-        : heads_(heads), tokens_(tokens), dim_(dim), values_(static_cast<std::size_t>(heads * tokens * dim)) {
-        static const std::vector<float> period = [] {
-            std::vector<float> x((std::size_t{1} << 20) - 3);
-            std::mt19937 random(1);
-            std::normal_distribution<float> normal;
-            for (float& e : x) e = normal(random);
-            return x;
-        }();
-        for (std::size_t i = 0; i < values_.size(); ++i) values_[i] = period[i % period.size()];
-    }
-    Heads<const float> view() const { return attenta::hnd(values_.data(), heads_, tokens_, dim_); }
-    Heads<float> view() { return attenta::hnd(values_.data(), heads_, tokens_, dim_); }
-
-private:
-    std::int64_t heads_, tokens_, dim_;
-    std::vector<float> values_;
-};
 
 std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
     name = "kv/attenta/" + name;

@@ -18,6 +18,7 @@ std::span<const Mechanism> softmax_rows();
 std::span<const Mechanism> linear_rows();
 std::span<const Mechanism> sparse_rows();
 std::span<const Mechanism> kv_rows();
+std::span<const Mechanism> latent_rows();
 
 namespace detail {
 

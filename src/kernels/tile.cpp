@@ -1,2 +1,3 @@
 #include <attenta/engine/common/merge.inl>
+#include <attenta/engine/common/own_keys_kernels.inl>
 #include <attenta/engine/tile/kernels.inl>

@@ -57,6 +57,8 @@ struct KvView {
 
     Rows k, v;
     std::int64_t heads = 0;
+    /// Channels that a key has from the front of its value, before its own: a latent that all heads share, or a tied state
+    std::int64_t tied = 0;
 
     std::int64_t sequences = 1;
     std::int64_t tokens = 0;                ///< length of the only sequence, where `lengths` is null
@@ -74,6 +76,7 @@ struct KvView {
     std::int64_t positions_stride = 0;
     std::int64_t positions_head_stride = 0;  ///< from head to head of a sequence; 0: heads hold the same tokens
 
+    std::int64_t key_dim() const { return tied + k.dim; }
     std::int64_t length(std::int64_t sequence) const { return lengths ? lengths[sequence] : tokens; }
     std::int64_t length(std::int64_t sequence, std::int64_t head) const {
         return head_lengths ? head_lengths[sequence * heads + head] : length(sequence);

@@ -4,6 +4,8 @@
 
 #include <attenta/engine/attention/plan.inl>
 #include <attenta/engine/common/merge.inl>
+#include <attenta/engine/common/own_keys.inl>
+#include <attenta/engine/common/own_keys_kernels.inl>
 #include <attenta/engine/few/kernels_16_64.inl>
 #include <attenta/engine/few/kernels_1_2.inl>
 #include <attenta/engine/few/kernels_4_8.inl>

@@ -1,8 +1,10 @@
-// Rows of codes become floats (core/row_codes.hpp).
+// Rows of codes become floats (core/row_codes.hpp), and keys that are tied to their values one row.
 #pragma once
 
 #include <attenta/core/kv_view.hpp>
+#include <attenta/simd/pack.hpp>
 #include <attenta/simd/prefetch.hpp>
+#include <attenta/simd/score_rows.hpp>
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
@@ -154,6 +156,25 @@ template <class Arch>
         default:
             return all(std::integral_constant<int, 2>{});
     }
+}
+
+/// The same of any side. Of codes whole pieces are written.
+template <class Arch>
+void widen_rows(const KvView::Rows& side, const std::byte* const* rows, std::int64_t offset, std::int64_t n, float* to,
+                std::int64_t stride, float* expanded) {
+    if (side.dtype == Dtype::codes) return widen_codes<Arch>(side, rows, offset, n, to, stride, expanded);
+    with_type(side.dtype, [&]<class T>(const T*) {
+        for (std::int64_t i = 0; i < n; ++i)
+            widen_row<Arch>(reinterpret_cast<const T*>(rows[i] + offset), to + i * stride, side.dim);
+    });
+}
+
+/// Keys of a head as the products meet them: what they are tied to, then their own channels.
+template <class Arch>
+void widen_keys(const KvView& kv, std::int64_t head, const std::byte* const* k_rows, const std::byte* const* v_rows,
+                std::int64_t n, float* to, std::int64_t stride, float* expanded) {
+    if (kv.tied > 0) widen_rows<Arch>(kv.v, v_rows, kv.v.head_bytes(head), n, to, stride, expanded);
+    widen_rows<Arch>(kv.k, k_rows, kv.k.head_bytes(head), n, to + kv.tied, stride, expanded);
 }
 
 }  // namespace simd

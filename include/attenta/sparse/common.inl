@@ -29,6 +29,7 @@ ATTENTA_INLINE void check_scale(const char* f, std::optional<float> scale) {
 inline void check_rows_alike(const char* f, const KvView& kv) {
     if (kv.k.dtype == Dtype::codes || kv.v.dtype == Dtype::codes)
         fail(f, "k or v are codes, needs f32, bf16 or f16; softmax_attention reads codes, on lists too");
+    if (kv.tied > 0) fail(f, "keys are tied to values, needs keys of their own");
     if (kv.differs_by_head()) fail(f, "heads of kv hold different tokens, needs the same ones");
 }
 

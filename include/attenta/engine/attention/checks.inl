@@ -217,7 +217,12 @@ inline void check_request(const Request& r) {
     const char* f = r.function;
     const KvView& kv = r.kv;
     if (r.q.dim < 1) fail(f, "q has " + text(r.q.dim) + " features, needs at least 1");
-    if (kv.k.dim != r.q.dim) fail(f, "k has " + text(kv.k.dim) + " features, q has " + text(r.q.dim));
+    if (kv.tied < 0 || kv.tied > kv.v.dim)
+        fail(f, "kv.tied is " + text(kv.tied) + ", needs 0 to the " + text(kv.v.dim) + " features of v");
+    if (kv.key_dim() != r.q.dim)
+        fail(f, "k has " + text(kv.k.dim) + " features" +
+                    (kv.tied > 0 ? " behind the " + text(kv.tied) + " of v" : std::string()) + ", q has " +
+                    text(r.q.dim));
     if (kv.v.dim < 1) fail(f, "v has " + text(kv.v.dim) + " features, needs at least 1");
     if (r.q.heads < 1) fail(f, "q has " + text(r.q.heads) + " heads, needs at least 1");
     if (kv.heads < 1 || r.q.heads % kv.heads != 0)

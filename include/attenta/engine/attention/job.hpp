@@ -26,6 +26,9 @@ struct EditCall {
     const void* parameters = nullptr;
 };
 
+/// The loops widen keys into L1 before their products.
+inline bool widens_keys(const KvView& kv) { return kv.k.dtype == Dtype::codes || kv.tied > 0; }
+
 /// What all tasks of a run share.
 struct Job {
     Heads<const float> q;

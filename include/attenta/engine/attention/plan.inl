@@ -118,7 +118,7 @@ ATTENTA_INLINE void Plan::schedule(const Task& all, bool two_passes) {
     const std::int64_t rows = all.row_end - all.row_begin;
     if (rows == 0) return;
     if (!two_passes && rows <= few_rows) return schedule_few({&all, 1}, !in_order_);
-    const std::int64_t step = two_passes ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
+    const std::int64_t step = two_passes ? rows : rows_per_task(job_.tuning->tile, job_.kv.key_dim(), job_.kv.v.dim);
     for (std::int64_t h = all.head_begin; h < all.head_end; ++h)
         for (std::int64_t r = all.row_begin; r < all.row_end; r += step) {
             Task t = all;
@@ -161,7 +161,7 @@ ATTENTA_INLINE void Plan::schedule_views(const Task& all) {
     bool together = few;
     for (int v = 0; v < views; ++v) together = together && !differs(v);
     const std::int64_t heads = all.head_end, at_once = together ? heads : 1,
-                       step = few ? rows : rows_per_task(job_.tuning->tile, job_.kv.k.dim, job_.kv.v.dim);
+                       step = few ? rows : rows_per_task(job_.tuning->tile, job_.kv.key_dim(), job_.kv.v.dim);
     std::array<Task, most_views> of_views;
     const auto tasks = std::span(of_views).first(static_cast<std::size_t>(views));
     for (std::int64_t h = 0; h < heads; h += at_once)
@@ -194,7 +194,7 @@ ATTENTA_INLINE void Plan::schedule_few(std::span<const Task> views, bool may_spl
     const FewTuning& few = job_.tuning->few;
     const Task& rows_of = views[0];
     const std::int64_t rows = rows_of.row_end - rows_of.row_begin, heads = rows_of.head_end - rows_of.head_begin,
-                       dim = job_.kv.k.dim + job_.kv.v.dim;
+                       dim = job_.kv.key_dim() + job_.kv.v.dim;
     const std::int64_t least = std::max(few.part_keys, round_up(few.part_bytes / (4 * heads * dim), key_block));
     struct Cut {
         Interval seen;
@@ -249,7 +249,7 @@ ATTENTA_INLINE void Plan::schedule_few(std::span<const Task> views, bool may_spl
 }
 
 ATTENTA_INLINE void Plan::reserve_scratch() {
-    const std::int64_t dim = job_.kv.k.dim, dim_v = job_.kv.v.dim;
+    const std::int64_t dim = job_.kv.key_dim(), dim_v = job_.kv.v.dim;
     std::int64_t slot = 0;
     const auto reserve = [&](const Task& t) {
         Arena c(nullptr);

@@ -1,4 +1,4 @@
-// Memory for the time of a call.
+// What a call needs beside the engines' scratch.
 #pragma once
 
 #include <attenta/core/context.hpp>

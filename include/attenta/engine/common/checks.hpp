@@ -97,6 +97,22 @@ inline void check_extent(const char* f, const char* name, const Bytes& b) {
     if (b.size() >= Bytes::too_many) fail(f, std::string(name) + " has sizes and strides that no memory holds");
 }
 
+/// o [heads, tokens, dim] and lse [heads, tokens] or null of an attention: their shape and memory of their own.
+inline void check_results(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o,
+                          const float* lse, std::span<const NamedBytes> inputs) {
+    check_output(f, heads, tokens, dim, o);
+    const bool some = heads > 0 && tokens > 0;
+    check_pointer(f, "o", o.data, sizeof(float), some && dim > 0);
+    const Bytes bytes = bytes_of(o);
+    check_extent(f, "o", bytes);
+    check_apart(f, "o", bytes, inputs);
+    if (!lse || !some) return;
+    const Bytes sums = Bytes::of(lse, saturating::multiply(saturating::multiply(heads, tokens), sizeof(float)));
+    check_pointer(f, "lse", lse, sizeof(float), true);
+    check_apart(f, "lse", sums, inputs);
+    if (sums.meets(bytes)) fail(f, "lse overlaps o, needs memory of its own");
+}
+
 }  // namespace checks
 
 ATTENTA_END

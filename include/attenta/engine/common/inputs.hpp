@@ -12,8 +12,9 @@
 //         }
 //     };
 //
-// A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or
-// G, of tokens with T. A view that has fewer sizes in the list is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
+// A letter stands for one size, Ho for the most heads of any input, "D/2" for half of D. Names of heads begin with H or G,
+// of tokens with T. Weights of heads have three sizes of any letters, "[Hq, Dn, R]". A view that has fewer sizes in the list
+// is [heads, 1, 1], [heads, tokens, 1] or [heads, 1, dim].
 // A cache is two inputs: visit("k", "v", x.kv, "[Hkv, Tk, D]", "[Hkv, Tk, Dv]"). Tensors of integers are std::int64_t.
 #pragma once
 
@@ -40,7 +41,7 @@ struct ShapeLetters {
 
     constexpr explicit ShapeLetters(std::string_view shape) : heads(cut(shape, ", ")) {
         dim = cut(shape, ", ");
-        if (!dim.starts_with('T')) return;
+        if (shape.empty() && !dim.starts_with('T')) return;
         tokens = dim;
         dim = cut(shape, ", ");
     }

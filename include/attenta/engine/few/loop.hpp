@@ -122,8 +122,10 @@ private:
     void scores(Heads blocks) {
         if constexpr (Shape::whole_rows_possible)
             if (x_.reading.order == RowOrder::whole_rows) return whole_scores(blocks);
-        if (x_.job.kv.k.dtype == Dtype::codes) code_scores(x_, blocks);
-        simd::with_type(x_.job.kv.k.dtype, [&]<class T>(const T*) { stream_scores<Arch, Rows, T>(x_, blocks); });
+        if (widens_keys(x_.job.kv))
+            widened_scores(x_, blocks);
+        else
+            simd::with_type(x_.job.kv.k.dtype, [&]<class T>(const T*) { stream_scores<Arch, Rows, T>(x_, blocks); });
         watch_.lap(Phase::scores);
     }
 

@@ -52,7 +52,7 @@ Reading choose_reading(const Job& job, const Task& task) {
     const KvView::Rows &k = job.kv.k, &v = job.kv.v;
     const FewTuning& tuning = job.tuning->few;
     const bool from_memory = come_from_memory(tuning, job.kv, task.sequence),
-               floats = k.dtype == Dtype::f32 && v.dtype == Dtype::f32;
+               floats = k.dtype == Dtype::f32 && v.dtype == Dtype::f32 && job.kv.tied == 0;
     const auto steps_ahead = [&](const KvView::Rows& side, std::int64_t step) {
         if (!from_memory && side.row_bytes() < tuning.long_row) return std::int64_t{0};
         return std::max<std::int64_t>(1, tuning.prefetch_distance / (side.row_bytes() * step));

@@ -85,28 +85,28 @@ template <class Arch, int Rows, class T>
     }
 }
 
-/// Rows of codes [t, t + n) of a pass over a block, as floats in L1, and `more` repetitions of the last.
+/// What was widened to `decoded` as rows of a stream, with `more` repetitions of the last.
 template <class Arch, int Rows>
-RowStream decoded(const FewTask<Arch, Rows>& x, const KvView::Rows& side, const RowStream& rows, std::int64_t t,
-                  std::int64_t n, std::int64_t more) {
-    const std::int64_t stride = round_up(side.dim, FewScratch::most_lanes);
-    float* const to = x.scratch.decoded + 2 * stride;
-    simd::widen_codes<Arch>(side, rows.rows + t, rows.offset, n, to, stride, x.scratch.decoded);
+RowStream decoded_rows(const FewTask<Arch, Rows>& x, std::int64_t n, std::int64_t more) {
+    const FewScratch& to = x.scratch;
     for (std::int64_t i = 0; i < n + more; ++i)
-        x.scratch.decoded_rows[i] = reinterpret_cast<const std::byte*>(to + std::min(i, n - 1) * stride);
-    return {x.scratch.decoded_rows, n};
+        to.decoded_rows[i] = reinterpret_cast<const std::byte*>(to.decoded_row(std::min(i, n - 1)));
+    return {to.decoded_rows, n};
 }
 
-/// S = Q K^T of a block of codes.
+/// S = Q K^T of a block of codes, or of keys that begin with their values.
 template <class Arch, int Rows>
-void code_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {
+void widened_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {
     using Shape = FewShape<Arch, Rows>;
+    const FewScratch& to = x.scratch;
     const std::int64_t count = heads[0].keys.count;
     RowPass pass{{}, {}, 1, 0, 0, 0};
     for (const HeadBlock& h : heads)
         for (std::int64_t t = 0; t < count; t += FewScratch::most_decoded) {
             const std::int64_t n = std::min(FewScratch::most_decoded, count - t);
-            pass.now[0] = decoded(x, x.job.kv.k, keys_of(x, h.head, count), t, n, Shape::score_tokens);
+            simd::widen_keys<Arch>(x.job.kv, h.head, to.k_rows + t, to.v_rows + t, n, to.decoded_row(0),
+                                   to.decoded_stride, to.decoded);
+            pass.now[0] = decoded_rows(x, n, Shape::score_tokens);
             HeadBlock part = h;
             part.place = 0;
             part.s += t * Rows;

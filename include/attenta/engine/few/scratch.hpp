@@ -26,15 +26,19 @@ inline bool come_from_memory(const FewTuning& tuning, const KvView& kv, std::int
 
 struct FewScratch {
     static constexpr std::int64_t most_lanes = 16, most_heads = 8, most_keys = 8, run_blocks = 4;
-    static constexpr std::int64_t most_decoded = 32;  ///< rows of codes that are widened together
+    static constexpr std::int64_t most_decoded = 32;  ///< rows that are widened together
     const std::byte **k_located, **v_located, **k_rows, **v_rows, **reading_order, **decoded_rows;
     std::int32_t *places, *positions;
     float *q, *o, *s, *m, *l, *alpha, *edit, *widened, *decoded;
     QueryRow* row;
+    std::int64_t decoded_stride;
+
+    /// The first two rows hold scales of channels.
+    float* decoded_row(std::int64_t i) const { return decoded + (2 + i) * decoded_stride; }
 
     /// `rows`: padded rows of a head.
     FewScratch(Arena& c, const KvView& kv, std::int64_t heads, std::int64_t rows) {
-        const std::int64_t dim = kv.k.dim, dim_v = kv.v.dim;
+        const std::int64_t dim = kv.key_dim(), dim_v = kv.v.dim;
         const std::int64_t in_flight = std::min({heads, most_heads}), width = std::max({rows, most_lanes});
         const std::int64_t blocks = std::max(in_flight, run_blocks), run = run_blocks * rows_block;
         k_located = c.take<const std::byte*>(run);
@@ -53,10 +57,10 @@ struct FewScratch {
         edit = c.take<float>(width * rows_block);
         widened = c.take<float>(most_keys * round_up(dim, most_lanes));
         row = c.take<QueryRow>(heads * rows);
-        const bool codes = kv.k.dtype == Dtype::codes || kv.v.dtype == Dtype::codes;
-        decoded_rows = c.take<const std::byte*>(codes ? most_decoded + most_lanes : 0);
-        // Two rows more for scales of channels.
-        decoded = c.take<float>(codes ? (most_decoded + 2) * round_up(std::max(dim, dim_v), most_lanes) : 0);
+        const bool widens = widens_keys(kv) || kv.v.dtype == Dtype::codes;
+        decoded_rows = c.take<const std::byte*>(widens ? most_decoded + most_lanes : 0);
+        decoded_stride = round_up(kv.tied, most_lanes) + round_up(std::max(kv.k.dim, dim_v), most_lanes);
+        decoded = c.take<float>(widens ? (most_decoded + 2) * decoded_stride : 0);
     }
 };
 

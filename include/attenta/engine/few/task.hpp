@@ -36,7 +36,7 @@ struct FewTask {
           task(its_task),
           heads(task.head_end - task.head_begin),
           rows(task.row_end - task.row_begin),
-          dim(job.kv.k.dim),
+          dim(job.kv.key_dim()),
           dim_v(job.kv.v.dim),
           q_stride(round_up(dim, Shape::L)),
           o_stride(round_up(dim_v, Shape::L)),

@@ -73,12 +73,16 @@ void add_nan_safe_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const
 /// O += P V of a block of codes.
 template <class Arch, int Rows>
 void add_code_values(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads, bool nan_safe) {
+    const FewScratch& to = x.scratch;
     const std::int64_t count = heads[0].keys.count;
     RowPass pass{{}, {}, 1, 0, 0, 0};
     for (const HeadBlock& h : heads)
         for (std::int64_t t = 0; t < count; t += FewScratch::most_decoded) {
             const std::int64_t n = std::min(FewScratch::most_decoded, count - t);
-            pass.now[0] = decoded(x, x.job.kv.v, values_of(x, h.head, count), t, n, 0);
+            const RowStream rows = values_of(x, h.head, count);
+            simd::widen_codes<Arch>(x.job.kv.v, rows.rows + t, rows.offset, n, to.decoded_row(0), to.decoded_stride,
+                                    to.decoded);
+            pass.now[0] = decoded_rows(x, n, 0);
             HeadBlock part = h;
             part.place = 0;
             part.s += t * Rows;

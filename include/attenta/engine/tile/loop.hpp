@@ -64,8 +64,8 @@ public:
           task_(task),
           arena_(memory),
           x_(arena_, job.kv,
-             std::min(task.row_end - task.row_begin, rows_per_task(job.tuning->tile, job.kv.k.dim, job.kv.v.dim))),
-          dim_(job.kv.k.dim),
+             std::min(task.row_end - task.row_begin, rows_per_task(job.tuning->tile, job.kv.key_dim(), job.kv.v.dim))),
+          dim_(job.kv.key_dim()),
           dim_v_(job.kv.v.dim),
           o_stride_(round_up(dim_v_, L)),
           watch_(job.phases) {}
@@ -165,30 +165,36 @@ private:
 
     void key_block_pass() {
         const KvView& kv = job_.kv;
-        with_elements(kv.k, x_.k_rows, [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
+        const auto pack_keys = [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
             simd::pack_keys<Arch, vectors, T>(rows, offset, block_.count, dim_, x_.k);
-        });
-        if (job_.values)
-            with_elements(kv.v, x_.v_rows, [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
-                simd::pack_values<Arch, vectors, T>(rows, offset, block_.count, key_block, dim_v_, x_.v);
-            });
+        };
+        const auto pack_values = [&]<class T>(const T*, const std::byte* const* rows, std::int64_t offset) {
+            simd::pack_values<Arch, vectors, T>(rows, offset, block_.count, key_block, dim_v_, x_.v);
+        };
+        if (widens_keys(kv)) {
+            simd::widen_keys<Arch>(kv, head_, x_.k_rows, x_.v_rows, block_.count, x_.decoded_row(0), x_.decoded_stride,
+                                   x_.decoded);
+            pack_keys(static_cast<const float*>(nullptr), decoded_rows(), 0);
+        } else {
+            simd::with_type(kv.k.dtype, [&](const auto* type) { pack_keys(type, x_.k_rows, kv.k.head_bytes(head_)); });
+        }
+        if (job_.values && kv.v.dtype == Dtype::codes) {
+            simd::widen_codes<Arch>(kv.v, x_.v_rows, kv.v.head_bytes(head_), block_.count, x_.decoded_row(0),
+                                    x_.decoded_stride, x_.decoded);
+            pack_values(static_cast<const float*>(nullptr), decoded_rows(), 0);
+        } else if (job_.values) {
+            simd::with_type(kv.v.dtype,
+                            [&](const auto* type) { pack_values(type, x_.v_rows, kv.v.head_bytes(head_)); });
+        }
         watch_.lap(Phase::pack);
         constexpr std::int64_t step = panels_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
     }
 
-    /// f(const T*, rows, offset) for the block's rows of K or V. Codes are widened first, which many query rows share.
-    template <class F>
-    void with_elements(const KvView::Rows& side, const std::byte* const* rows, F&& f) const {
-        const std::int64_t offset = side.head_bytes(head_);
-        if (side.dtype != Dtype::codes)
-            return simd::with_type(side.dtype, [&]<class T>(const T* type) { f(type, rows, offset); });
-        const std::int64_t stride = round_up(side.dim, TileScratch::most_lanes);
-        float* const to = x_.decoded + 2 * stride;
-        simd::widen_codes<Arch>(side, rows, offset, block_.count, to, stride, x_.decoded);
+    const std::byte* const* decoded_rows() const {
         for (std::int64_t i = 0; i < block_.count; ++i)
-            x_.decoded_rows[i] = reinterpret_cast<const std::byte*>(to + i * stride);
-        f(static_cast<const float*>(nullptr), x_.decoded_rows, std::int64_t{0});
+            x_.decoded_rows[i] = reinterpret_cast<const std::byte*>(x_.decoded_row(i));
+        return x_.decoded_rows;
     }
 
     void tile_pass(std::int64_t begin, std::int64_t end) {

@@ -28,10 +28,14 @@ struct TileScratch {
     float *k, *v, *q, *o, *m, *l, *s, *alpha, *decoded;
     const std::byte** decoded_rows;
     QueryRow* row;
+    std::int64_t decoded_stride;
     std::uint64_t* bits;
 
+    /// The first two rows hold scales of channels.
+    float* decoded_row(std::int64_t i) const { return decoded + (2 + i) * decoded_stride; }
+
     TileScratch(Arena& c, const KvView& kv, std::int64_t rows) {
-        const std::int64_t dim = kv.k.dim, dim_v = kv.v.dim;
+        const std::int64_t dim = kv.key_dim(), dim_v = kv.v.dim;
         const std::int64_t padded = round_up(rows, most_rows);
         k_rows = c.take<const std::byte*>(key_block);
         v_rows = c.take<const std::byte*>(key_block);
@@ -49,10 +53,10 @@ struct TileScratch {
         alpha = c.take<float>(rows_per_tile);
         row = c.take<QueryRow>(padded);
         bits = c.take<std::uint64_t>(rows_per_tile * words_per_block);
-        const bool codes = kv.k.dtype == Dtype::codes || kv.v.dtype == Dtype::codes;
-        decoded_rows = c.take<const std::byte*>(codes ? key_block : 0);
-        // Two rows more for scales of channels.
-        decoded = c.take<float>(codes ? (key_block + 2) * round_up(std::max(dim, dim_v), most_lanes) : 0);
+        const bool widens = widens_keys(kv) || kv.v.dtype == Dtype::codes;
+        decoded_rows = c.take<const std::byte*>(widens ? key_block : 0);
+        decoded_stride = round_up(kv.tied, most_lanes) + round_up(std::max(kv.k.dim, dim_v), most_lanes);
+        decoded = c.take<float>(widens ? (key_block + 2) * decoded_stride : 0);
     }
 };
 

@@ -1,0 +1,172 @@
+#include "bench/latent/latent.hpp"
+
+#include "bench/normals.hpp"
+#include "bench/ruler/registration.hpp"
+#include "bench/ruler/roofline.hpp"
+#include "bench/ruler/sampling.hpp"
+
+#include <attenta/core/isa.hpp>
+#include <attenta/latent.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bench {
+namespace {
+
+using attenta::Dtype, attenta::Heads, attenta::KvView, attenta::LatentForm;
+
+std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
+    name = "latent/attenta/" + name;
+    for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
+    return name + "/threads:1";
+}
+
+/// A cache of one layer in f32 or bf16, latents and rotary keys side by side.
+class Latents {
+public:
+    Latents(std::int64_t tokens, std::int64_t latent, std::int64_t rope, Dtype type)
+        : rows_(1, tokens, latent + rope), latent_(latent), rope_(rope), type_(type) {
+        if (type != Dtype::bf16) return;
+        const Heads<const float> x = rows_.view();
+        for (std::int64_t i = 0; i < tokens * (latent + rope); ++i)
+            halves_.push_back(static_cast<attenta::bfloat16>(x.data[i]));
+    }
+    KvView view() const {
+        if (type_ == Dtype::bf16) return view(halves_.data());
+        return view(std::as_const(rows_).view().data);
+    }
+    std::int64_t row_bytes() const { return (latent_ + rope_) * attenta::size_of(type_); }
+
+private:
+    template <class T>
+    KvView view(const T* rows) const {
+        const attenta::Strides strides{.token_stride = latent_ + rope_};
+        const std::int64_t tokens = std::as_const(rows_).view().tokens;
+        return attenta::latent_cache(attenta::hnd(rows, 1, tokens, latent_, strides),
+                                     attenta::hnd(rows + latent_, 1, tokens, rope_, strides));
+    }
+
+    Normals rows_;
+    std::int64_t latent_, rope_;
+    Dtype type_;
+    std::vector<attenta::bfloat16> halves_;
+};
+
+struct MlaShape {
+    const char* phase;
+    std::int64_t Hq, R, Dr, Dn, Dv, Tq, Tk;
+    int layers;
+};
+constexpr MlaShape mla_shapes[] = {{"decode", 128, 512, 64, 128, 128, 1, 8192, 4},
+                                   {"decode", 16, 512, 64, 128, 128, 1, 32768, 2},
+                                   {"prefill", 16, 512, 64, 128, 128, 2048, 2048, 1}};
+
+/// Multiply-adds of a form, and bytes that have to be read.
+std::pair<double, double> work_of(const MlaShape& s, LatentForm form, std::int64_t row_bytes) {
+    const auto n = [](std::int64_t x) { return static_cast<double>(x); };
+    const double pairs = n(s.Tq) * (n(s.Tk) - (n(s.Tq) - 1) / 2), weights = n(s.R * (s.Dn + s.Dv));
+    const double per_head = form == LatentForm::expanded ? pairs * n(s.Dn + s.Dr + s.Dv) + n(s.Tk) * weights
+                                                         : pairs * n(2 * s.R + s.Dr) + n(s.Tq) * weights;
+    return {n(s.Hq) * per_head, n(s.Tk * row_bytes) + n(s.Hq) * weights * sizeof(float)};
+}
+
+void run_mla(benchmark::State& state, const MlaShape& s, LatentForm form, Dtype type) {
+    std::deque<Latents> layers;
+    std::deque<Normals> keys, values;
+    for (int i = 0; i < s.layers; ++i) {
+        layers.emplace_back(s.Tk, s.R, s.Dr, type);
+        keys.emplace_back(s.Hq, s.Dn, s.R);
+        values.emplace_back(s.Hq, s.Dv, s.R);
+    }
+    const Normals q_nope(s.Hq, s.Tq, s.Dn), q_pe(s.Hq, s.Tq, s.Dr);
+    Normals o(s.Hq, s.Tq, s.Dv);
+    attenta::MlaOptions options;
+    const auto run = [&](LatentForm how) {
+        return [&, how](std::size_t i) {
+            const std::size_t layer = i % layers.size();
+            options.form = how;
+            attenta::mla({q_nope.view(), q_pe.view(), layers[layer].view(), std::as_const(keys[layer]).view(),
+                          std::as_const(values[layer]).view()},
+                         {o.view(), nullptr}, options);
+        };
+    };
+    const attenta::Isa isa = attenta::active_isa();
+    Limits limits = measure_limits(1, isa);
+    Sample sampled;
+    if (s.Tq == 1) {
+        for (auto _ : state) sampled = sample(run(form));
+    } else {
+        const LatentForm other = form == LatentForm::expanded ? LatentForm::absorbed : LatentForm::expanded;
+        std::array<Sample, 2> both;
+        for (auto _ : state) both = sample_in_turn(run(form), run(other));
+        sampled = both[0];
+        state.counters["other_form_ratio"] = both[1].seconds / both[0].seconds;
+    }
+    limits = around(limits, measure_limits(1, isa));
+    hand_over(sampled, state);
+    const auto [products, bytes] = work_of(s, form, layers[0].row_bytes());
+    const double flops = 2 * products;
+    state.counters["of_peak"] = flops / limits.flops / sampled.seconds;
+    state.counters["of_stream"] = bytes / limits.bytes / sampled.seconds;
+    state.counters["of_roof"] = std::max(flops / limits.flops, bytes / limits.bytes) / sampled.seconds;
+    state.counters["bytes_per_token"] = static_cast<double>(layers[0].row_bytes());
+}
+
+struct TiedShape {
+    const char* phase;
+    std::int64_t Hq, Hkv, D, Dr, Tq, Tk;
+};
+constexpr TiedShape tied_shapes[] = {{"decode", 32, 8, 128, 64, 1, 32768}, {"prefill", 8, 2, 128, 64, 2048, 2048}};
+
+void run_tied(benchmark::State& state, const TiedShape& s) {
+    const Normals q(s.Hq, s.Tq, s.D), u(s.Hkv, s.Tk, s.D), k_pe(1, s.Tk, s.Dr), k(s.Hkv, s.Tk, s.D);
+    Normals o(s.Hq, s.Tq, s.D);
+    const KvView tied = attenta::tied_cache(u.view(), k_pe.view());
+    std::array<Sample, 2> both;
+    for (auto _ : state)
+        both = sample_in_turn(
+            [&](std::size_t) { attenta::grouped_tied(q.view(), tied, o.view(), {.causal = true}); },
+            [&](std::size_t) { attenta::softmax_attention(q.view(), k.view(), u.view(), o.view(), {.causal = true}); });
+    hand_over(both[0], state);
+    state.counters["softmax_ratio"] = both[1].seconds / both[0].seconds;
+    state.counters["bytes_per_token"] = static_cast<double>((s.Hkv * s.D + s.Dr) * 4);
+}
+
+}  // namespace
+
+void register_latent() {
+    for (const MlaShape& s : mla_shapes)
+        for (const LatentForm form : {LatentForm::absorbed, LatentForm::expanded})
+            for (const Dtype type : {Dtype::f32, Dtype::bf16}) {
+                const bool decode = s.Tq == 1;
+                if ((decode && form == LatentForm::expanded) || (!decode && type == Dtype::bf16)) continue;
+                const std::string name = std::string("mla/") +
+                                         std::string(names_of(form)[static_cast<std::size_t>(form)]) + '/' + s.phase +
+                                         '/' + attenta::name(type);
+                register_benchmark(name_of(name, {{"Hq", s.Hq},
+                                                  {"R", s.R},
+                                                  {"Dr", s.Dr},
+                                                  {"Dn", s.Dn},
+                                                  {"Dv", s.Dv},
+                                                  {"Tq", s.Tq},
+                                                  {"Tk", s.Tk}}),
+                                   [&s, form, type](benchmark::State& state) { run_mla(state, s, form, type); });
+            }
+    for (const TiedShape& s : tied_shapes)
+        register_benchmark(
+            name_of(std::string("grouped_tied/") + s.phase + "/f32",
+                    {{"Hq", s.Hq}, {"Hkv", s.Hkv}, {"D", s.D}, {"Dr", s.Dr}, {"Tq", s.Tq}, {"Tk", s.Tk}}),
+            [&s](benchmark::State& state) { run_tied(state, s); });
+}
+
+}  // namespace bench

@@ -1,0 +1,1 @@
+#include <attenta/engine/dense/kernels.inl>
