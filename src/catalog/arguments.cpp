@@ -191,6 +191,23 @@ void Arguments::read(std::string_view name, const Json& json, std::array<std::in
         read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::vector<double>& value) const {
+    if (!json.is_array())
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of numbers");
+    value.assign(json.size(), 0);
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
+}
+
+std::set<std::string, std::less<>> Arguments::members_of(std::string_view name, const Json& json) const {
+    if (!json.is_object()) refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected an object");
+    std::set<std::string, std::less<>> names;
+    for (const auto& [member, value] : json.items()) names.insert(member);
+    return names;
+}
+
+const Json& Arguments::member(const Json& json, std::string_view name) { return json.at(std::string(name)); }
+
 std::size_t Arguments::choice(std::string_view name, const Json& json, std::span<const std::string_view> names) const {
     for (std::size_t i = 0; i < names.size(); ++i)
         if (json.is_string() && json.get_ref<const std::string&>() == names[i]) return i;

@@ -125,10 +125,17 @@ private:
     void read(std::string_view name, const nlohmann::json& json, std::array<std::int64_t, 2>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<Operation>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<std::string>& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::vector<double>& value) const;
+    /// An object of parameters of its own; null leaves the defaults.
+    template <ParameterGroup T>
+    void read(std::string_view name, const nlohmann::json& json, T& value) const;
     template <NamedEnum E>
     void read(std::string_view name, const nlohmann::json& json, E& value) const;
     template <class T>
     void read(std::string_view name, const nlohmann::json& json, std::optional<T>& value) const;
+    /// The names in an object, and a member of it.
+    std::set<std::string, std::less<>> members_of(std::string_view name, const nlohmann::json& json) const;
+    static const nlohmann::json& member(const nlohmann::json& json, std::string_view name);
     /// The place in `names` of the string that a parameter is.
     std::size_t choice(std::string_view name, const nlohmann::json& json,
                        std::span<const std::string_view> names) const;
@@ -249,6 +256,19 @@ Options Arguments::options() {
         },
         options);
     return options;
+}
+
+template <ParameterGroup T>
+void Arguments::read(std::string_view name, const nlohmann::json& json, T& value) const {
+    if (is_null(json)) return;
+    auto unread = members_of(name, json);
+    const auto full_name = [&](std::string_view part) { return std::string(name).append(".").append(part); };
+    T::fields(
+        [&](std::string_view part, auto& x, std::string_view) {
+            if (unread.erase(std::string(part)) > 0) read(full_name(part), member(json, part), x);
+        },
+        value);
+    if (!unread.empty()) refuse("there is no parameter '" + full_name(*unread.begin()) + "'");
 }
 
 template <NamedEnum E>

@@ -1,4 +1,4 @@
-// Types of parameters beside numbers: enums that have names in JSON, operations.
+// Types of parameters beside numbers: enums that have names in JSON, operations, groups.
 #pragma once
 
 #include <attenta/core/config.hpp>
@@ -20,6 +20,12 @@ concept NamedEnum = std::is_enum_v<E> && requires(E value) {
 struct Operation {
     std::string name;
     std::vector<std::int64_t> numbers;
+};
+
+/// A struct of parameters that is itself one: an object in JSON.
+template <class T>
+concept ParameterGroup = std::is_class_v<T> && requires(T x) {
+    T::fields([](auto&&...) {}, x);
 };
 
 ATTENTA_END

@@ -44,6 +44,8 @@ constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&)
 constexpr std::string_view type_text(const std::array<float, 3>&) { return "3 floats"; }
 constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }
 constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { return "2 ints"; }
+constexpr std::string_view type_text(const std::vector<double>&) { return "list of floats"; }
+constexpr std::string_view type_text(const ParameterGroup auto&) { return "object"; }
 constexpr std::string_view type_text(const std::vector<std::string>&) { return "list of strings"; }
 constexpr std::string_view type_text(const std::vector<Operation>&) { return "lists of a string and ints"; }
 
@@ -64,6 +66,12 @@ inline std::string default_text(const std::vector<std::string>& value) {
     std::string text;
     for (const std::string& x : value) text.append(text.empty() ? "[\"" : ", \"").append(x).append("\"");
     return text.append("]");
+}
+std::string default_text(const ParameterGroup auto&) { return "{}"; }
+inline std::string default_text(const std::vector<double>& value) {
+    std::string text;
+    for (const double x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
+    return value.empty() ? "[]" : text.append("]");
 }
 /// Of a list with one element.
 inline std::string default_text(const std::vector<std::int64_t>& value) { return default_text(value.front()); }

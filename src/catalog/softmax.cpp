@@ -2,11 +2,18 @@
 #include <attenta/softmax/softmax.hpp>
 
 #include <tuple>
+#include <vector>
 
 #include "arguments.hpp"
 #include "rows.hpp"
 
 ATTENTA_BEGIN
+
+namespace rows {
+
+std::vector<Mechanism> position_rows(), score_rows();
+
+}  // namespace rows
 
 namespace {
 
@@ -37,29 +44,34 @@ void merge(Arguments& args, Context& context) {
 }  // namespace
 
 std::span<const Mechanism> softmax_rows() {
-    static const Mechanism rows[] = {
-        {.name = "softmax",
-         .family = "softmax",
-         .summary = "exact softmax attention: grouped heads, causal, window, soft-cap, ALiBi, bias, masks, sinks",
-         .source = "Vaswani et al. 2017; Shazeer 2019; Press et al. 2022",
-         .cost = "time Hq Tq Tk (D + Dv), memory one tile per thread",
-         .inputs = "q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv], (bias [1 or Hq, 1 or Tq, at most Tk], "
-                   "mask [1 or Hq, 1 or Tq, at most Tk] BOOL, "
-                   "alibi_slopes [Hq], sink [Hq], segment_q [Tq] I64, segment_k [Tk] I64)",
-         .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
-         .parameters = parameters_of<SoftmaxOptions>,
-         .call = softmax},
-        {.name = "merge_state",
-         .family = "softmax",
-         .summary = "merges attention over disjoint sets of keys",
-         .source = "Dao et al. 2023 (FlashDecoding); Feng et al. 2024",
-         .cost = "time P Hq Tq Dv, no memory",
-         .inputs = "o [P, Hq, Tq, Dv], lse [P, Hq, Tq]",
-         .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
-         .parameters = no_parameters,
-         .call = merge},
-    };
-    return rows;
+    static const std::vector<Mechanism> all = [] {
+        std::vector<Mechanism> list = {
+            {.name = "softmax",
+             .family = "softmax",
+             .summary = "exact softmax attention: grouped heads, causal, window, soft-cap, ALiBi, bias, masks, sinks",
+             .source = "Vaswani et al. 2017; Shazeer 2019; Press et al. 2022",
+             .cost = "time Hq Tq Tk (D + Dv), memory one tile per thread",
+             .inputs = "q [Hq, Tq, D], k [Hkv, Tk, D], v [Hkv, Tk, Dv], (bias [1 or Hq, 1 or Tq, at most Tk], "
+                       "mask [1 or Hq, 1 or Tq, at most Tk] BOOL, "
+                       "alibi_slopes [Hq], sink [Hq], segment_q [Tq] I64, segment_k [Tk] I64)",
+             .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
+             .parameters = parameters_of<SoftmaxOptions>,
+             .call = softmax},
+            {.name = "merge_state",
+             .family = "softmax",
+             .summary = "merges attention over disjoint sets of keys",
+             .source = "Dao et al. 2023 (FlashDecoding); Feng et al. 2024",
+             .cost = "time P Hq Tq Dv, no memory",
+             .inputs = "o [P, Hq, Tq, Dv], lse [P, Hq, Tq]",
+             .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
+             .parameters = no_parameters,
+             .call = merge},
+        };
+        for (const auto& part : {rows::position_rows(), rows::score_rows()})
+            list.insert(list.end(), part.begin(), part.end());
+        return list;
+    }();
+    return all;
 }
 
 ATTENTA_END

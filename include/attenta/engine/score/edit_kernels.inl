@@ -74,6 +74,90 @@ void Listed::operator()(Tile<Arch> t) const {
     }
 }
 
+/// f(row, numbers) for each row of a tile: the table's numbers of its keys.
+template <class Arch, class F>
+ATTENTA_ALWAYS_INLINE void for_distance_rows(const DistanceBias& x, const Tile<Arch>& t, F&& f) {
+    const KeyBlock& block = t.raw().keys;
+    // Where the tile's keys are a run of positions, a row's numbers are a run of the table.
+    float gathered[ScoreTile::most_keys];
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        const float* const numbers = x.row(row);
+        const auto place = [&](std::int64_t key) { return block.position(key) - row.position - x.first; };
+        const float* from = numbers;
+        if (block.positions) {
+            for (std::int64_t i = 0; i < block.count; ++i)
+                gathered[i] = numbers[std::clamp<std::int64_t>(place(i), 0, x.count - 1)];
+            from = gathered;
+        } else {
+            from += std::clamp<std::int64_t>(place(0), -DistanceBias::padding, x.count);
+        }
+        f(t.raw().s + r * t.raw().stride, from);
+    }
+}
+
+template <class Arch>
+void DistanceBias::operator()(Tile<Arch> t) const {
+    for_distance_rows<Arch>(*this, t,
+                            [&](float* s, const float* bias) { add_bias<Arch>(s, bias, t.raw().keys.count); });
+}
+
+template <class Arch>
+void DistanceGain::operator()(Tile<Arch> t) const {
+    for_distance_rows<Arch>(
+        *this, t, [&](float* s, const float* gain) { simd::multiply_row<Arch>(s, gain, t.raw().keys.count); });
+}
+
+template <class Arch>
+void PairTerms::operator()(Tile<Arch> t) const {
+    const DistanceTerms& x = *terms;
+    const KeyBlock& block = t.raw().keys;
+    float sums[ScoreTile::most_keys];
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        const std::int64_t shift = row.position + x.first;
+        const auto place = [&](std::int64_t i) {
+            return std::clamp<std::int64_t>(block.position(i) - shift, 0, x.count - 1);
+        };
+        std::fill_n(sums, block.count, 0.f);
+        if (x.query) {
+            const float* const of_query = x.query + (row.head * x.queries + row.index) * x.columns;
+            for (std::int64_t i = 0; i < block.count; ++i) sums[i] += of_query[x.query_column[place(i)]];
+        }
+        if (x.key) {
+            const float* const of_keys = x.key + (row.head / x.group * x.keys + block.begin) * x.columns;
+            for (std::int64_t i = 0; i < block.count; ++i) sums[i] += of_keys[i * x.columns + x.key_column[place(i)]];
+        }
+        add_bias<Arch>(t.raw().s + r * t.raw().stride, sums, block.count);
+    }
+}
+
+template <class Arch>
+void KeyGain::operator()(Tile<Arch> t) const {
+    using B = simd::Batch<Arch>;
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        float* const s = t.raw().s + r * t.raw().stride;
+        simd::multiply_row<Arch>(s, gain + row.head / group * keys + block.begin, block.count);
+        if (!shift) continue;
+        const B plus(shift[row.head * queries + row.index]);
+        simd::map_row<Arch>(s, s, block.count, [&](B x) ATTENTA_FLATTEN { return x + plus; });
+    }
+}
+
+template <class Arch>
+void DistanceSums::operator()(Tile<Arch> t) const {
+    const KeyBlock& block = t.raw().keys;
+    for (std::int64_t r = 0; r < t.rows(); ++r) {
+        const QueryRow& row = t.row(r);
+        float* const to = sums + (row.head * queries + row.index) * count;
+        const float* const w = t.raw().s + r * t.raw().stride;
+        for (std::int64_t i = 0; i < block.count; ++i)
+            to[std::clamp<std::int64_t>(block.position(i) - row.position - first, 0, count - 1)] += w[i];
+    }
+}
+
 template <class Arch>
 void ColumnSums::operator()(Tile<Arch> t) const {
     const KeyBlock& block = t.raw().keys;
@@ -97,6 +181,11 @@ ATTENTA_DEFINE_EDIT(SoftCap)
 ATTENTA_DEFINE_EDIT(Alibi)
 ATTENTA_DEFINE_EDIT(Bias)
 ATTENTA_DEFINE_EDIT(Listed)
+ATTENTA_DEFINE_EDIT(DistanceBias)
+ATTENTA_DEFINE_EDIT(DistanceGain)
+ATTENTA_DEFINE_EDIT(PairTerms)
+ATTENTA_DEFINE_EDIT(KeyGain)
+ATTENTA_DEFINE_EDIT(DistanceSums)
 ATTENTA_DEFINE_EDIT(ColumnSums)
 ATTENTA_DEFINE_EDIT(LastRows)
 

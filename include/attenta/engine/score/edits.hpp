@@ -1,4 +1,4 @@
-// The edits of attenta: soft-cap, ALiBi, bias.
+// The edits of attenta: soft-cap, ALiBi, bias, factors.
 #pragma once
 
 #include <attenta/core/view.hpp>
@@ -52,6 +52,58 @@ struct Listed {
     void operator()(Tile<Arch> t) const;
 };
 ATTENTA_DECLARE_EDIT(Listed)
+
+/// s ← s + table[head, query, position of the key − position of the query − first], of `count` distances; those beyond read
+/// the nearest, which stands `padding` times on either side (engine/score/distance_table.hpp). A bias of −inf hides a key.
+struct DistanceBias {
+    static constexpr std::int64_t padding = ScoreTile::most_keys;
+
+    const float* table;
+    std::int64_t head_stride, first, count;
+    std::int64_t query_stride = 0;  ///< 0: all queries of a head have the same
+
+    const float* row(const QueryRow& row) const { return table + row.head * head_stride + row.index * query_stride; }
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(DistanceBias)
+
+/// s ← s · the same table's number in place of the sum.
+struct DistanceGain : DistanceBias {
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(DistanceGain)
+
+/// Terms that depend on a query and a distance, and on a key and a distance, by tables whose columns distances share:
+///   s ← s + query[head, query, query_column[d]] + key[head / group, key, key_column[d]]
+/// d is the position of the key minus that of the query minus `first`, the nearest of `count` where it is beyond. Either table
+/// may be null. The struct is borrowed.
+struct DistanceTerms {
+    const float *query = nullptr, *key = nullptr;
+    const std::int32_t *query_column = nullptr, *key_column = nullptr;
+    std::int64_t columns = 0, queries = 0, keys = 0, group = 1, first = 0, count = 0;
+};
+struct PairTerms {
+    const DistanceTerms* terms;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(PairTerms)
+
+/// s ← s · gain[head / group, key] + shift[head, query], the shift where it is given.
+struct KeyGain {
+    const float* gain;
+    std::int64_t keys, group;
+    const float* shift = nullptr;
+    std::int64_t queries = 0;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(KeyGain)
 
 }  // namespace edits
 

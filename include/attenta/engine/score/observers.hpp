@@ -18,6 +18,17 @@ struct ColumnSums {
 };
 ATTENTA_DECLARE_EDIT(ColumnSums)
 
+/// sums[head, query, d] += the weights of keys at distance first + d, position of the key minus that of the query; the first and
+/// the last of `count` take what lies beyond. [Hq, queries, count]
+struct DistanceSums {
+    float* sums;
+    std::int64_t queries, first, count;
+
+    template <class Arch>
+    void operator()(Tile<Arch> t) const;
+};
+ATTENTA_DECLARE_EDIT(DistanceSums)
+
 /// weights[head, i, key]: the weights of the last `count` queries of `queries`. [Hq, count, keys]
 struct LastRows {
     float* weights;

@@ -53,5 +53,4 @@ ATTENTA_END
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/isa.inl>
 #include <attenta/sparse/documents/rope_reencode.inl>
-#include <attenta/sparse/documents/rope_reencode_kernels.inl>
 #endif

@@ -3,12 +3,12 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/rotary/angles.hpp>
+#include <attenta/engine/rotary/kernels.hpp>
 #include <attenta/sparse/documents/rope_reencode.hpp>
-#include <attenta/sparse/documents/rope_reencode_kernels.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -41,30 +41,6 @@ inline void check_rope_reencode(const RopeReencodeInputs& x, Heads<float> k_new,
     if (!in_place) checks::check_apart(f, "k_new", bytes_of(k_new), std::array{NamedBytes{"k", bytes_of(x.k)}});
 }
 
-/// Sines and cosines of a displacement.
-class RotaryTable {
-public:
-    RotaryTable(std::int64_t rotated, const RopeReencodeOptions& options) : interleaved_(options.interleaved) {
-        for (std::int64_t t = 0; t < rotated / 2; ++t)
-            frequency_.push_back(
-                std::pow(double{options.base}, -2 * static_cast<double>(t) / static_cast<double>(rotated)));
-    }
-
-    std::int64_t pairs() const { return static_cast<std::int64_t>(frequency_.size()); }
-    void fill(double displacement, float* table) const {
-        const std::size_t n = frequency_.size();
-        for (std::size_t t = 0; t < n; ++t) {
-            const double angle = displacement * frequency_[t];
-            table[interleaved_ ? 2 * t : t] = static_cast<float>(std::cos(angle));
-            table[interleaved_ ? 2 * t + 1 : t + n] = static_cast<float>(std::sin(angle));
-        }
-    }
-
-private:
-    bool interleaved_;
-    std::vector<double> frequency_;
-};
-
 }  // namespace detail
 
 ATTENTA_INLINE void rope_reencode(const RopeReencodeInputs& x, const Heads<float>& k_new,
@@ -79,19 +55,21 @@ ATTENTA_INLINE void rope_reencode(const RopeReencodeInputs& x, const Heads<float
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return displacement[a] < displacement[b]; });
 
-    const detail::RotaryTable rotary(options.rotary_dim.value_or(x.k.dim), options);
-    const detail::RotateRow rotate = detail::rotate_row(active_isa());
+    std::vector<double> frequencies;
+    rotary::set_frequencies(frequencies, options.rotary_dim.value_or(x.k.dim), double{options.base});
+    const auto pairs = static_cast<std::int64_t>(frequencies.size());
+    const rotary::RotateRow rotate = rotary::rotate_rows(active_isa()).of(Dtype::f32);
     constexpr std::int64_t together = 128;  // tokens of a task
     run_tasks(context.executor(), (x.k.tokens + together - 1) / together, [&](std::int64_t task, int) {
-        std::vector<float> table(static_cast<std::size_t>(2 * rotary.pairs()));
+        std::vector<float> table(2 * frequencies.size());
         const std::int64_t begin = task * together, end = std::min(begin + together, x.k.tokens);
         for (std::int64_t n = begin; n < end; ++n) {
             const std::size_t token = order[static_cast<std::size_t>(n)];
             if (n == begin || displacement[token] != displacement[order[static_cast<std::size_t>(n - 1)]])
-                rotary.fill(displacement[token], table.data());
+                rotary::set_angles(frequencies, displacement[token], 1, options.interleaved, table.data());
             for (std::int64_t h = 0; h < x.k.heads; ++h) {
                 const auto t = static_cast<std::int64_t>(token);
-                rotate(x.k.row(h, t), table.data(), rotary.pairs(), options.interleaved, x.k.dim, k_new.row(h, t));
+                rotate(x.k.row(h, t), table.data(), pairs, options.interleaved, x.k.dim, k_new.row(h, t));
             }
         }
     });
