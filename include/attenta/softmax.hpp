@@ -9,6 +9,12 @@
 #include <attenta/softmax/positions/rope_nope.hpp>
 #include <attenta/softmax/positions/t5_bias.hpp>
 #include <attenta/softmax/positions/tree_mask.hpp>
+#include <attenta/softmax/relative/disentangled.hpp>
+#include <attenta/softmax/relative/persistent_memory.hpp>
+#include <attenta/softmax/relative/rcmha.hpp>
+#include <attenta/softmax/relative/relative_interaction.hpp>
+#include <attenta/softmax/relative/relative_shaw.hpp>
+#include <attenta/softmax/relative/relative_xl.hpp>
 #include <attenta/softmax/scores/cosine.hpp>
 #include <attenta/softmax/scores/scan.hpp>
 #include <attenta/softmax/scores/sink_bias.hpp>

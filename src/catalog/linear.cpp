@@ -200,10 +200,8 @@ std::span<const Mechanism> linear_rows() {
                                 .cost = "time H T D Dv, state H D Dv"}),
         };
         list.insert(list.begin(), more.begin(), more.end());
-        for (const std::vector<Mechanism>& part : {gate_rows(), elementwise_rows()})
+        for (const std::vector<Mechanism>& part : {gate_rows(), delta_rows(), elementwise_rows()})
             list.insert(list.end(), part.begin(), part.end());
-        for (const std::vector<Mechanism>& rows : {gate_rows(), delta_rows()})
-            list.insert(list.end(), rows.begin(), rows.end());
         return list;
     }();
     return all;

@@ -39,7 +39,6 @@ template <NamedEnum E>
 constexpr std::string_view type_text(const std::optional<E>&) {
     return "string or null";
 }
-constexpr std::string_view type_text(const std::optional<std::vector<std::int64_t>>&) { return "int, list or null"; }
 constexpr std::string_view type_text(const std::optional<std::array<float, 2>>&) { return "2 floats or null"; }
 constexpr std::string_view type_text(const std::array<float, 3>&) { return "3 floats"; }
 constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 floats"; }

@@ -3,6 +3,7 @@
 
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
+#include <attenta/engine/common/scale.hpp>
 #include <attenta/engine/scan/request.hpp>
 
 #include <cmath>
@@ -44,11 +45,6 @@ struct SumPlusEps {
         return den == 0.f ? 0.f : 1.f / den;
     }
 };
-
-/// The usual factor of the outputs.
-inline float scale_or_default(const std::optional<float>& scale, std::int64_t dim) {
-    return scale.value_or(1.f / std::sqrt(static_cast<float>(dim)));
-}
 
 /// The positions of `tokens` tokens from `offset` on are numbers.
 inline void require_offset(const char* function, std::int64_t offset, std::int64_t tokens) {

@@ -7,6 +7,7 @@
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/inputs.hpp>
+#include <attenta/engine/common/scale.hpp>
 #include <attenta/engine/mask/combine.hpp>
 #include <attenta/engine/mask/masks.hpp>
 
@@ -103,8 +104,6 @@ SoftmaxCall check_softmax_tensors(const char* function, const Inputs& x, const S
     return check_softmax({function, inputs, x.q, KvView::of(x.k, x.v), out, scale, visibility}, context);
 }
 
-/// 1/sqrt(D) where no scale is given.
-float scale_or_default(std::optional<float> scale, std::int64_t dim);
 /// Throws Error unless eps, which keeps a norm from 0, is a finite number >= 0.
 void check_norm_eps(const char* function, float eps);
 /// Throws Error unless the heads of a tensor of parameters divide those of q: query head h reads row h / (Hq / heads).

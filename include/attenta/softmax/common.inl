@@ -13,10 +13,6 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-ATTENTA_INLINE float scale_or_default(std::optional<float> scale, std::int64_t dim) {
-    return scale.value_or(1.f / std::sqrt(static_cast<float>(dim)));
-}
-
 ATTENTA_INLINE void check_norm_eps(const char* f, float eps) {
     if (!is_finite(eps) || eps < 0) fail(f, "eps is " + std::to_string(eps) + ", needs a finite number from 0 up");
 }
