@@ -81,20 +81,21 @@ void take_steps_as_they_are(LinearCase& c) {
 }
 
 const LinearMechanism& mamba = test_linear<&attenta::mamba, naive_mamba>(
-    {"mamba",
-     {{"a skip", put_skip},
-      {"gated", put_gate},
-      {"dt_bias", put_bias},
-      {"zoh", hold},
-      {"no softplus", take_steps_as_they_are},
-      {"zoh, nearly no decay",
-       [](LinearCase& c) {
-           hold(c), take_steps_as_they_are(c);
-           put_table(c, "A", c.shape.Dv, c.shape.D,
-                     [&] { return -static_cast<float>(std::pow(10, c.random.integer(-12, 0))); });
-       }},
-      {"everything", [](LinearCase& c) { put_bias(c), put_skip(c), put_gate(c), hold(c); }}},
-     fill});
+    {.name = "mamba",
+     .variants = {{"a skip", put_skip},
+                  {"gated", put_gate},
+                  {"dt_bias", put_bias},
+                  {"zoh", hold},
+                  {"no softplus", take_steps_as_they_are},
+                  {"zoh, nearly no decay",
+                   [](LinearCase& c) {
+                       hold(c), take_steps_as_they_are(c);
+                       put_table(c, "A", c.shape.Dv, c.shape.D,
+                                 [&] { return -static_cast<float>(std::pow(10, c.random.integer(-12, 0))); });
+                   }},
+                  {"everything", [](LinearCase& c) { put_bias(c), put_skip(c), put_gate(c), hold(c); }}},
+     .fill = fill,
+     .wide_dim = 1 << 15});
 
 TEST(Mamba, HoldsForASoloStateOfAnyWidth) {
     std::vector<LinearCase> cases;

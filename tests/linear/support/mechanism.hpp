@@ -47,6 +47,7 @@ struct LinearMechanism {
     bool (*allocates)(const LinearCase&) = nullptr;    ///< true: every call does
     LinearState (*past)(const LinearCase&) = nullptr;  ///< where random numbers are none
     std::int64_t most_dim = 1 << 20;                   ///< of states that grow with its square
+    std::int64_t wide_dim = 1024;                      ///< of a call that needs more memory than those of narrow states
     bool joins_heads = false;                          ///< outputs of a head depend on the other heads
 
     // From the lists of the mechanism.

@@ -96,6 +96,20 @@ inline constexpr std::int64_t heads_mapped_together = 16;
 
 }  // namespace scan
 
+namespace elementwise {
+
+/// Scratch rows of a block stay in L1: 24 KB.
+inline constexpr std::int64_t block_floats = 6144;
+/// Channels of a block: pieces of rows of 128 channels took three times as long as whole rows of 2048 on an EPYC whose pages
+/// have 4 KB. Threads without work are worse, to which blocks become narrower.
+inline constexpr std::int64_t narrowest_block = 128, widest_block = 2048;
+/// Rows are prefetched 4 tokens ahead.
+inline constexpr std::int64_t tokens_ahead = 4;
+/// A task has work for some microseconds, in exponentials of one channel.
+inline constexpr std::int64_t task_work = 32768;
+
+}  // namespace elementwise
+
 // Fields. Bytes of rows are those of all channels, in the type that they have in memory.
 
 /// Tiles of many query rows.

@@ -3,6 +3,7 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/common/arena.hpp>
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/elementwise/job.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/prefetch.hpp>
@@ -136,7 +137,6 @@ ATTENTA_ALWAYS_INLINE void for_each_vector_of_scratch(const Block& block, F&& f)
 /// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
 template <class Arch, template <class> class Rule>
 void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
-    constexpr std::int64_t tokens_ahead = 4;
     for_each_block(job, task, scratch, [&](const Block& block) {
         const Rule<Arch> rule(block);
         block.load_states();

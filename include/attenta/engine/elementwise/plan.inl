@@ -4,6 +4,7 @@
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/bytes.hpp>
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/common/tuning.hpp>
 #include <attenta/engine/elementwise/job.hpp>
 #include <attenta/engine/elementwise/request.hpp>
 
@@ -126,8 +127,9 @@ public:
         // numbers are the same in any block.
         const std::int64_t threads = executor_.concurrency(), rows = r.states + r.scratch_rows,
                            all = saturating::multiply(o.dim, saturating::multiply(o.heads, job_.count)),
-                           shared = threads == 1 ? widest : std::clamp(all / (2 * threads), narrowest, widest),
-                           most = std::clamp(l1_floats / rows, widest_vector, shared),
+                           shared = threads == 1 ? widest_block
+                                                 : std::clamp(all / (2 * threads), narrowest_block, widest_block),
+                           most = std::clamp(block_floats / rows, widest_vector, shared),
                            least_blocks = ceil_div(o.dim, most / widest_vector * widest_vector);
         job_.width = round_up(ceil_div(o.dim, least_blocks), widest_vector);
         job_.blocks = ceil_div(o.dim, job_.width);
@@ -140,18 +142,13 @@ public:
         if (all == 0) return;
         const std::int64_t tokens = ceil_div(job_.o.tokens, job_.count),
                            of_block = saturating::multiply(saturating::multiply(tokens, job_.width), job_.r.work),
-                           blocks = ceil_div(least_work, of_block);
+                           blocks = ceil_div(task_work, of_block);
         executor_.parallel_for(ceil_div(all, blocks), [&](std::int64_t i, int slot) {
             job_.r.task(job_, {i * blocks, std::min(all, (i + 1) * blocks)}, scratch_ + slot * scratch_bytes_);
         });
     }
 
 private:
-    /// Scratch rows of a block stay in L1. On an EPYC, pieces of rows of 512 bytes took three times as long as whole rows.
-    static constexpr std::int64_t l1_floats = 6144, narrowest = 128, widest = 2048;
-    /// In exponentials of one channel: some microseconds, so that a task is worth a thread's while.
-    static constexpr std::int64_t least_work = 32768;
-
     Executor& executor_;
     Job job_;
     std::int64_t scratch_bytes_ = 0;

@@ -16,8 +16,8 @@
 // exponential of a sum in double.
 //
 // Where the other mechanisms of the family attach: running log-maxima and rotations are maps and companions of
-// LinearState; several states are several runs; heads of a task that share queries and keys share their products; the
-// elementwise loop (mamba, hgrn, rwkv4_wkv) is another task function beside scan_task.
+// LinearState; several states are several runs; heads of a task that share queries and keys share their products. Recurrences
+// whose channels do not mix (mamba, hgrn, rwkv4_wkv) have a loop of their own, engine/elementwise.
 #pragma once
 
 #include <attenta/core/context.hpp>

@@ -52,7 +52,7 @@ public:
     void run() const {
         const std::int64_t kept = taps_ - 1, tokens = block_.end - block_.begin;
         for (std::int64_t t = 0; t < tokens; ++t) {
-            block_.prefetch(block_.begin + t + tokens_ahead);
+            block_.prefetch(block_.begin + t + elementwise::tokens_ahead);
             if (t < kept)
                 token(t, [&](const auto& lanes) ATTENTA_FLATTEN { return sum(lanes, t); });
             else if (taps_ == 4)
@@ -71,8 +71,6 @@ public:
     }
 
 private:
-    static constexpr std::int64_t tokens_ahead = 4;
-
     template <class Sum>
     ATTENTA_ALWAYS_INLINE void token(std::int64_t t, Sum&& taps) const {
         const float* const x = window_.row(taps_ - 1 + t);

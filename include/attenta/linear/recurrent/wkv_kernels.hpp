@@ -26,11 +26,12 @@ struct BiWkvTask {
     bool apart;                  ///< the nearest other token has weight e^k: its distance counts from 1
     std::int64_t rows, columns;  ///< of the grid that passes 1, 3, ... walk column by column
 
-    static constexpr std::int64_t scratch_rows = 10;  ///< w, u, alpha, sums from either side
-    static constexpr std::int64_t segment = 16;       ///< tokens whose sums from the right are held at once
+    static constexpr std::int64_t sum_rows = 4;
+    static constexpr std::int64_t scratch_rows = 4 + 2 * sum_rows;  ///< w, u, alpha, sums from either side
+    static constexpr std::int64_t segment = 16;  ///< tokens whose sums from the right are held at once
     /// Those sums, and those behind each segment.
     static constexpr std::int64_t memory_rows(std::int64_t tokens) {
-        return 3 * (segment + (tokens + segment - 1) / segment);
+        return sum_rows * (segment + (tokens + segment - 1) / segment);
     }
 };
 ATTENTA_DECLARE_KERNEL(elementwise::TaskFunction, bi_wkv_task)

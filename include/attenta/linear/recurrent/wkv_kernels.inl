@@ -78,11 +78,43 @@ private:
     const bool gated_;
 };
 
+/// The same over tokens that decay: the scale is that of a key and of how many tokens have passed since, because a scale
+/// that is decayed token by token would sum up its roundings.
+template <class Arch>
+struct AgedSum {
+    using B = simd::Batch<Arch>;
+    B a, b, key, age;
+
+    static constexpr std::int64_t rows = BiWkvTask::sum_rows;
+
+    template <class Lanes>
+    static ATTENTA_ALWAYS_INLINE AgedSum get(const Lanes& lanes, const float* at, std::int64_t stride) {
+        return {lanes.get(at), lanes.get(at + stride), lanes.get(at + 2 * stride), lanes.get(at + 3 * stride)};
+    }
+    template <class Lanes>
+    ATTENTA_ALWAYS_INLINE void put(const Lanes& lanes, float* at, std::int64_t stride) const {
+        lanes.put(at, a);
+        lanes.put(at + stride, b);
+        lanes.put(at + 2 * stride, key);
+        lanes.put(at + 3 * stride, age);
+    }
+    /// When `more` tokens have passed.
+    ATTENTA_ALWAYS_INLINE WeightedSum<Arch> after(B more, B decay) const {
+        return {a, b, simd::fma<Arch>(age + more, decay, key)};
+    }
+    /// One token further, with that token.
+    ATTENTA_ALWAYS_INLINE AgedSum next(B decay, B k, B v) const {
+        const WeightedSum<Arch> sum = after(B(1.f), decay).with(k, v);
+        const auto is_new = sum.m == k;
+        return {sum.a, sum.b, xsimd::select(is_new, k, key), xsimd::select(is_new, B(0.f), age + B(1.f))};
+    }
+};
+
 /// All passes over a block. Values stand in o from the first pass on.
 template <class Arch>
 class BiWkv {
     using B = simd::Batch<Arch>;
-    using Sum = WeightedSum<Arch>;
+    using Sum = AgedSum<Arch>;
     static constexpr std::int64_t segment = BiWkvTask::segment;
 
 public:
@@ -93,9 +125,9 @@ public:
           u_(block.own(1)),
           alpha_(block.own(2)),
           left_(block.own(4)),
-          right_(block.own(7)),
+          right_(block.own(4 + Sum::rows)),
           held_(block.own(BiWkvTask::scratch_rows)),
-          ends_(block.own(BiWkvTask::scratch_rows + 3 * segment)),
+          ends_(block.own(BiWkvTask::scratch_rows + Sum::rows * segment)),
           gated_(block.has(2)),
           guided_(block.has(3)) {
         for (std::int64_t i = 0; i < 2; ++i)
@@ -117,7 +149,7 @@ private:
         block_.copy(p_.u.row(pass_, block_.head) + block_.first, u_);
         for (std::int64_t c = 0; c < block_.width; ++c) w_[c] *= -p_.w_factor, u_[c] *= p_.u_factor;
         for (float* sum : {left_, right_}) {
-            std::fill_n(sum, 2 * block_.stride, 0.f);
+            std::fill_n(sum, Sum::rows * block_.stride, 0.f);
             std::fill_n(sum + 2 * block_.stride, block_.stride, wkv_no_terms);
         }
     }
@@ -126,7 +158,7 @@ private:
     std::int64_t token(std::int64_t i) const { return pass_ % 2 == 0 ? i : i % p_.rows * p_.columns + i / p_.rows; }
     std::int64_t first_of(std::int64_t s) const { return s * segment; }
     std::int64_t end_of(std::int64_t s) const { return std::min((s + 1) * segment, block_.end); }
-    float* end_row(std::int64_t s) const { return ends_ + 3 * s * block_.stride; }
+    float* end_row(std::int64_t s) const { return ends_ + Sum::rows * s * block_.stride; }
     void prefetch(std::int64_t s) const {
         for (std::int64_t i = std::max<std::int64_t>(first_of(s), 0); i < end_of(s); ++i) block_.prefetch(token(i));
     }
@@ -134,7 +166,7 @@ private:
     /// Sums of what stands behind each segment, from the last segment to the first. The first pass fetches the values.
     void from_right(std::int64_t s) const {
         prefetch(s - 1);
-        std::copy_n(right_, 3 * block_.stride, end_row(s));
+        std::copy_n(right_, Sum::rows * block_.stride, end_row(s));
         for (std::int64_t i = end_of(s); i-- > first_of(s);) {
             const std::int64_t t = token(i);
             if (pass_ == 0) fetch_values(t);
@@ -154,8 +186,7 @@ private:
         const float *const keys = block_.in(0, t), *const values = block_.out(t);
         elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
             Sum::get(lanes, sums, block_.stride)
-                .scaled(lanes.get(w_))
-                .with(lanes.load(keys), lanes.load(values))
+                .next(lanes.get(w_), lanes.load(keys), lanes.load(values))
                 .put(lanes, to, block_.stride);
         });
     }
@@ -164,8 +195,8 @@ private:
     void from_left(std::int64_t s) const {
         prefetch(s + 1);
         const std::int64_t first = first_of(s), end = end_of(s);
-        const auto held = [&](std::int64_t i) { return held_ + 3 * (i - first) * block_.stride; };
-        std::copy_n(end_row(s), 3 * block_.stride, held(end - 1));
+        const auto held = [&](std::int64_t i) { return held_ + Sum::rows * (i - first) * block_.stride; };
+        std::copy_n(end_row(s), Sum::rows * block_.stride, held(end - 1));
         for (std::int64_t i = end - 1; i > first; --i) add_token(token(i), held(i), held(i - 1));
         for (std::int64_t i = first; i < end; ++i) meet(token(i), held(i));
     }
@@ -174,10 +205,13 @@ private:
         float* const out = block_.out(t);
         const bool last = pass_ + 1 == p_.w.heads;
         elementwise::for_each_vector<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
-            const B k = lanes.load(keys), v = lanes.load(out), decay = lanes.get(w_), lead = p_.apart ? B(0.f) : decay;
+            const B k = lanes.load(keys), v = lanes.load(out), decay = lanes.get(w_), lead(p_.apart ? 0.f : 1.f);
             const Sum left = Sum::get(lanes, left_, block_.stride);
-            const B o = left.with(Sum::get(lanes, right, block_.stride)).scaled(lead).with(k + lanes.get(u_), v).mean();
-            left.scaled(decay).with(k, v).put(lanes, left_, block_.stride);
+            const B o = left.after(lead, decay)
+                            .with(Sum::get(lanes, right, block_.stride).after(lead, decay))
+                            .with(k + lanes.get(u_), v)
+                            .mean();
+            left.next(decay, k, v).put(lanes, left_, block_.stride);
             lanes.store(out, last ? finished(lanes, t, o) : o);
         });
     }
