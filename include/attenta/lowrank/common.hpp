@@ -108,9 +108,6 @@ inline Matrices<const float> read(const Matrices<float>& x) {
 /// to = factor · from, `n` numbers.
 void scale_numbers(const float* from, float factor, float* to, std::int64_t n, Context& context);
 
-/// to = a · x + b · y, `n` numbers.
-void add_numbers(float a, const float* x, float b, const float* y, float* to, std::int64_t n, Context& context);
-
 /// Products of keys or queries x [H, T, D] with the matrices [Hb, D, R] of their heads, times alpha; to [H, T, R].
 void project(Heads<const float> x, Matrices<const float> basis, float alpha, Heads<float> to, Context& context);
 

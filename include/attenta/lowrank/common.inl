@@ -68,15 +68,6 @@ ATTENTA_INLINE void scale_numbers(const float* from, float factor, float* to, st
     });
 }
 
-ATTENTA_INLINE void add_numbers(float a, const float* x, float b, const float* y, float* to, std::int64_t n,
-                                Context& context) {
-    constexpr std::int64_t of_task = 1 << 12;
-    for_rows(context, 1, n, of_task, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-        lowrank::weighted_sum()({x + begin, 0, 1, end - begin}, nullptr, a, false, to + begin);
-        lowrank::weighted_sum()({y + begin, 0, 1, end - begin}, nullptr, b, true, to + begin);
-    });
-}
-
 ATTENTA_INLINE void project(Heads<const float> x, Matrices<const float> basis, float alpha, Heads<float> to,
                             Context& context) {
     dense::multiply(dense::matrices_of(x), basis, dense::matrices_of(to), {.alpha = alpha}, context);
