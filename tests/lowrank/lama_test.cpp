@@ -102,7 +102,7 @@ TEST(LamaErrors, SaysWhatDoesNotFit) {
         LamaInputs x = d.inputs();
         change(x);
         return refuses_to_write(
-            o,
+            sizes,
             [&](attenta::Heads<float> to) {
                 lama(x, {{to.data, 1, to.tokens, to.dim}});
             },

@@ -83,7 +83,7 @@ TEST(LinformerErrors, SaysWhatDoesNotFit) {
         attenta::LinformerOptions options;
         change(x, options);
         return refuses_to_write(
-            o, [&](attenta::Heads<float> to) { linformer(x, to, options); }, words);
+            sizes, [&](attenta::Heads<float> to) { linformer(x, to, options); }, words);
     };
     using X = LinformerInputs;
     using O = attenta::LinformerOptions;

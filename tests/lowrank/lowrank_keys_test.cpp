@@ -146,7 +146,7 @@ TEST(LowRankKeysErrors, SaysWhatDoesNotFit) {
         options.rank = 3;
         change(x, options);
         return refuses_to_write(
-            o, [&](attenta::Heads<float> to) { lowrank_keys(x, {to}, options); }, words);
+            sizes, [&](attenta::Heads<float> to) { lowrank_keys(x, {to}, options); }, words);
     };
     EXPECT_TRUE(refused([](X&, O& o) { o.rank = 0; }, {"lowrank_keys", "rank", "0", "8"}));
     EXPECT_TRUE(refused([](X&, O& o) { o.rank = 9; }, {"lowrank_keys", "rank", "9", "8"}));

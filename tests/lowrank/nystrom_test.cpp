@@ -134,7 +134,7 @@ TEST(NystromErrors, SaysWhatDoesNotFit) {
         options.landmarks = 4;
         change(x, options);
         return refuses_to_write(
-            o, [&](attenta::Heads<float> to) { nystrom(x, to, options); }, words);
+            sizes, [&](attenta::Heads<float> to) { nystrom(x, to, options); }, words);
     };
     EXPECT_TRUE(refused([](X&, O& o) { o.landmarks = 0; }, {"nystrom", "landmarks", "0", "1"}));
     EXPECT_TRUE(refused([](X&, O& o) { o.landmarks = 13; }, {"nystrom", "landmarks", "13", "12"}));

@@ -100,7 +100,7 @@ void expect_definition(const Case& c, SoftOptions options, Tolerance tolerance =
 }
 
 TEST(Soft, EqualsItsDefinition) {
-    for (const Case& c : {Case{1, 1, 1, 1, 1, 1, 1, 1, 1}, Case{2, 3, 5, 7, 1, 2, 3, 1, 1.5f},
+    for (const Case& c : {Case{1, 1, 1, 1, 1, 1, 1, 1, 1}, Case{2, 3, 5, 7, 1, 3, 3, 1, 1.5f},
                           Case{2, 5, 6, 8, 8, 6, 3, 1, 1.5f}, Case{3, 27, 1, 12, 7, 9, 0, 1, 0.8f},
                           Case{2, 1, 130, 33, 40, 20, 5, 0.7f, 1}, Case{1, 8, 40, 64, 64, 33, 7, 0.5f, 0.7f},
                           Case{2, 9, 9, 16, 24, 0, 3, 1, 1}, Case{2, 17, 1, 9, 10, 0, 0, 3, 1}})
@@ -140,7 +140,7 @@ TEST(SoftErrors, SaysWhatDoesNotFit) {
         options.grid_height = 3, options.grid_width = 4;
         change(x, options);
         return refuses_to_write(
-            o, [&](attenta::Heads<float> to) { soft(x, to, options); }, words);
+            sizes, [&](attenta::Heads<float> to) { soft(x, to, options); }, words);
     };
     EXPECT_TRUE(refused([](X& x, O&) { x.conv_weight.dim = 2; }, {"soft", "conv_weight", "3", "2"}));
     EXPECT_TRUE(

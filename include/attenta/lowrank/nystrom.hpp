@@ -8,7 +8,7 @@
 //   residual: o_i += Σ_c conv_weight[h, c] v[i + c − K // 2], zero outside
 //
 // The number of steps is part of the definition: where A is nearly singular Z is no inverse yet. B v and F (Z B v) are
-// softmax attention of m queries and over m keys, and the last Z is applied to B v without being formed.
+// softmax attention of m queries and over m keys, and the last step of Z is applied to B v without being formed.
 // Time T·m·(D + Dv) + m³ per step and head. Not causal.
 #pragma once
 
