@@ -40,8 +40,9 @@ void keep_matrix(const Chunk<Arch>& c, T* slot, std::int64_t begin, std::int64_t
             copy_numbers(c.job.state->of(c.head) + d * c.job.dim_v + c.column, c.columns, to + d * c.job.dim_v);
         return;
     }
-    for (std::int64_t p = 0; p < c.panels; ++p)
-        for (std::int64_t d = begin; d < end; ++d)
+    // Row by row: a slot is written in the order of memory.
+    for (std::int64_t d = begin; d < end; ++d)
+        for (std::int64_t p = 0; p < c.panels; ++p)
             copy_numbers(c.state_panel(p) + d * c.W, std::min(c.W, c.columns - p * c.W),
                          to + d * c.job.dim_v + p * c.W);
 }

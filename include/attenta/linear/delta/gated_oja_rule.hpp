@@ -43,7 +43,8 @@ struct GatedOjaRuleOptions {
     }
 };
 
-/// o [Ho, T, Dv]. Throws Error on shapes that do not fit, and on bad numbers with `check_data`; nothing is written then.
+/// o [Ho, T, Dv]. Throws Error on shapes that do not fit, on a state with snapshots (its scans could not give those of a shorter
+/// call to the bit), and on bad numbers with `check_data`; nothing is written then.
 void gated_oja_rule(const GatedOjaRuleInputs& x, Heads<float> o, LinearState& state,
                     const GatedOjaRuleOptions& options = {}, Context& context = default_context());
 

@@ -7,8 +7,11 @@
 #include <attenta/linear/delta/kda_gate.hpp>
 #include <attenta/linear/delta/kda_gate_kernels.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
+#include <utility>
 
 ATTENTA_BEGIN
 
