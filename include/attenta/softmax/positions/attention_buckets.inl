@@ -27,10 +27,10 @@ inline void check_buckets(const char* f, const AttentionBucketsInputs& x, const 
         if ((t.batch != 1 && t.batch != runs) || t.heads < 1 || t.tokens < 1 || t.dim < 1)
             fail(f, std::string(name) + " is " + shape_of(t) + ", needs 1 or " + checks::text(runs) +
                         " runs and at least one of all else");
-        checks::check_pointer(f, name, t.data, sizeof(float), true);
-        check_memory(f, name, t.all());
         if (checks::elements(saturating::multiply(t.batch, t.heads), t.tokens, t.dim) > checks::most_elements)
             fail(f, std::string(name) + " is " + shape_of(t) + ", memory does not hold as many elements");
+        checks::check_pointer(f, name, t.data, sizeof(float), true);
+        check_memory(f, name, t.all());
     };
     check("q", x.q), check("k", x.k), check("v", x.v);
     if (x.k.heads != x.v.heads || x.k.tokens != x.v.tokens || x.k.dim != x.q.dim)
