@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/common/bytes.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/softmax/positions/attention_buckets.hpp>
@@ -20,6 +21,7 @@ inline std::string shape_of(const HeadsBatch<const float>& x) {
 }
 
 inline void check_buckets(const char* f, const AttentionBucketsInputs& x, const AttentionBucketsOptions& o) {
+    if (o.scale && !is_finite(*o.scale)) fail(f, "scale is " + std::to_string(*o.scale) + ", needs a finite number");
     const auto runs = static_cast<std::int64_t>(o.bases.size());
     if (runs < 1) fail(f, "bases are none, needs at least one");
     for (const double base : o.bases) check_rotary_base(f, "bases", base);
