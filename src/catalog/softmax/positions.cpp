@@ -50,13 +50,13 @@ void call_attention_buckets(Arguments& args, Context& context) {
     const auto logits = args.array<float>("logits", {any_size, any_size});
     const auto options = args.options<AttentionBucketsOptions>();
     const auto runs = static_cast<std::int64_t>(options.bases.size());
-    if (logits.shape[0] != runs)
-        args.refuse("input 'logits' is of " + std::to_string(logits.shape[0]) + " runs, there are " +
-                    std::to_string(runs) + " bases");
     float* const o = args.output<float>("o", {runs, q.heads, q.tokens, v.dim});
     attention_buckets({q, k, v},
                       {bhnd(o, runs, q.heads, q.tokens, v.dim), args.output<float>("lse", {runs, q.heads, q.tokens})},
                       options, context);
+    if (logits.shape[0] != runs)
+        args.refuse("input 'logits' is of " + std::to_string(logits.shape[0]) + " runs, there are " +
+                    std::to_string(runs) + " bases");
     const auto words = static_cast<std::size_t>(logits.shape[1]);
     mix_bucket_logits({logits.data, 1, runs, logits.shape[1]},
                       {args.output<float>("weight", {runs}), options.bases.size()},

@@ -97,8 +97,9 @@ TEST_P(AttentionErrors, NothingThere) {
     EXPECT_TRUE(refused(*GetParam(), {name}, [](AttentionCase& c, auto&) { c.view("q").dim = c.view("k").dim = 0; }));
 }
 
+constexpr std::int64_t huge = std::int64_t{1} << 61;
+
 TEST_P(AttentionErrors, SizesThatOverflow) {
-    constexpr std::int64_t huge = std::int64_t{1} << 61;
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name}, [](AttentionCase& c, auto&) { c.view("q").heads = huge; }));
     EXPECT_TRUE(refused(*GetParam(), {GetParam()->name},
                         [](AttentionCase& c, auto& o) { c.view("q").tokens = o.tokens = huge; }));

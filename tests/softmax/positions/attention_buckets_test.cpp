@@ -131,7 +131,7 @@ TEST(AttentionBuckets, Refuses) {
     EXPECT_TRUE(refused({f, "o"}, [](Problem&, Out& out) { out.o.dim = 5; }));
     EXPECT_TRUE(refused({f, "scale"}, [](Problem& p, Out&) { p.o.scale = NAN; }));
     EXPECT_TRUE(refused({f, "o", "overlaps"}, [](Problem& p, Out& out) { out.o.data = p.q.data() + 4; }));
-    EXPECT_TRUE(refused({f, "v"}, [](Problem& p, Out&) { p.x.v.tokens = p.x.k.tokens = std::int64_t{1} << 61; }));
+    EXPECT_TRUE(refused({f, "k"}, [](Problem& p, Out&) { p.x.v.tokens = p.x.k.tokens = std::int64_t{1} << 61; }));
     std::vector<float> logits(6), weight(2), mixed(3);
     EXPECT_TRUE(refuses(
         [&] {

@@ -113,7 +113,7 @@ std::vector<RopeOptions> all_options() {
                           .mscale_all_dim = 1.1}};
     all[8] = {.base = 500000, .scaling = {.type = RopeScalingType::llama3, .factor = 8, .max_position = 8192}};
     all[9].scaling = {.type = RopeScalingType::longrope, .factor = 4, .max_position = 20};
-    all[10] = {.q_offset = 100000, .scaling = {.type = RopeScalingType::none}};
+    all[10].q_offset = 100000;
     for (int c = 0; c < 10; ++c) {
         all[9].scaling.short_factor.push_back(1 + 0.1 * c);
         all[9].scaling.long_factor.push_back(1 + 3 * c);

@@ -26,7 +26,8 @@ struct Page {
         : H(heads), T(tokens), D(dim), random(seed) {
         for (std::int64_t t = 0; t < T; ++t) {
             const std::int64_t x = random.integer(0, places / 2), y = random.integer(0, places / 2);
-            for (const std::int64_t c : {x, y, x + random.integer(0, places / 2 - 1), y + random.integer(0, places / 2 - 1)})
+            for (const std::int64_t c :
+                 {x, y, x + random.integer(0, places / 2 - 1), y + random.integer(0, places / 2 - 1)})
                 boxes.push_back(c);
         }
         for (auto& table : tables) table = random.normals(places * m);
@@ -92,7 +93,8 @@ std::vector<double> naive_scores(const Page& p) {
                                std::int64_t h) {
         Row y = wide(bias.row(0, h), p.D);
         for (std::int64_t i = 0; i < m; ++i)
-            for (std::size_t d = 0; d < y.size(); ++d) y[d] += row[static_cast<std::size_t>(i)] * double{w.row(h, i)[d]};
+            for (std::size_t d = 0; d < y.size(); ++d)
+                y[d] += row[static_cast<std::size_t>(i)] * double{w.row(h, i)[d]};
         return y;
     };
     std::vector<double> scores;
@@ -111,8 +113,10 @@ bool visible(const Page& p, std::int64_t h, std::int64_t i, std::int64_t j) {
 
 TEST(Skim, OneAttentionForAllLayers) {
     std::uint64_t seed = 1;
-    for (const auto& [H, Hkv, T, D, Dv, L] : {std::array<std::int64_t, 6>{3, 3, 23, 12, 10, 3}, {2, 1, 31, 8, 14, 1},
-                                              {4, 2, 70, 9, 5, 2}, {1, 1, 1, 8, 8, 1}})
+    for (const auto& [H, Hkv, T, D, Dv, L] : {std::array<std::int64_t, 6>{3, 3, 23, 12, 10, 3},
+                                              {2, 1, 31, 8, 14, 1},
+                                              {4, 2, 70, 9, 5, 2},
+                                              {1, 1, 1, 8, 8, 1}})
         for (int variant = 0; variant < 3; ++variant) {
             Page p(H, T, D, 21, 40, ++seed);
             p.options.centres_only = variant == 1;

@@ -15,6 +15,7 @@
 
 namespace attenta_test {
 
+using attenta::KvView;
 using View = attenta::Heads<const float>;
 inline constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 

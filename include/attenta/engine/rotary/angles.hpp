@@ -1,8 +1,7 @@
-// Cosines and sines of the rotations of a position. Angles are formed in double: in float those of far positions have no digits
-// left.
+// Frequencies of rotary positions, and the cosines and sines of a position.
 #pragma once
 
-#include <attenta/core/config.hpp>
+#include <attenta/engine/rotary/kernels.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -23,12 +22,8 @@ inline void set_frequencies(std::vector<double>& frequencies, std::int64_t rotat
 /// `to` has 2 · frequencies numbers in the order of RotateRow: factor · cos and factor · sin of position · frequency.
 inline void set_angles(std::span<const double> frequencies, double position, double factor, bool interleaved,
                        float* to) {
-    const std::size_t n = frequencies.size();
-    for (std::size_t c = 0; c < n; ++c) {
-        const double angle = position * frequencies[c];
-        to[interleaved ? 2 * c : c] = static_cast<float>(factor * std::cos(angle));
-        to[interleaved ? 2 * c + 1 : c + n] = static_cast<float>(factor * std::sin(angle));
-    }
+    set_rotary_angles()(frequencies.data(), static_cast<std::int64_t>(frequencies.size()), position, factor,
+                        interleaved, to);
 }
 
 }  // namespace rotary

@@ -23,6 +23,12 @@ struct Kernels {
 };
 ATTENTA_DECLARE_KERNEL(Kernels, rotate_rows)
 
+/// factor · cos and factor · sin of position · frequencies[c] for c < pairs, in the order that RotateRow reads. Products are formed
+/// and reduced to one turn in double: in float the angles of far positions have no digits left.
+using SetAngles = void (*)(const double* frequencies, std::int64_t pairs, double position, double factor,
+                           bool interleaved, float* to);
+ATTENTA_DECLARE_KERNEL(SetAngles, set_rotary_angles)
+
 }  // namespace rotary
 
 ATTENTA_END

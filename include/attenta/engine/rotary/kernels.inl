@@ -1,11 +1,14 @@
 #pragma once
 
 #include <attenta/engine/rotary/kernels.hpp>
+#include <attenta/simd/math.hpp>
 #include <attenta/simd/store.hpp>
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <numbers>
 
 ATTENTA_BEGIN
 
@@ -43,6 +46,53 @@ void rotate(const void* from, const float* table, std::int64_t pairs, bool inter
     if (to != x) std::copy(x + 2 * pairs, x + dim, to + 2 * pairs);
 }
 
+/// What is left of angles position · frequencies[i] beyond whole turns, for n of them, in [−π, π]. Returns the most turns.
+inline double reduced_angles(const double* frequencies, std::int64_t n, double position, float* to) {
+    constexpr double turn = 2 * std::numbers::pi, magic = 0x1.8p52;
+    double most = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+        const double turns = position * frequencies[i] * (1 / turn);
+        most = std::max(most, std::abs(turns));
+        to[i] = static_cast<float>((turns - ((turns + magic) - magic)) * turn);
+    }
+    return most;
+}
+
+template <class Arch>
+void set_angles_of_row(const double* frequencies, std::int64_t pairs, double position, double factor, bool interleaved,
+                       float* to) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>, block = 64;
+    const B scale(static_cast<float>(factor));
+    for (std::int64_t first = 0; first < pairs; first += block) {
+        const std::int64_t n = std::min(block, pairs - first);
+        float angle[block] = {}, cosine[block], sine[block];
+        if (reduced_angles(frequencies + first, n, position, angle) < 0x1p45) {
+            for (std::int64_t i = 0; i < n; i += L) {
+                B s, c;
+                simd::sin_cos<Arch>(simd::load<Arch>(angle + i), s, c);
+                (c * scale).store_unaligned(cosine + i);
+                (s * scale).store_unaligned(sine + i);
+            }
+        } else {
+            for (std::int64_t i = 0; i < n; ++i) {
+                cosine[i] = static_cast<float>(factor * std::cos(position * frequencies[first + i]));
+                sine[i] = static_cast<float>(factor * std::sin(position * frequencies[first + i]));
+            }
+        }
+        if (!interleaved) {
+            std::copy_n(cosine, n, to + first);
+            std::copy_n(sine, n, to + first + pairs);
+            continue;
+        }
+        for (std::int64_t i = 0; i < n; ++i) {
+            to[2 * (first + i)] = cosine[i];
+            to[2 * (first + i) + 1] = sine[i];
+        }
+    }
+}
+
+ATTENTA_DEFINE_KERNEL(SetAngles, set_rotary_angles, &set_angles_of_row<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(Kernels, rotate_rows,
                       {&rotate<simd::NativeArch, float>, &rotate<simd::NativeArch, bfloat16>,
                        &rotate<simd::NativeArch, float16>})

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/common/bytes.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/softmax/positions/attention_buckets.hpp>
@@ -20,6 +21,7 @@ inline std::string shape_of(const HeadsBatch<const float>& x) {
 }
 
 inline void check_buckets(const char* f, const AttentionBucketsInputs& x, const AttentionBucketsOptions& o) {
+    if (o.scale && !is_finite(*o.scale)) fail(f, "scale is " + std::to_string(*o.scale) + ", needs a finite number");
     const auto runs = static_cast<std::int64_t>(o.bases.size());
     if (runs < 1) fail(f, "bases are none, needs at least one");
     for (const double base : o.bases) check_rotary_base(f, "bases", base);
@@ -27,10 +29,10 @@ inline void check_buckets(const char* f, const AttentionBucketsInputs& x, const 
         if ((t.batch != 1 && t.batch != runs) || t.heads < 1 || t.tokens < 1 || t.dim < 1)
             fail(f, std::string(name) + " is " + shape_of(t) + ", needs 1 or " + checks::text(runs) +
                         " runs and at least one of all else");
-        checks::check_pointer(f, name, t.data, sizeof(float), true);
-        check_memory(f, name, t.all());
         if (checks::elements(saturating::multiply(t.batch, t.heads), t.tokens, t.dim) > checks::most_elements)
             fail(f, std::string(name) + " is " + shape_of(t) + ", memory does not hold as many elements");
+        checks::check_pointer(f, name, t.data, sizeof(float), true);
+        check_memory(f, name, t.all());
     };
     check("q", x.q), check("k", x.k), check("v", x.v);
     if (x.k.heads != x.v.heads || x.k.tokens != x.v.tokens || x.k.dim != x.q.dim)

@@ -56,6 +56,8 @@ ATTENTA_INLINE void t5_bias(const T5BiasInputs& x, const T5BiasOutputs& out, con
     detail::check_t5_buckets(f, buckets, options);
     if (out.index && x.kv.differs_by_head())
         fail(f, "heads of kv hold different tokens, needs the same ones for index");
+    if (out.index && checks::elements(queries, keys, 1) > checks::most_elements)
+        fail(f, "k has " + checks::text(keys) + " tokens, more than memory holds indices of");
     if (out.index)
         detail::OutputMemory(f, InputList(x), x.q, x.kv, out.o, out.lse).add("index", hnd(out.index, 1, queries, keys));
     const auto bucket = [&](std::int64_t d) {

@@ -166,10 +166,10 @@ ATTENTA_INLINE void skim(const SkimLayout& layout, const HeadsBatch<const float>
                     ", needs layers of heads that divide the " + checks::text(heads) + " of w_q, and " +
                     checks::text(tokens) + " tokens");
     if (options.top_k != 0) fail(f, "top_k is " + checks::text(options.top_k) + ", needs 0, or skim_mask");
-    checks::check_pointer(f, "v", v.data, sizeof(float), true);
-    check_memory(f, "v", v.all());
     if (checks::elements(saturating::multiply(layers, heads), tokens, v.dim) > checks::most_elements)
         fail(f, "v has more features than memory holds outputs of");
+    checks::check_pointer(f, "v", v.data, sizeof(float), true);
+    check_memory(f, "v", v.all());
     detail::check_skim_outputs(f, layout, v, out, options);
 
     // One wide value for all layers, in whose place one layer stands as it is.
