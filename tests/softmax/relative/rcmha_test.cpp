@@ -45,7 +45,7 @@ const auto& mechanism = test_attention<&attenta::rcmha, &definition>(
                    }}},
      .sizes = [](AttentionCase& c) {
          c.sizes["Cq"] = 3, c.sizes["Ck"] = 2, c.sizes["Cv"] = 4;
-         c.sizes["T2P"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
+         c.sizes["P2"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
      }});
 
 TEST(RcmhaErrors, RefusesTablesThatDoNotFit) {
