@@ -34,6 +34,7 @@ struct AttentionMechanism {
     void (*fill)(AttentionCase&) = nullptr;  ///< puts what is not a standard normal number: integers, optional inputs
     bool keys_in_any_order = true;           ///< a cache with positions gives the same, whatever its order
     bool more_queries_than_keys = true;
+    bool mixes_tokens = false;  ///< neighbours in time meet before there are scores
     bool in_suites = true;  ///< false: its queries and keys have other names than q and k, and its suites are its own
 
     // From the lists of the mechanism.
