@@ -30,7 +30,7 @@ ATTENTA_INLINE void sink_bias(const SinkBiasInputs& x, const SoftmaxOutputs& out
     memory->rows.assign(static_cast<std::size_t>(x.q.heads * queries), {});
     attention::plan(r, context).run(x.q, x.kv, out.o, nullptr, {.found = memory->rows.data()});
 
-    const detail::JoinKey join = detail::join_key();
+    const detail::JoinKey join = detail::join_bias_key();
     constexpr std::int64_t together = 16;  // queries of a task
     run_tasks(context.executor(), ceil_div(queries, together), [&](std::int64_t task, int) {
         for (std::int64_t h = 0; h < x.q.heads; ++h) {

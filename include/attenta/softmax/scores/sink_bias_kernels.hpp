@@ -18,7 +18,7 @@ struct JoiningKey {
 
 /// The row's statistics with the key among them; o becomes the output over all keys.
 using JoinKey = RowStatistics (*)(const JoiningKey& key, const float* q, const RowStatistics& row, float* o);
-ATTENTA_DECLARE_KERNEL(JoinKey, join_key)
+ATTENTA_DECLARE_KERNEL(JoinKey, join_bias_key)
 
 }  // namespace detail
 

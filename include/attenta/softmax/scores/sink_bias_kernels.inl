@@ -27,7 +27,7 @@ RowStatistics join(const JoiningKey& k, const float* q, const RowStatistics& row
     return all;
 }
 
-ATTENTA_DEFINE_KERNEL(JoinKey, join_key, &join<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(JoinKey, join_bias_key, &join<simd::NativeArch>)
 
 }  // namespace detail
 
