@@ -2,103 +2,17 @@
 #pragma once
 
 #include <attenta/core/context.hpp>
-#include <attenta/core/error.hpp>
 #include <attenta/core/view.hpp>
-#include <attenta/engine/common/bytes.hpp>
-#include <attenta/engine/common/checks.hpp>
-#include <attenta/engine/common/few_vector.hpp>
-#include <attenta/engine/common/inputs.hpp>
+#include <attenta/engine/common/call_arrays.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 
 #include <cstdint>
-#include <deque>
-#include <optional>
-#include <span>
-#include <string>
-#include <vector>
 
 ATTENTA_BEGIN
 
 namespace detail {
 
-/// The checks of a call, before anything is written: inputs first, then its outputs one by one.
-class LowRankCheck {
-public:
-    /// Throws Error unless the inputs are given, have the sizes of their letters, of which some may be known, and no size
-    /// below 1.
-    LowRankCheck(const char* function, const InputList& inputs, const LetterSizes& known = {});
-
-    /// Throws Error on a number that is given and not finite.
-    void finite(const char* name, std::optional<double> x) const;
-    void at_least(const char* name, std::int64_t n, std::int64_t least) const {
-        checks::require_at_least(function_, name, n, least);
-    }
-    /// Throws Error unless every K/V head has equally many query heads.
-    void groups(Heads<const float> q, std::int64_t kv_heads) const;
-    /// Throws Error if causal queries are more than the keys.
-    void causal(bool is_causal, std::int64_t queries, std::int64_t keys) const;
-    /// Throws Error on NaN in the inputs.
-    void numbers(bool check_data) const {
-        if (check_data) check_numbers(function_, inputs_);
-    }
-    /// Throws Error where an array for the time of the call, of these sizes, is larger than any memory.
-    void scratch(const char* name, std::int64_t a, std::int64_t b, std::int64_t c) const;
-
-    /// Throws Error unless the output is of these sizes, aligned, and apart from inputs and outputs so far.
-    void output(const char* name, const Heads<float>& o, std::int64_t heads, std::int64_t tokens, std::int64_t dim);
-    /// The same of a dense array, which may be null.
-    template <class T>
-    void output(const char* name, T* dense, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-        if (!dense) return;
-        checks::check_pointer(function_, name, dense, sizeof(T), true);
-        apart(name, bytes_of(hnd(dense, heads, tokens, dim)));
-    }
-
-    [[noreturn]] void refuse(const std::string& reason) const { fail(function_, reason); }
-
-private:
-    void apart(const char* name, const Bytes& bytes);
-
-    const char* function_;
-    InputList inputs_;
-    FewVector<NamedBytes, 2 * InputList::most> taken_;
-};
-
-/// Arrays of floats that the context keeps from call to call, so that steady calls allocate nothing.
-class CallArrays {
-public:
-    explicit CallArrays(Context& context) : memory_(context.kept<Memory>()) {}
-    CallArrays(const CallArrays&) = delete;
-    CallArrays& operator=(const CallArrays&) = delete;
-
-    /// Without defined contents; stays where it is until the call ends.
-    float* take(std::int64_t n) {
-        if (used_ == memory_.arrays.size()) memory_.arrays.emplace_back();
-        std::vector<float>& array = memory_.arrays[used_++];
-        if (array.size() < static_cast<std::size_t>(n)) array.resize(static_cast<std::size_t>(n));
-        return array.data();
-    }
-    Heads<float> heads(std::int64_t count, std::int64_t tokens, std::int64_t dim) {
-        return hnd(take(count * tokens * dim), count, tokens, dim);
-    }
-
-private:
-    struct Memory {
-        std::deque<std::vector<float>> arrays;
-    };
-
-    Memory& memory_;
-    std::size_t used_ = 0;
-};
-
-/// f(head, begin, end) for all rows of all heads, `rows` of them a task.
-template <class F>
-void for_rows(Context& context, std::int64_t heads, std::int64_t count, std::int64_t rows, F&& f) {
-    const std::int64_t parts = (count + rows - 1) / rows;
-    context.executor().parallel_for(heads * parts, [&](std::int64_t i, int) {
-        const std::int64_t begin = i % parts * rows, end = begin + rows;
-        f(i / parts, begin, end < count ? end : count);
-    });
-}
+using LowRankCheck = CheckedCall;
 
 /// What is written, to be read.
 inline Matrices<const float> read(const Matrices<float>& x) {
@@ -117,6 +31,7 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/dense.inl>
 #include <attenta/engine/scan/feature_kernels.inl>
