@@ -5,4 +5,5 @@
 #include <attenta/latent/grouped_tied.hpp>
 #include <attenta/latent/latent_cache.hpp>
 #include <attenta/latent/mla.hpp>
+#include <attenta/latent/mla_project.hpp>
 #include <attenta/latent/mtla.hpp>

@@ -16,6 +16,9 @@
 #include <attenta/softmax/relative/relative_shaw.hpp>
 #include <attenta/softmax/relative/relative_xl.hpp>
 #include <attenta/softmax/scores/cosine.hpp>
+#include <attenta/softmax/scores/multi_token.hpp>
+#include <attenta/softmax/scores/path.hpp>
+#include <attenta/softmax/scores/relational.hpp>
 #include <attenta/softmax/scores/scan.hpp>
 #include <attenta/softmax/scores/sink_bias.hpp>
 #include <attenta/softmax/scores/skim.hpp>

@@ -1,5 +1,9 @@
 #include <attenta/latent.hpp>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "arguments.hpp"
 #include "rows.hpp"
 
@@ -8,9 +12,7 @@ ATTENTA_BEGIN
 namespace {
 
 /// A matrix as the only head.
-Heads<const float> as_heads(const Array<float>& a) {
-    return hnd(a.data, 1, a.shape[0], a.shape[1]);
-}
+Heads<const float> as_heads(const Array<float>& a) { return hnd(a.data, 1, a.shape[0], a.shape[1]); }
 
 MlaInputs inputs_of(Arguments& args, const Heads<const float>& c_kv) {
     MlaInputs x{.q_nope = args.heads("q_nope"), .q_pe = args.heads("q_pe")};
@@ -23,7 +25,41 @@ LatentOutputs outputs_of(Arguments& args, const Heads<const float>& q, std::int6
     return {.o = args.output("o", q.heads, q.tokens, dim_v), .lse = args.output<float>("lse", {q.heads, q.tokens})};
 }
 
+struct MlaLayerOptions : MlaOptions, MlaProjectOptions {
+    std::int64_t past = 0;
+
+    static void fields(auto&& visit, auto& o) {
+        MlaOptions::fields(visit, o);
+        visit("past", o.past, "tokens of x that only fill the cache");
+        visit("eps", o.eps, "of the norms");
+        visit("rope_base", o.rope_base, "of the frequencies");
+    }
+};
+
+/// A layer on hidden states: its projections, then mla for the queries behind the past.
+void call_mla_layer(Arguments& args, Context& context) {
+    const auto in = args.inputs<MlaProjectInputs>();
+    const auto w_uk = args.heads("w_uk"), w_uv = args.heads("w_uv");
+    const auto options = args.options<MlaLayerOptions>();
+    const std::int64_t tokens = in.x.rows, heads = w_uk.heads, nope = w_uk.tokens, latent = w_uk.dim,
+                       rope = std::max<std::int64_t>(in.w_dkv.rows - latent, 0);
+    if (options.past < 0 || options.past >= tokens)
+        args.refuse("past is " + std::to_string(options.past) + ", needs 0 to fewer than the " +
+                    std::to_string(tokens) + " tokens of x");
+    std::vector<float> q_nope(static_cast<std::size_t>(heads * tokens * nope)),
+        q_pe(static_cast<std::size_t>(heads * tokens * rope));
+    const MlaProjections made{hnd(q_nope.data(), heads, tokens, nope), hnd(q_pe.data(), heads, tokens, rope),
+                              hnd(args.output<float>("c_kv", {tokens, latent}), 1, tokens, latent),
+                              hnd(args.output<float>("k_pe", {tokens, rope}), 1, tokens, rope)};
+    mla_project(in, made, options, context);
+    const std::int64_t queries = tokens - options.past;
+    const MlaInputs x{made.q_nope.slice(options.past, queries), made.q_pe.slice(options.past, queries),
+                      latent_cache(made.c_kv, made.k_pe), w_uk, w_uv};
+    mla(x, outputs_of(args, x.q_nope, w_uv.tokens), options, context);
+}
+
 void call_mla(Arguments& args, Context& context) {
+    if (args.has("x")) return call_mla_layer(args, context);
     const MlaInputs x = inputs_of(args, as_heads(args.array<float>("c_kv", {any_size, any_size})));
     const auto options = args.options<MlaOptions>();
     mla(x, outputs_of(args, x.q_nope, x.w_uv.tokens), options, context);
@@ -70,9 +106,6 @@ void call_mtla(Arguments& args, Context& context) {
     }
 }
 
-constexpr std::string_view projected =
-    "q_nope [Hq, Tq, Dn], q_pe [Hq, Tq, Dr], c_kv [Tk, R], k_pe [Tk, Dr], w_uk [Hq, Dn, R], w_uv [Hq, Dv, R]";
-
 }  // namespace
 
 std::span<const Mechanism> latent_rows() {
@@ -82,9 +115,12 @@ std::span<const Mechanism> latent_rows() {
          .summary = "one latent for keys and values of all heads, expanded or absorbed",
          .source = "DeepSeek-AI 2024 (DeepSeek-V2)",
          .cost = "expanded Hq Tq Tk (Dn + Dr + Dv), absorbed Hq Tq Tk (2 R + Dr); R + Dr numbers per token",
-         .inputs = std::string(projected),
-         .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]",
-         .parameters = parameters_of<MlaOptions>,
+         .inputs =
+             "(q_nope [Hq, Tq, Dn], q_pe [Hq, Tq, Dr], c_kv [Tk, R], k_pe [Tk, Dr]), w_uk [Hq, Dn, R], "
+             "w_uv [Hq, Dv, R], (x [T, E], w_dkv [M, E], kv_norm [R], w_q [Hq, Dq, E], w_dq [Rq, E], q_norm [Rq], "
+             "w_uq [Hq, Dq, Rq])",
+         .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq]; of x also c_kv [T, R], k_pe [T, Dr]",
+         .parameters = parameters_of<MlaLayerOptions>,
          .call = call_mla},
         {.name = "grouped_latent",
          .family = "latent",

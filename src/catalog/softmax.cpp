@@ -11,7 +11,7 @@ ATTENTA_BEGIN
 
 namespace rows {
 
-std::vector<Mechanism> position_rows(), relative_rows(), score_rows();
+std::vector<Mechanism> pair_rows(), position_rows(), relative_rows(), score_rows();
 
 }  // namespace rows
 
@@ -67,7 +67,7 @@ std::span<const Mechanism> softmax_rows() {
              .parameters = no_parameters,
              .call = merge},
         };
-        for (const auto& part : {rows::position_rows(), rows::relative_rows(), rows::score_rows()})
+        for (const auto& part : {rows::position_rows(), rows::relative_rows(), rows::score_rows(), rows::pair_rows()})
             list.insert(list.end(), part.begin(), part.end());
         return list;
     }();

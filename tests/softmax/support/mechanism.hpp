@@ -34,6 +34,7 @@ struct AttentionMechanism {
     void (*fill)(AttentionCase&) = nullptr;  ///< puts what is not a standard normal number: integers, optional inputs
     bool keys_in_any_order = true;           ///< a cache with positions gives the same, whatever its order
     bool more_queries_than_keys = true;
+    bool in_suites = true;  ///< false: its queries and keys have other names than q and k, and its suites are its own
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -130,7 +131,8 @@ using AttentionSuite = testing::TestWithParam<const AttentionMechanism*>;
 
 inline std::vector<const AttentionMechanism*> all_attention_mechanisms() {
     std::vector<const AttentionMechanism*> all;
-    for (const AttentionMechanism& m : attention_mechanisms()) all.push_back(&m);
+    for (const AttentionMechanism& m : attention_mechanisms())
+        if (m.in_suites) all.push_back(&m);
     return all;
 }
 

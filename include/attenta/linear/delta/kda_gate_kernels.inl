@@ -3,7 +3,7 @@
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/linear/delta/kda_gate_kernels.hpp>
 #include <attenta/simd/math.hpp>
-#include <attenta/simd/softplus.hpp>
+#include <attenta/simd/math.hpp>
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
