@@ -191,6 +191,14 @@ void Arguments::read(std::string_view name, const Json& json, std::array<std::in
         read(std::string(name) + "[" + std::to_string(i) + "]", json[i], value[i]);
 }
 
+void Arguments::read(std::string_view name, const Json& json, std::vector<std::array<std::int64_t, 2>>& value) const {
+    if (!json.is_array())
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of lists of 2 integers");
+    value.assign(json.size(), {});
+    for (std::size_t i = 0; i < value.size(); ++i)
+        read(std::string(name).append("[").append(std::to_string(i)).append("]"), json[i], value[i]);
+}
+
 void Arguments::read(std::string_view name, const Json& json, std::vector<double>& value) const {
     if (!json.is_array())
         refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of numbers");

@@ -123,6 +123,7 @@ private:
     }
     void read_numbers(std::string_view name, const nlohmann::json& json, std::span<float> value) const;
     void read(std::string_view name, const nlohmann::json& json, std::array<std::int64_t, 2>& value) const;
+    void read(std::string_view name, const nlohmann::json& json, std::vector<std::array<std::int64_t, 2>>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<Operation>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<std::string>& value) const;
     void read(std::string_view name, const nlohmann::json& json, std::vector<double>& value) const;

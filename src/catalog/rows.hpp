@@ -8,6 +8,7 @@
 #include <concepts>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "named_enum.hpp"
@@ -21,6 +22,7 @@ std::span<const Mechanism> lowrank_rows();
 std::span<const Mechanism> kv_rows();
 std::span<const Mechanism> latent_rows();
 std::span<const Mechanism> variant_rows();
+std::span<const Mechanism> gating_rows();
 
 namespace detail {
 
@@ -45,6 +47,7 @@ constexpr std::string_view type_text(const std::array<float, 4>&) { return "4 fl
 constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { return "2 ints"; }
 constexpr std::string_view type_text(const std::vector<double>&) { return "list of floats"; }
 constexpr std::string_view type_text(const ParameterGroup auto&) { return "object"; }
+constexpr std::string_view type_text(const std::vector<std::array<std::int64_t, 2>>&) { return "list of 2 ints"; }
 constexpr std::string_view type_text(const std::vector<std::string>&) { return "list of strings"; }
 constexpr std::string_view type_text(const std::vector<Operation>&) { return "lists of a string and ints"; }
 
@@ -67,6 +70,11 @@ inline std::string default_text(const std::vector<std::string>& value) {
     return text.append("]");
 }
 std::string default_text(const ParameterGroup auto&) { return "{}"; }
+inline std::string default_text(const std::vector<std::array<std::int64_t, 2>>& value) {
+    std::string text;
+    for (const auto& pair : value) text.append(text.empty() ? "[" : ", ").append(default_text(pair));
+    return value.empty() ? "[]" : text.append("]");
+}
 inline std::string default_text(const std::vector<double>& value) {
     std::string text;
     for (const double x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));

@@ -2,17 +2,13 @@
 #pragma once
 
 #include <attenta/core/context.hpp>
-#include <attenta/core/error.hpp>
 #include <attenta/core/view.hpp>
 #include <attenta/engine/common/call_check.hpp>
 #include <attenta/engine/common/inputs.hpp>
+#include <attenta/engine/common/call_arrays.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 
 #include <cstdint>
-#include <deque>
-#include <optional>
-#include <span>
-#include <string>
-#include <vector>
 
 ATTENTA_BEGIN
 
@@ -56,6 +52,7 @@ void for_rows(Context& context, std::int64_t heads, std::int64_t count, std::int
         f(i / parts, begin, end < count ? end : count);
     });
 }
+using LowRankCheck = CheckedCall;
 
 /// What is written, to be read.
 inline Matrices<const float> read(const Matrices<float>& x) {
@@ -75,6 +72,7 @@ ATTENTA_END
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
 #include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/dense.inl>
 #include <attenta/engine/scan/feature_kernels.inl>

@@ -54,7 +54,7 @@ inline void check(const Matrices<const float>& a, const Matrices<const float>& b
 }  // namespace detail
 
 ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, Matrices<float> c,
-                             const ProductOptions& options, Context& context) {
+                             const ProductOptions& options, Context& context, BlockRef finish) {
     detail::check(a, b, c, options);
     if (c.rows == 0 || c.cols == 0) return;
     const bool few = c.rows <= Product::few_rows && !(options.a_transposed && options.b_transposed);
@@ -80,7 +80,13 @@ ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, M
         p.a_transposed = options.a_transposed, p.b_transposed = options.b_transposed;
         p.add = options.add, p.alpha = options.alpha;
         product(p, memory + slot * bytes);
+        finish({head, row, column, p.m, p.n});
     });
+}
+
+ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, Matrices<float> c,
+                             const ProductOptions& options, Context& context) {
+    multiply(a, b, c, options, context, [](const ProductBlock&) {});
 }
 
 }  // namespace dense

@@ -1,0 +1,2 @@
+// Kernels of gates on feature maps.
+#include <attenta/gating/kernels.inl>
