@@ -1,6 +1,5 @@
 // What is compiled once of engine/: checks and schedules.
 #include <attenta/engine/attention/plan.inl>
-#include <attenta/engine/common/call_check.inl>
 #include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/engine/common/own_keys.inl>

@@ -33,20 +33,6 @@ ATTENTA_INLINE void sink_bias(const SinkBiasInputs& x, const SoftmaxOutputs& out
     };
     join_own_keys(x.q, same_for_all(x.k_bias), same_for_all(x.v_bias), {}, r.scale, memory->rows.data(), out.o, out.lse,
                   context);
-    const detail::JoinKey join = detail::join_bias_key();
-    constexpr std::int64_t together = 16;  // queries of a task
-    run_tasks(context.executor(), ceil_div(queries, together), [&](std::int64_t task, int) {
-        for (std::int64_t h = 0; h < x.q.heads; ++h) {
-            const auto row_of = [&](const Matrices<const float>& m) { return m.data + h / group * m.row_stride; };
-            const detail::JoiningKey key{row_of(x.k_bias), row_of(x.v_bias), x.q.dim, x.kv.v.dim, r.scale};
-            for (std::int64_t t = task * together; t < std::min(queries, (task + 1) * together); ++t) {
-                const std::int64_t row = h * queries + t;
-                const RowStatistics all =
-                    join(key, x.q.row(h, t), memory->rows[static_cast<std::size_t>(row)], out.o.row(h, t));
-                if (out.lse) out.lse[row] = all.lse();
-            }
-        }
-    });
 }
 
 ATTENTA_END

@@ -51,7 +51,7 @@ void impatient(const ImpatientInputs& x, const ImpatientOutputs& out, const Impa
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/variants/network/impatient.inl>
 #include <attenta/variants/network/pair_scores.hpp>
 #endif

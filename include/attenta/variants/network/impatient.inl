@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/variants/network/impatient.hpp>
 #include <attenta/variants/network/pair_scores.hpp>
@@ -67,7 +67,7 @@ private:
 inline void check_impatient(const ImpatientInputs& x, const ImpatientOutputs& out) {
     LetterSizes known;
     known.set("1", 1);
-    CallCheck check("impatient", InputList(x), known);
+    CheckedCall check("impatient", InputList(x), known);
     check.scratch("W_k k", 1, x.k.tokens, x.w_k.rows);
     check.scratch("W_q q", 1, x.q.tokens, x.w_q.rows);
     check.output("o", out.o, 1, x.q.tokens, x.v.dim);

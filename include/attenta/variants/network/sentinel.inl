@@ -20,6 +20,7 @@ namespace detail {
 
 struct SentinelMemory {
     std::vector<float> keys, gates, sentinels, hidden, own_scores, lse;
+    std::vector<RowStatistics> rows;
     TanhPairScores scores;
 };
 
@@ -81,13 +82,17 @@ ATTENTA_INLINE void sentinel(const SentinelInputs& x, const SentinelOutputs& out
     const Heads<const float> s = detail::sentinels(x, *memory, context);
     detail::score_sentinels(x, s, *memory, context);
     float* const lse = out.lse ? out.lse : memory->lse.data();
-    call.out.lse = lse;
-    detail::attend_pairs(call, memory->scores.edit());
+    memory->rows.assign(static_cast<std::size_t>(x.q.heads * x.q.tokens), {});
+    detail::leave_products_out(call.request);
+    call.request.edits.push_back(edit(memory->scores.edit()));
+    attention::plan(call.request, context)
+        .run(call.request.q, call.request.kv, out.o, nullptr, {.found = memory->rows.data()});
 
     // A key of one channel whose product is the score.
     constexpr float one = 1;
     const float* const own = memory->own_scores.data();
-    join_own_keys(hnd(own, x.q.heads, x.q.tokens, 1), {&one, 1, x.q.tokens, 1, 0, 0}, s, {}, 1.f, out.o, lse, context);
+    join_own_keys(hnd(own, x.q.heads, x.q.tokens, 1), {&one, 1, x.q.tokens, 1, 0, 0}, s, {}, 1.f, memory->rows.data(),
+                  out.o, lse, context);
     for (std::int64_t i = 0; out.beta && i < x.q.heads * x.q.tokens; ++i) out.beta[i] = std::exp(own[i] - lse[i]);
 }
 
