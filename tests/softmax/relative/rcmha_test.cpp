@@ -43,10 +43,12 @@ const auto& mechanism = test_attention<&attenta::rcmha, &definition>(
                        options_of<RcmhaOptions>(c).visibility.causal = false;
                        options_of<RcmhaOptions>(c).scale = -0.5f;
                    }}},
-     .sizes = [](AttentionCase& c) {
-         c.sizes["Cq"] = 3, c.sizes["Ck"] = 2, c.sizes["Cv"] = 4;
-         c.sizes["P2"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
-     }});
+     .sizes =
+         [](AttentionCase& c) {
+             c.sizes["Cq"] = 3, c.sizes["Ck"] = 2, c.sizes["Cv"] = 4;
+             c.sizes["P2"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
+         },
+     .mixes_tokens = true});
 
 TEST(RcmhaErrors, RefusesTablesThatDoNotFit) {
     AttentionCase c = attention_case(mechanism, {2, 1, 3, 20, 8, 8});

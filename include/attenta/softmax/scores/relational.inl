@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/dense/dense.hpp>
@@ -29,6 +30,9 @@ inline void check_relational(const RelationalInputs& x, const RelationalOptions&
     const auto need = [&](const char* name, const Heads<const float>& t) {
         if (!t.data) fail(f, std::string(name) + " is null, symbols need it");
     };
+    for (const auto& [name, scale] : {std::pair{"rel_scale", o.rel_scale}, {"symbol_scale", o.symbol_scale}})
+        if (scale && !is_finite(*scale))
+            fail(f, std::string(name) + " is " + std::to_string(*scale) + ", needs a finite number");
     using checks::text;
     for (const auto& [name, n] :
          {std::pair{"q_rel has no heads", x.q_rel.heads}, {"w_rel has no rows", x.w_rel.tokens}})
