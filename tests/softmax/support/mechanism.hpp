@@ -42,7 +42,7 @@ struct AttentionMechanism {
     void (*call)(const AttentionCase&, attenta::Heads<float> o, float* lse, Context&) = nullptr;
     Naive (*naive)(const AttentionCase&) = nullptr;
     attenta::VisibleKeys* (*visibility)(AttentionCase&) = nullptr;  ///< null: it has none
-    void (*set_scale)(AttentionCase&, float) = nullptr;
+    void (*set_scale)(AttentionCase&, float) = nullptr;             ///< null: it has none
 
     bool reads_cache() const {
         return std::any_of(inputs.begin(), inputs.end(),
@@ -77,7 +77,8 @@ const AttentionMechanism& test_attention(AttentionMechanism m) {
     };
     if constexpr (requires(Options o) { o.visibility.causal; })
         m.visibility = [](AttentionCase& c) { return &options_of<Options>(c).visibility; };
-    m.set_scale = [](AttentionCase& c, float scale) { options_of<Options>(c).scale = scale; };
+    if constexpr (requires(Options o) { o.scale = 1.f; })
+        m.set_scale = [](AttentionCase& c, float scale) { options_of<Options>(c).scale = scale; };
     return attention_mechanisms().emplace_back(std::move(m));
 }
 
