@@ -13,6 +13,8 @@ ATTENTA_BEGIN
 namespace rows {
 
 std::vector<Mechanism> variant_normaliser_rows();
+std::vector<Mechanism> network_rows();
+std::vector<Mechanism> structured_rows();
 
 }  // namespace rows
 
@@ -56,6 +58,8 @@ std::span<const Mechanism> variant_rows() {
              .list = [] { return InputList(DampedEmaInputs{}).copy(); }},
         };
         for (const auto& part : {rows::variant_normaliser_rows()}) list.insert(list.end(), part.begin(), part.end());
+        for (const auto& part : {rows::network_rows(), rows::structured_rows()})
+            list.insert(list.end(), part.begin(), part.end());
         return list;
     }();
     return all;

@@ -7,3 +7,5 @@
 #include <attenta/variants/network/pair_scores.inl>
 #include <attenta/variants/network/impatient.inl>
 #include <attenta/variants/network/sentinel.inl>
+#include <attenta/variants/locations/monotonic_location.inl>
+#include <attenta/variants/network/variational.inl>

@@ -80,6 +80,7 @@ const AttentionMechanism& test_attention(AttentionMechanism m) {
     if constexpr (requires(Options o) { o.visibility.causal; })
         m.visibility = [](AttentionCase& c) { return &options_of<Options>(c).visibility; };
     if constexpr (requires(Options o) { o.scale; })
+    if constexpr (requires(Options o) { o.scale = 1.f; })
         m.set_scale = [](AttentionCase& c, float scale) { options_of<Options>(c).scale = scale; };
     return attention_mechanisms().emplace_back(std::move(m));
 }

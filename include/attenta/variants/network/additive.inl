@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -24,17 +23,6 @@ struct AdditiveMemory {
     std::vector<RowStatistics> rows;
     std::vector<network::Choice> choices;
 };
-
-/// Throws Error unless mode sample has its draws, each in [0, 1).
-inline void check_draws(const char* f, const Heads<const float>& u) {
-    if (!u.data) fail(f, "u is null, mode sample needs a draw for each row");
-    for (std::int64_t h = 0; h < u.heads; ++h)
-        for (std::int64_t t = 0; t < u.tokens; ++t)
-            for (std::int64_t n = 0; n < u.dim; ++n)
-                if (!(u.row(h, t)[n] >= 0.f && u.row(h, t)[n] < 1.f))
-                    fail(f, "u is " + std::to_string(u.row(h, t)[n]) + " at " + checks::shape(h, t, n) +
-                                ", needs a number in [0, 1)");
-}
 
 inline SoftmaxCall check_additive(const AdditiveInputs& x, const AdditiveOutputs& out, const AdditiveOptions& options,
                                   Context& context) {

@@ -44,7 +44,7 @@ public:
         m_.scores.set_query(m_.half.data());
         run_tasks(context_.executor(), ceil_div(keys, keys_of_task), [&](std::int64_t i, int) {
             const std::int64_t begin = i * keys_of_task;
-            network::tanh_scores_of_row()(m_.scores.scores(), begin, std::min(keys_of_task, keys - begin),
+            network::tanh_scores_of_row()(m_.scores.scores(), 0, 0, begin, std::min(keys_of_task, keys - begin),
                                           m_.weights.data() + begin);
         });
         network::softmax_of_row()(m_.weights.data(), keys);

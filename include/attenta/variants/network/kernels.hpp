@@ -50,8 +50,9 @@ struct TanhPairs {
 };
 ATTENTA_DECLARE_EDIT(TanhPairs)
 
-/// to[i] = the score of query row 0 of head 0 and key begin + i, i < count; memory up to the next multiple of 16 is written.
-using TanhScoresOfRow = void (*)(const TanhScores& scores, std::int64_t begin, std::int64_t count, float* to);
+/// to[i] = the score of a query and key begin + i, i < count; memory up to the next multiple of 16 is written.
+using TanhScoresOfRow = void (*)(const TanhScores& scores, std::int64_t head, std::int64_t query, std::int64_t begin,
+                                 std::int64_t count, float* to);
 ATTENTA_DECLARE_KERNEL(TanhScoresOfRow, tanh_scores_of_row)
 
 /// s_ij = Σ_m w_m relu(Σ_n W_mn relu(q_in + k_jn) + b_m) + shift, with the rows of W in panels of `panel` rows, [width, panel]

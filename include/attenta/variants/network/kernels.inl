@@ -61,8 +61,9 @@ ATTENTA_ALWAYS_INLINE void for_scores(const TanhScores& x, std::int64_t head, st
 }
 
 template <class Arch>
-void tanh_scores_of_row(const TanhScores& x, std::int64_t begin, std::int64_t count, float* to) {
-    for_scores<Arch>(x, 0, 0, begin, count,
+void tanh_scores_of_row(const TanhScores& x, std::int64_t head, std::int64_t query, std::int64_t begin,
+                        std::int64_t count, float* to) {
+    for_scores<Arch>(x, head, query, begin, count,
                      [&](std::int64_t i, simd::Batch<Arch> s) ATTENTA_FLATTEN { s.store_unaligned(to + i); });
 }
 

@@ -67,6 +67,8 @@ struct PairCall {
 SoftmaxCall check_pairs(const PairCall& call, const VisibleKeys& visibility, Context& context);
 /// Throws Error where a table of so many numbers is larger than any memory.
 void check_table(const char* function, const char* name, std::int64_t heads, std::int64_t tokens, std::int64_t width);
+/// Throws Error unless mode sample has its draws u, each in [0, 1).
+void check_draws(const char* function, const Heads<const float>& u);
 
 /// The engine's own products give 0: queries and keys have one channel of zeros, in no memory of their own.
 void leave_products_out(attention::Request& request);

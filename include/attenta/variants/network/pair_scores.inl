@@ -127,6 +127,16 @@ ATTENTA_INLINE void check_table(const char* f, const char* name, std::int64_t he
                     ", memory does not hold as many elements");
 }
 
+ATTENTA_INLINE void check_draws(const char* f, const Heads<const float>& u) {
+    if (!u.data) fail(f, "u is null, mode sample needs a draw for each row");
+    for (std::int64_t h = 0; h < u.heads; ++h)
+        for (std::int64_t t = 0; t < u.tokens; ++t)
+            for (std::int64_t n = 0; n < u.dim; ++n)
+                if (!(u.row(h, t)[n] >= 0.f && u.row(h, t)[n] < 1.f))
+                    fail(f, "u is " + std::to_string(u.row(h, t)[n]) + " at " + checks::shape(h, t, n) +
+                                ", needs a number in [0, 1)");
+}
+
 ATTENTA_INLINE void leave_products_out(attention::Request& r) {
     r.q = {&zero_channel, r.q.heads, r.q.tokens, 1, 0, 0};
     r.kv.k = {&zero_channel, Dtype::f32, 1};

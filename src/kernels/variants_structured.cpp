@@ -1,0 +1,2 @@
+// Kernels of mechanisms with structured inputs.
+#include <attenta/variants/structured/kernels.inl>
