@@ -10,6 +10,12 @@
 
 ATTENTA_BEGIN
 
+namespace rows {
+
+std::vector<Mechanism> variant_structured_rows();
+
+}  // namespace rows
+
 namespace {
 
 /// Rows become columns: [rows, columns] -> [columns, rows].
@@ -36,18 +42,22 @@ void call_damped_ema(Arguments& args, Context& context) {
 }  // namespace
 
 std::span<const Mechanism> variant_rows() {
-    static const std::vector<Mechanism> all = {
-        {.name = "damped_ema",
-         .family = "variants",
-         .summary = "damped moving averages of each channel, in one direction or both (Mega)",
-         .source = "Ma et al. 2022, eq. 5-6",
-         .cost = "time T D N, state D N",
-         .inputs = text_of(InputList(DampedEmaInputs{}), "state [D, N]"),
-         .outputs = "o [T, D], state [D, N] in one direction",
-         .parameters = parameters_of<DampedEmaOptions>,
-         .call = call_damped_ema,
-         .list = [] { return InputList(DampedEmaInputs{}).copy(); }},
-    };
+    static const std::vector<Mechanism> all = [] {
+        std::vector<Mechanism> list = {
+            {.name = "damped_ema",
+             .family = "variants",
+             .summary = "damped moving averages of each channel, in one direction or both (Mega)",
+             .source = "Ma et al. 2022, eq. 5-6",
+             .cost = "time T D N, state D N",
+             .inputs = text_of(InputList(DampedEmaInputs{}), "state [D, N]"),
+             .outputs = "o [T, D], state [D, N] in one direction",
+             .parameters = parameters_of<DampedEmaOptions>,
+             .call = call_damped_ema,
+             .list = [] { return InputList(DampedEmaInputs{}).copy(); }},
+        };
+        for (const auto& part : {rows::variant_structured_rows()}) list.insert(list.end(), part.begin(), part.end());
+        return list;
+    }();
     return all;
 }
 
