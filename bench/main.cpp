@@ -6,6 +6,7 @@
 #include "bench/kv/kv.hpp"
 #include "bench/latent/latent.hpp"
 #include "bench/linear/linear.hpp"
+#include "bench/mechanisms/mechanisms.hpp"
 #include "bench/ruler/reporter.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/attend.hpp"
@@ -73,6 +74,7 @@ int main(int argc, char** argv) {
     bench::register_sparse();
     bench::register_kv();
     bench::register_latent();
+    bench::register_mechanisms();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};

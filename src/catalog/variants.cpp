@@ -12,7 +12,7 @@ ATTENTA_BEGIN
 
 namespace rows {
 
-std::vector<Mechanism> variant_structured_rows();
+std::vector<Mechanism> variant_normaliser_rows(), variant_structured_rows();
 
 }  // namespace rows
 
@@ -55,7 +55,8 @@ std::span<const Mechanism> variant_rows() {
              .call = call_damped_ema,
              .list = [] { return InputList(DampedEmaInputs{}).copy(); }},
         };
-        for (const auto& part : {rows::variant_structured_rows()}) list.insert(list.end(), part.begin(), part.end());
+        for (const auto& part : {rows::variant_normaliser_rows(), rows::variant_structured_rows()})
+            list.insert(list.end(), part.begin(), part.end());
         return list;
     }();
     return all;

@@ -7,5 +7,4 @@
 #include <attenta/softmax/row_products_kernels.inl>
 #include <attenta/softmax/scores/cosine_kernels.inl>
 #include <attenta/softmax/scores/scan_kernels.inl>
-#include <attenta/softmax/scores/sink_bias_kernels.inl>
 #include <attenta/softmax/scores/skim_kernels.inl>

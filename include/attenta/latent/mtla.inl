@@ -59,8 +59,9 @@ namespace detail {
 
 /// Scratch of a call: queries and results over latents, the queries' own runs, the gates' network.
 struct MtlaMemory {
-    std::vector<float> q, o, lse, own, code, of_runs, of_tokens, gates;
+    std::vector<float> q, o, own, code, of_runs, of_tokens, gates;
     std::vector<std::uint8_t> unfinished;
+    std::vector<RowStatistics> rows;
 };
 
 class MtlaCall {
@@ -94,16 +95,16 @@ public:
         const Heads<float> q = hnd(size(m.q, heads_ * queries_ * width_), heads_, queries_, width_),
                            o = hnd(size(m.o, heads_ * queries_ * latent_), heads_, queries_, latent_),
                            own = hnd(size(m.own, queries_ * width_), 1, queries_, width_);
-        float* const lse = out_.lse ? out_.lse : size(m.lse, heads_ * queries_);
+        m.rows.assign(static_cast<std::size_t>(heads_ * queries_), {});
         m.unfinished.assign(static_cast<std::size_t>(queries_), 0);
         cache_.reserve(tokens_);
         compute_gates(m);
         absorb(q);
         add_tokens(m, own);
-        attend(q, o, lse);
+        attend(q, o, m.rows.data());
         Heads<const float> own_values = own;
         own_values.dim = latent_;
-        join_own_keys(q, own, own_values, m.unfinished, scale(), o, lse, context_);
+        join_own_keys(q, own, own_values, m.unfinished, scale(), m.rows.data(), o, out_.lse, context_);
         dense::multiply(dense::matrices_of<const float>(o), dense::matrices_of(x_.w_uv), dense::matrices_of(out_.o),
                         {.b_transposed = true}, context_);
     }
@@ -207,7 +208,7 @@ private:
         }
     }
 
-    void attend(Heads<const float> q, Heads<float> o, float* lse) const {
+    void attend(Heads<const float> q, Heads<float> o, RowStatistics* rows) const {
         attention::Request r;
         r.function = "mtla";
         r.q = q;
@@ -215,7 +216,7 @@ private:
         r.scale = scale();
         r.q_offset = cache_.tokens() - queries_;
         r.masks.push_back(Causal{});
-        attention::plan(r, context_).run(q, r.kv, o, lse);
+        attention::plan(r, context_).run(q, r.kv, o, nullptr, {.found = rows});
     }
 
     const MtlaInputs& x_;

@@ -5,6 +5,7 @@
 #include <attenta/core/view.hpp>
 #include <attenta/engine/common/call_arrays.hpp>
 #include <attenta/engine/common/checked_call.hpp>
+#include <attenta/engine/common/inputs.hpp>
 
 #include <cstdint>
 

@@ -1,12 +1,8 @@
 #pragma once
 
-#include <attenta/core/finite.hpp>
 #include <attenta/engine/dense/dense.hpp>
 #include <attenta/lowrank/common.hpp>
 #include <attenta/lowrank/kernels.hpp>
-
-#include <algorithm>
-#include <cmath>
 
 ATTENTA_BEGIN
 

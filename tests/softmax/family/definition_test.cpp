@@ -193,6 +193,8 @@ TEST_P(AttentionDefinition, IsCausal) {
 
 /// A query that is no number leaves others alone, with every width of vectors.
 TEST_P(AttentionDefinition, KeepsNanInItsRows) {
+    if (GetParam()->mixes_tokens) GTEST_SKIP() << "it has neighbours";
+    if (!GetParam()->rows_are_apart) GTEST_SKIP() << "later rows depend on a query";
     AttentionCase c = attention_case(*GetParam(), {4, 2, 70, 90, 16, 16}, 0, 19);
     SCOPED_TRACE(c.words);
     on_every_isa([&](Context& context) {

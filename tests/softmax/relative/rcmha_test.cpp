@@ -45,7 +45,7 @@ const auto& mechanism = test_attention<&attenta::rcmha, &definition>(
                    }}},
      .sizes = [](AttentionCase& c) {
          c.sizes["Cq"] = 3, c.sizes["Ck"] = 2, c.sizes["Cv"] = 4;
-         c.sizes["T2P"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
+         c.sizes["P2"] = 2 * (c.shape.Tk + c.shape.Tq + 40);
      }});
 
 TEST(RcmhaErrors, RefusesTablesThatDoNotFit) {
@@ -59,7 +59,7 @@ TEST(RcmhaErrors, RefusesTablesThatDoNotFit) {
         };
     };
     EXPECT_TRUE(
-        refuses(call_with([](auto& x) { x.rel_k.tokens = x.rel_bias.cols = 38; }), {"rcmha", "rel_k", "19", "18"}));
+        refuses(call_with([](auto& x) { x.rel_k.tokens = x.rel_bias.cols = 36; }), {"rcmha", "rel_k", "19", "18"}));
     EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_k.tokens = x.rel_bias.cols = 77; }), {"rel_k", "77", "even"}));
     EXPECT_TRUE(refuses(call_with([](auto& x) { x.conv_v_weight.cols = 0; }), {"conv_v_weight"}));
     EXPECT_TRUE(refuses(call_with([](auto& x) { x.conv_k_bias = x.conv_k_bias.first(3); }), {"conv_k_bias", "3", "8"}));

@@ -34,7 +34,9 @@ struct AttentionMechanism {
     void (*fill)(AttentionCase&) = nullptr;  ///< puts what is not a standard normal number: integers, optional inputs
     bool keys_in_any_order = true;           ///< a cache with positions gives the same, whatever its order
     bool more_queries_than_keys = true;
+    bool mixes_tokens = false;  ///< neighbours in time meet before there are scores
     bool in_suites = true;  ///< false: its queries and keys have other names than q and k, and its suites are its own
+    bool rows_are_apart = true;  ///< no row depends on another query
 
     // From the lists of the mechanism.
     std::vector<attenta::Input> inputs = {};
@@ -42,7 +44,7 @@ struct AttentionMechanism {
     void (*call)(const AttentionCase&, attenta::Heads<float> o, float* lse, Context&) = nullptr;
     Naive (*naive)(const AttentionCase&) = nullptr;
     attenta::VisibleKeys* (*visibility)(AttentionCase&) = nullptr;  ///< null: it has none
-    void (*set_scale)(AttentionCase&, float) = nullptr;
+    void (*set_scale)(AttentionCase&, float) = nullptr;             ///< null: it has none
 
     bool reads_cache() const {
         return std::any_of(inputs.begin(), inputs.end(),
@@ -69,7 +71,7 @@ const AttentionMechanism& test_attention(AttentionMechanism m) {
     m.call = [](const AttentionCase& c, attenta::Heads<float> o, float* lse, Context& context) {
         typename Function::Outputs out{};
         out.o = o;
-        out.lse = lse;
+        if constexpr (requires { out.lse; }) out.lse = lse;
         function(inputs_of<Inputs>(c), out, std::any_cast<const Options&>(c.options), context);
     };
     m.naive = [](const AttentionCase& c) {
@@ -77,7 +79,8 @@ const AttentionMechanism& test_attention(AttentionMechanism m) {
     };
     if constexpr (requires(Options o) { o.visibility.causal; })
         m.visibility = [](AttentionCase& c) { return &options_of<Options>(c).visibility; };
-    m.set_scale = [](AttentionCase& c, float scale) { options_of<Options>(c).scale = scale; };
+    if constexpr (requires(Options o) { o.scale; })
+        m.set_scale = [](AttentionCase& c, float scale) { options_of<Options>(c).scale = scale; };
     return attention_mechanisms().emplace_back(std::move(m));
 }
 

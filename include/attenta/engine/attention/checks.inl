@@ -263,6 +263,11 @@ inline void check_more(const Request& r) {
     }
 }
 
+inline void check_local_weights(const Request& r) {
+    if (r.local_weights && (!r.more.empty() || !r.lists.empty() || !r.sink.empty()))
+        fail(r.function, "weights are local, needs a call of one view, without lists and sinks");
+}
+
 /// The kernels of a list of edits.
 inline void resolve(const char* f, const char* list, const ScoreEdits& edits, Isa isa, std::vector<EditCall>& calls) {
     const auto at = [list](std::size_t i) { return list + (" has at element " + std::to_string(i)); };

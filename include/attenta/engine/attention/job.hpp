@@ -47,7 +47,8 @@ struct Job {
     const float* value_gain = nullptr;  ///< of each key on the lists: factors of values, not of the sum of weights, of
     const std::uint8_t* counted = nullptr;  ///< [sequences] those whose keys are counted on the lists
     bool values = true;
-    float* part_o = nullptr;  ///< results of parts, and their
+    bool local_weights = false;  ///< edits make weights: rows have no maximum and no denominator
+    float* part_o = nullptr;     ///< results of parts, and their
     RowStatistics* part_statistics = nullptr;
     PhaseTimes* phases = nullptr;
     const Tuning* tuning = nullptr;  ///< the processor's row

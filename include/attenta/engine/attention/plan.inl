@@ -40,6 +40,7 @@ ATTENTA_INLINE void Plan::clear() {
 ATTENTA_INLINE void Plan::make(const Request& r, Context& context) {
     checks::check_request(r);
     checks::check_more(r);
+    checks::check_local_weights(r);
     clear();
     isa_ = active_isa();
     context_ = &context;
@@ -53,6 +54,7 @@ ATTENTA_INLINE void Plan::make(const Request& r, Context& context) {
     job_.scale = r.scale;
     job_.sink = r.sink.empty() ? nullptr : r.sink.data();
     job_.values = r.values;
+    job_.local_weights = r.local_weights;
     job_.tuning = &tuning();
 
     if (!r.lists.empty()) counted_.resize(r.lists.size());
@@ -313,10 +315,17 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
         for (std::int64_t n = i * rows_per_merge; n < std::min(merges, (i + 1) * rows_per_merge); ++n) {
             const Merge& m = merges_[static_cast<std::size_t>(n)];
             const RowStatistics* first = job.part_statistics + m.first;
-            const RowStatistics row =
-                merge(job.part_o + m.first * kv.v.dim, m.step * kv.v.dim, &first->max, &first->sum, 2 * m.step, m.parts,
-                      job.values ? kv.v.dim : 0, job.values ? o.row(m.head, m.token) : nullptr);
-            const std::int64_t at = m.head * q.tokens + m.token;
+            const float* const parts = job.part_o + m.first * kv.v.dim;
+            float* const to = job.values ? o.row(m.head, m.token) : nullptr;
+            const std::int64_t step = m.step * kv.v.dim, dim_v = job.values ? kv.v.dim : 0,
+                               at = m.head * q.tokens + m.token;
+            RowStatistics row{0, 0};
+            if (job.local_weights) {
+                if (to) sum_row_parts(isa_)(parts, step, m.parts, dim_v, to);
+                for (std::int64_t p = 0; p < m.parts; ++p) row.sum += first[p * m.step].sum;
+            } else {
+                row = merge(parts, step, &first->max, &first->sum, 2 * m.step, m.parts, dim_v, to);
+            }
             if (lse) lse[at] = row.lse();
             if (statistics.found) statistics.found[at] = row;
         }

@@ -19,6 +19,7 @@
 //   values that depend on (i, j)             a weight edit sees its weights and keys, and adds to the rows' outputs
 //   extra keys per query or head             a further part of the merge: (o, lse) of those keys
 //   a softmax inside a softmax               a weight edit, with the inner statistics known
+//   row-local weights                        Request::local_weights: score edits make weights                 (exists)
 //   other normalisers                        the concept Normalizer (normalizer.hpp)                          (exists)
 #pragma once
 
@@ -69,8 +70,12 @@ struct Request {
     bool two_passes = false;
     ScoreEdits weight_edits;  ///< on tiles of exact weights; needs known statistics. Tiles of one K/V head come in
                               ///< order, on one thread, so an edit may accumulate per head
-    bool in_order = false;    ///< tiles of a row come in the order of its keys, on one thread, so that score edits may
-                              ///< accumulate per row: few rows do not meet parts of their keys side by side
+    /// What leaves the score edits are weights, each of its own score alone: there is no softmax, and o = Σ_j weight_ij v_j.
+    /// Hidden keys weigh 0. Statistics that are found have max 0 and the sum of a row's weights; there is no lse. With one view,
+    /// without lists and sinks.
+    bool local_weights = false;
+    bool in_order = false;  ///< tiles of a row come in the order of its keys, on one thread, so that score edits may
+                            ///< accumulate per row: few rows do not meet parts of their keys side by side
 };
 
 /// Of the rows of a run, [Hq, tokens] or null: what the first pass writes, what the second knows.

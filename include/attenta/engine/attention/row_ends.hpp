@@ -16,6 +16,7 @@ namespace attention {
 inline RowStatistics first_statistics(const Job& job, const Task& task, const QueryRow& row) {
     const std::int64_t at = row.head * job.q.tokens + task.q_begin + row.index;
     if (job.known) return job.known[at];
+    if (job.local_weights) return {0, 0};
     if (task.chain) return job.statistics[at];
     const float sink = job.sink && task.sink ? job.sink[row.head] : minus_infinity;
     return {sink, sink == minus_infinity ? 0.f : 1.f};

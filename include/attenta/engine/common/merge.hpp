@@ -14,4 +14,9 @@ using MergeFunction = RowStatistics (*)(const float* o_parts, std::int64_t o_ste
                                         std::int64_t step, std::int64_t parts, std::int64_t dim_v, float* o);
 ATTENTA_DECLARE_KERNEL(MergeFunction, merge_row)
 
+/// o = Σ_p part p, of weights that have no denominator.
+using SumFunction = void (*)(const float* o_parts, std::int64_t o_step, std::int64_t parts, std::int64_t dim_v,
+                             float* o);
+ATTENTA_DECLARE_KERNEL(SumFunction, sum_row_parts)
+
 ATTENTA_END

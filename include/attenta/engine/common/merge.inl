@@ -39,8 +39,15 @@ RowStatistics merge_row(const float* o_parts, std::int64_t o_step, const float* 
     return row;
 }
 
+template <class Arch>
+void sum_row_parts(const float* o_parts, std::int64_t o_step, std::int64_t parts, std::int64_t dim_v, float* o) {
+    std::copy_n(o_parts, dim_v, o);
+    for (std::int64_t p = 1; p < parts; ++p) simd::add_row<Arch>(o, o_parts + p * o_step, dim_v, 1.f);
+}
+
 }  // namespace kernels
 
 ATTENTA_DEFINE_KERNEL(MergeFunction, merge_row, &kernels::merge_row<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(SumFunction, sum_row_parts, &kernels::sum_row_parts<simd::NativeArch>)
 
 ATTENTA_END

@@ -3,8 +3,9 @@
 //   OnlineSoftmax     running maximum m and denominator l (Milakov and Gimelshein 2018)
 //   KnownStatistics   the second pass: m and l of the whole row are known, weights are exact at once
 //
-// Row-local normalisers (sigmoid, ReLU², Laplace) are a `weigh` that leaves m and l alone; those that need the whole row
-// (sparsemax, entmax) find their threshold in a first pass and are a KnownStatistics of another formula in the second.
+//   LocalWeights      weights that score edits have made of the scores (sigmoid, ReLU², Laplace): l is their sum
+//
+// Normalisers of a whole row (sparsemax, entmax) find its threshold between two passes; in the second one the weights are local.
 #pragma once
 
 #include <attenta/engine/common/arena.hpp>
@@ -96,6 +97,30 @@ struct KnownStatistics {
                                     [factor](simd::Batch<Arch> p) ATTENTA_FLATTEN { return p * factor; });
         }
         std::fill_n(alpha, rows, 1.f);
+    }
+    static float output_factor(RowStatistics) { return 1.f; }
+};
+
+/// Weights that score edits have made: they stay as they are, and -inf, where a key is hidden, becomes 0.
+template <class Arch>
+struct LocalWeights {
+    using Batch = simd::Batch<Arch>;
+
+    static void update(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, const float*, float* l,
+                       float* alpha) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+            Batch sum(0.f);
+            for (float* p = s + r * stride; p < s + r * stride + n; p += simd::lanes<Arch>) {
+                const Batch w = weight(simd::load<Arch>(p));
+                w.store_unaligned(p);
+                sum = sum + w;
+            }
+            l[r] += simd::reduce_add<Arch>(sum);
+        }
+        std::fill_n(alpha, rows, 1.f);
+    }
+    static ATTENTA_ALWAYS_INLINE Batch weight(Batch s) {
+        return xsimd::select(s == Batch(minus_infinity), Batch(0.f), s);
     }
     static float output_factor(RowStatistics) { return 1.f; }
 };

@@ -13,24 +13,23 @@ ATTENTA_BEGIN
 namespace kernels {
 
 template <class Arch>
-float join_key(const float* q, const float* k, std::int64_t dim, float scale, const float* v, std::int64_t dim_v,
-               float* o, float lse) {
-    constexpr float nothing = -std::numeric_limits<float>::infinity();
-    const float score = scale * simd::sum_products<Arch>(q, k, dim);
-    if (score == nothing) return lse;
-    if (lse == nothing) {
-        std::copy_n(v, dim_v, o);
-        return score;
-    }
-    const float most = std::max(score, lse), before = std::exp(lse - most), now = std::exp(score - most),
-                sum = before + now;
-    simd::scale_row<Arch>(o, dim_v, before / sum);
-    simd::add_row<Arch>(o, v, dim_v, now / sum);
-    return most + std::log(sum);
+RowStatistics join_key(const JoiningKey& k, const float* q, const RowStatistics& row, float* o) {
+    const float s = k.scale * simd::sum_products<Arch>(q, k.key, k.dim);
+    if (s == -std::numeric_limits<float>::infinity()) return row;
+    RowStatistics all;
+    all.max = s > row.max ? s : row.max;
+    const float before = row.empty() ? 0.f : row.sum * std::exp(row.max - all.max), own = std::exp(s - all.max);
+    all.sum = before + own;
+    if (before == 0.f)
+        std::fill_n(o, k.dim_v, 0.f);
+    else
+        simd::scale_row<Arch>(o, k.dim_v, before / all.sum);
+    simd::add_row<Arch>(o, k.value, k.dim_v, own / all.sum);
+    return all;
 }
 
 }  // namespace kernels
 
-ATTENTA_DEFINE_KERNEL(JoinKeyFunction, join_key, &kernels::join_key<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(JoinKey, join_key, &kernels::join_key<simd::NativeArch>)
 
 ATTENTA_END

@@ -42,6 +42,18 @@ public:
         step.alpha.store_unaligned(alpha);
     }
 
+    /// The same of weights that score edits have made.
+    static void keep(float* s, std::int64_t steps, float* l, float* alpha) {
+        Batch sum(0.f);
+        for (std::int64_t i = 0; i < steps; ++i) {
+            const Batch w = LocalWeights<Arch>::weight(simd::load<Arch>(s + i * width));
+            w.store_unaligned(s + i * width);
+            sum = sum + w;
+        }
+        (simd::load<Arch>(l) + sum).store_unaligned(l);
+        Batch(1.f).store_unaligned(alpha);
+    }
+
 private:
     /// The new maximum of each row, in all its lanes. Several chains hide the latency of a maximum.
     static Batch column_max(const float* s, std::int64_t steps, Batch before) {
@@ -72,7 +84,10 @@ void update_softmax(const FewTask<Arch, Rows>& x, const HeadBlock& h, simd::Pref
     const std::int64_t count = h.keys.count, steps = ceil_div(count, Weights::tokens);
     std::fill(h.s + count * Rows, h.s + steps * Weights::width, minus_infinity);
     for (std::int64_t r = 0; r < x.rows; r += simd::lanes<Arch>)
-        Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
+        if (x.job.local_weights)
+            Weights::keep(h.s + r, steps, h.l + r, h.alpha + r);
+        else
+            Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
 }
 
 /// Scores go to the caller, row by row.

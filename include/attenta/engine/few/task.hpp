@@ -119,8 +119,8 @@ bool finish_rows(const FewTask<Arch, Rows>& x) {
             for (std::int64_t u = r; u < width; u += Rows) row.sum += from.l[h * width + u];
             const std::int64_t part = x.task.part < 0 ? -1 : x.task.part + h * x.rows + r;
             const float* const o = from.o + (h * Rows + r) * x.o_stride;
-            if (!write_row<Arch>(x.job, x.task, from.row[h * Rows + r], row, row.output_factor(), o, part))
-                finite = false;
+            const float factor = x.job.local_weights ? 1.f : row.output_factor();
+            if (!write_row<Arch>(x.job, x.task, from.row[h * Rows + r], row, factor, o, part)) finite = false;
         }
     return finite;
 }

@@ -286,9 +286,12 @@ private:
         for (std::int64_t r = 0; job_.scores && r < q.rows; ++r)
             std::copy_n(scores + r * key_block + begin, std::min(n, block_.count - begin),
                         job_.scores_of(x_.row[q.begin + r], task_.q_begin, block_.begin + begin));
-        N::update(scores + begin, key_block, q.rows, n, x_.m + q.begin, x_.l + q.begin,
-                  x_.alpha + (q.begin - tile_begin));
-        std::fill(x_.alpha + (q.begin - tile_begin) + q.rows, x_.alpha + (q.begin - tile_begin) + q.tile_rows(), 0.f);
+        float *const m = x_.m + q.begin, *const l = x_.l + q.begin, *const alpha = x_.alpha + (q.begin - tile_begin);
+        if (job_.local_weights)
+            LocalWeights<Arch>::update(scores + begin, key_block, q.rows, n, m, l, alpha);
+        else
+            N::update(scores + begin, key_block, q.rows, n, m, l, alpha);
+        std::fill(alpha + q.rows, alpha + q.tile_rows(), 0.f);
         if (job_.has_value_gain(task_.sequence))
             for (std::int64_t r = 0; r < q.rows; ++r)
                 simd::multiply_row<Arch>(scores + r * key_block, job_.value_gain + block_.begin, block_.count);
@@ -352,8 +355,8 @@ private:
         for (std::int64_t r = 0; r < rows_; ++r) {
             if (job_.values) simd::prefetch_row(output(std::min(r + output_rows_ahead, rows_ - 1)), dim_v_);
             const RowStatistics row{x_.m[r], x_.l[r]};
-            if (!write_row<Arch>(job_, task_, x_.row[r], row, N::output_factor(row), x_.o + r * o_stride_))
-                finite = false;
+            const float factor = job_.local_weights ? 1.f : N::output_factor(row);
+            if (!write_row<Arch>(job_, task_, x_.row[r], row, factor, x_.o + r * o_stride_)) finite = false;
         }
         return finite;
     }

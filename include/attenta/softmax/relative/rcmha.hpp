@@ -31,8 +31,8 @@ struct RcmhaInputs {
         visit("conv_q_bias", x.conv_q_bias, "[D]");
         visit("conv_k_bias", x.conv_k_bias, "[D]");
         visit("conv_v_bias", x.conv_v_bias, "[Dv]");
-        visit("rel_k", x.rel_k, "[Hq, T2P, D]");
-        visit("rel_bias", x.rel_bias, "[Hq, T2P]");
+        visit("rel_k", x.rel_k, "[Hq, P2, D]");
+        visit("rel_bias", x.rel_bias, "[Hq, P2]");
         visit("bias_u", x.bias_u, "[Hq, D]");
     }
 };

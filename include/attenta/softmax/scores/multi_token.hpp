@@ -71,6 +71,7 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/dense.inl>
+#include <attenta/engine/dense/layers_kernels.inl>
 #include <attenta/softmax/scores/multi_token.inl>
 #include <attenta/softmax/scores/multi_token_kernels.inl>
 #endif

@@ -5,6 +5,7 @@
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/float_keys.hpp>
 #include <attenta/engine/dense/dense.hpp>
+#include <attenta/engine/dense/layers_kernels.hpp>
 #include <attenta/softmax/row_norms.hpp>
 #include <attenta/softmax/scores/multi_token.hpp>
 #include <attenta/softmax/scores/multi_token_kernels.hpp>
@@ -131,9 +132,9 @@ private:
             convolve(x_.kernel_pre, keys);
         }
         if (x_.head_pre.data) mix({x_.head_pre.data, 1, heads_, heads_, x_.head_pre.row_stride, 0}, false);
-        const SoftmaxRow softmax = softmax_row();
+        const dense::SoftmaxRowFunction softmax = dense::softmax_row();
         for_rows([&](std::int64_t h, std::int64_t r) {
-            softmax(m_.now.row(h, r), seen(r));
+            softmax(m_.now.row(h, r), seen(r), 1, nullptr);
             hide(h, r);
         });
         if (x_.kernel_post.data) {
@@ -190,7 +191,7 @@ private:
         dense::multiply(dense::matrices_of<const float>(o_),
                         {x_.gate_weight.data, 1, gates, dim, x_.gate_weight.row_stride, 0},
                         {m_.gates.data(), heads_, queries, gates}, {.b_transposed = true}, context_);
-        const GateRow gate = gate_row();
+        const OutputGateRow gate = output_gate_row();
         for_outputs([&](std::int64_t h, std::int64_t t) {
             gate(o_.row(h, t), dim, m_.gates.data() + (h * queries + t) * gates, x_.gate_bias.data(), gates == 1);
         });

@@ -19,13 +19,9 @@ using ConvolveScores = void (*)(const float* rows, std::int64_t stride, const Sc
                                 std::int64_t n);
 ATTENTA_DECLARE_KERNEL(ConvolveScores, convolve_scores)
 
-/// s ← softmax of n scores.
-using SoftmaxRow = void (*)(float* s, std::int64_t n);
-ATTENTA_DECLARE_KERNEL(SoftmaxRow, softmax_row)
-
 /// o ← o ⊙ sigmoid(gate + bias); with `one` a gate is of all channels.
-using GateRow = void (*)(float* o, std::int64_t n, const float* gate, const float* bias, bool one);
-ATTENTA_DECLARE_KERNEL(GateRow, gate_row)
+using OutputGateRow = void (*)(float* o, std::int64_t n, const float* gate, const float* bias, bool one);
+ATTENTA_DECLARE_KERNEL(OutputGateRow, output_gate_row)
 
 }  // namespace detail
 

@@ -41,16 +41,7 @@ void convolve_scores(const float* rows, std::int64_t stride, const ScoreKernel& 
 }
 
 template <class Arch>
-void softmax_row(float* s, std::int64_t n) {
-    using B = simd::Batch<Arch>;
-    const B top(simd::row_max<Arch>(s, n));
-    simd::map_row<Arch>(s, s, n, [&](B x) ATTENTA_FLATTEN { return simd::exp<Arch>(x - top); });
-    const float sum = simd::sum_row<Arch>(s, n, [](B x) ATTENTA_FLATTEN { return x; });
-    simd::scale_row<Arch>(s, n, 1.f / sum);
-}
-
-template <class Arch>
-void gate_row(float* o, std::int64_t n, const float* gate, const float* bias, bool one) {
+void output_gate_row(float* o, std::int64_t n, const float* gate, const float* bias, bool one) {
     using B = simd::Batch<Arch>;
     if (one) {
         const B factor = simd::sigmoid<Arch>(B(gate[0] + bias[0]));
@@ -74,8 +65,7 @@ void gate_row(float* o, std::int64_t n, const float* gate, const float* bias, bo
 namespace detail {
 
 ATTENTA_DEFINE_KERNEL(ConvolveScores, convolve_scores, &kernels::convolve_scores<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(SoftmaxRow, softmax_row, &kernels::softmax_row<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(GateRow, gate_row, &kernels::gate_row<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(OutputGateRow, output_gate_row, &kernels::output_gate_row<simd::NativeArch>)
 
 }  // namespace detail
 

@@ -44,5 +44,4 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/softmax/scores/sink_bias.inl>
-#include <attenta/softmax/scores/sink_bias_kernels.inl>
 #endif

@@ -1,10 +1,8 @@
 #pragma once
 
-#include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/call_memory.hpp>
+#include <attenta/engine/common/own_keys.hpp>
 #include <attenta/softmax/scores/sink_bias.hpp>
-#include <attenta/softmax/scores/sink_bias_kernels.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -25,25 +23,16 @@ ATTENTA_INLINE void sink_bias(const SinkBiasInputs& x, const SoftmaxOutputs& out
         "sink_bias", x, out, detail::scale_or_default(options.scale, std::max<std::int64_t>(x.q.dim, 1)),
         options.visibility, context);
     const attention::Request& r = call.request;
-    const std::int64_t queries = x.q.tokens, group = x.q.heads / x.kv.heads;
+    const std::int64_t queries = x.q.tokens;
     detail::CallMemory<detail::SinkBiasMemory> memory(queries, context);
     memory->rows.assign(static_cast<std::size_t>(x.q.heads * queries), {});
     attention::plan(r, context).run(x.q, x.kv, out.o, nullptr, {.found = memory->rows.data()});
 
-    const detail::JoinKey join = detail::join_key();
-    constexpr std::int64_t together = 16;  // queries of a task
-    run_tasks(context.executor(), ceil_div(queries, together), [&](std::int64_t task, int) {
-        for (std::int64_t h = 0; h < x.q.heads; ++h) {
-            const auto row_of = [&](const Matrices<const float>& m) { return m.data + h / group * m.row_stride; };
-            const detail::JoiningKey key{row_of(x.k_bias), row_of(x.v_bias), x.q.dim, x.kv.v.dim, r.scale};
-            for (std::int64_t t = task * together; t < std::min(queries, (task + 1) * together); ++t) {
-                const std::int64_t row = h * queries + t;
-                const RowStatistics all =
-                    join(key, x.q.row(h, t), memory->rows[static_cast<std::size_t>(row)], out.o.row(h, t));
-                if (out.lse) out.lse[row] = all.lse();
-            }
-        }
-    });
+    const auto same_for_all = [&](const Matrices<const float>& rows) {
+        return Heads<const float>{rows.data, rows.rows, queries, rows.cols, rows.row_stride, 0};
+    };
+    join_own_keys(x.q, same_for_all(x.k_bias), same_for_all(x.v_bias), {}, r.scale, memory->rows.data(), out.o, out.lse,
+                  context);
 }
 
 ATTENTA_END
