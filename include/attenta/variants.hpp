@@ -31,3 +31,8 @@
 #include <attenta/variants/structured/spectral_dictionary.hpp>
 #include <attenta/variants/structured/triadic.hpp>
 #include <attenta/variants/structured/triadic_select.hpp>
+#include <attenta/variants/structured/block_recurrent.hpp>
+#include <attenta/variants/structured/duplex.hpp>
+#include <attenta/variants/structured/resonator.hpp>
+#include <attenta/variants/structured/sdm.hpp>
+#include <attenta/variants/structured/token_pooling_attention.hpp>

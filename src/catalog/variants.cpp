@@ -15,6 +15,7 @@ namespace rows {
 std::vector<Mechanism> variant_normaliser_rows();
 std::vector<Mechanism> network_rows();
 std::vector<Mechanism> structured_rows();
+std::vector<Mechanism> variant_normaliser_rows(), variant_structured_rows();
 
 }  // namespace rows
 
@@ -59,6 +60,7 @@ std::span<const Mechanism> variant_rows() {
         };
         for (const auto& part : {rows::variant_normaliser_rows()}) list.insert(list.end(), part.begin(), part.end());
         for (const auto& part : {rows::network_rows(), rows::structured_rows()})
+        for (const auto& part : {rows::variant_normaliser_rows(), rows::variant_structured_rows()})
             list.insert(list.end(), part.begin(), part.end());
         return list;
     }();

@@ -74,14 +74,14 @@ inline void channel_gate(const CbamInputs& x, Matrices<const float> pooled, floa
 /// The largest and the mean gated channel at each position, with room for the taps around them.
 inline dense::PaddedMap pooled_positions(Heads<const float> x, const float* gate, std::int64_t margin,
                                          CallArrays& arrays, Context& context) {
-    const dense::PaddedMap pooled =
-        dense::empty_padded_map({nullptr, 2, x.tokens, x.dim, 0, 0}, margin, arrays, context);
     constexpr std::int64_t most = 1024;  // positions of a task: their sums stay in L1
-    for_rows(context, x.tokens, x.dim, most, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
-        gating::pool_channels()({x.row(0, row) + begin, x.head_stride, x.heads, end - begin, gate,
-                                 pooled.inner.row(0, row) + begin, pooled.inner.row(1, row) + begin});
+    const Heads<float> pooled = arrays.heads(2, x.tokens, x.dim);
+    const dense::MapRuns runs = dense::runs_of(x);
+    for_rows(context, runs.count, runs.length, most, [&](std::int64_t run, std::int64_t begin, std::int64_t end) {
+        gating::pool_channels()({x.row(0, run) + begin, x.head_stride, x.heads, end - begin, gate,
+                                 pooled.row(0, run) + begin, pooled.row(1, run) + begin});
     });
-    return pooled;
+    return dense::padded_map(pooled, margin, arrays, context);
 }
 
 }  // namespace detail

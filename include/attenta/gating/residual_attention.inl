@@ -9,10 +9,11 @@ ATTENTA_BEGIN
 namespace detail {
 
 inline void unit_gates(const ResidualAttentionInputs& x, Heads<float> o, float eps, float more, Context& context) {
-    for_rows(context, x.x.tokens, x.x.dim, gating::UnitGate::most,
-             [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
-                 gating::unit_gate_positions()({x.x.row(0, row) + begin, x.mask.row(0, row) + begin,
-                                                o.row(0, row) + begin, x.x.head_stride, x.mask.head_stride,
+    const dense::MapRuns runs = dense::runs_of(x.x, x.mask, o);
+    for_rows(context, runs.count, runs.length, gating::UnitGate::most,
+             [&](std::int64_t run, std::int64_t begin, std::int64_t end) {
+                 gating::unit_gate_positions()({x.x.row(0, run) + begin, x.mask.row(0, run) + begin,
+                                                o.row(0, run) + begin, x.x.head_stride, x.mask.head_stride,
                                                 o.head_stride, x.x.heads, end - begin, eps, more});
              });
 }

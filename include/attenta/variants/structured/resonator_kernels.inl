@@ -1,0 +1,101 @@
+#pragma once
+
+#include <attenta/core/flush_to_zero.hpp>
+#include <attenta/simd/score_rows.hpp>
+#include <attenta/variants/structured/resonator_kernels.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+ATTENTA_BEGIN
+
+namespace structured {
+
+namespace kernels {
+
+template <class Arch>
+void multiply_conjugate(const float* re, const float* im, std::int64_t n, float* y, float* y_im) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const auto step = [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        const B a = load(y), b = load(y_im), c = load(re), d = load(im);
+        store(y, simd::fma<Arch>(a, c, b * d));
+        store(y_im, simd::fma<Arch>(b, c, B(0.f) - a * d));
+    };
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L)
+        step([i](const float* p) ATTENTA_FLATTEN { return simd::load<Arch>(p + i); },
+             [i](float* p, B v) ATTENTA_FLATTEN { v.store_unaligned(p + i); });
+    if (const std::int64_t left = n - i; left > 0)
+        step([i, left](const float* p) ATTENTA_FLATTEN { return simd::load_part<Arch>(p + i, left); },
+             [i, left](float* p, B v) ATTENTA_FLATTEN { simd::store_part<Arch>(p + i, v, left); });
+}
+
+template <class Arch>
+void unbind(const Unbinding& u) {
+    const FlushToZero flush;
+    std::copy_n(u.s.re, u.n, u.y);
+    if (u.y_im) std::copy_n(u.s.im, u.n, u.y_im);
+    for (std::int64_t j = 0; j < u.count; ++j) {
+        if (j == u.without) continue;
+        const float* const re = u.estimates.re + j * u.stride;
+        if (u.y_im)
+            multiply_conjugate<Arch>(re, u.estimates.im + j * u.stride_im, u.n, u.y, u.y_im);
+        else
+            simd::multiply_row<Arch>(u.y, re, u.n);
+    }
+}
+
+template <class Arch>
+void project_sign(float* re, float* im, std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    const FlushToZero flush;
+    simd::map_row<Arch>(re, re, n, [](B x) ATTENTA_FLATTEN {
+        return xsimd::select(x > B(0.f), B(1.f), xsimd::select(x < B(0.f), B(-1.f), x));
+    });
+    if (im) std::fill_n(im, n, 0.f);
+}
+
+/// Squares of parts relative to the larger one neither overflow nor vanish.
+template <class Arch>
+void project_phase(float* re, float* im, std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    if (!im) return project_sign<Arch>(re, im, n);
+    const FlushToZero flush;
+    for (std::int64_t i = 0; i < n; i += L) {
+        const std::int64_t here = std::min(L, n - i);
+        const B x = here == L ? simd::load<Arch>(re + i) : simd::load_part<Arch>(re + i, here),
+                y = here == L ? simd::load<Arch>(im + i) : simd::load_part<Arch>(im + i, here);
+        const B ax = xsimd::abs(x), ay = xsimd::abs(y), larger = xsimd::select(ax > ay, ax, ay),
+                unit = xsimd::select(larger > B(0.f), larger, B(1.f)), a = simd::divide<Arch>(x, unit),
+                b = simd::divide<Arch>(y, unit), squares = simd::fma<Arch>(a, a, b * b),
+                norm = xsimd::sqrt(xsimd::select(squares == B(0.f), B(1.f), squares));
+        simd::store_part<Arch>(re + i, simd::divide<Arch>(a, norm), here);
+        simd::store_part<Arch>(im + i, simd::divide<Arch>(b, norm), here);
+    }
+}
+
+template <class Arch>
+void project_l2(float* re, float* im, std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    const FlushToZero flush;
+    const auto squares = [n](const float* x) {
+        return double{simd::sum_row<Arch>(x, n, [](B v) ATTENTA_FLATTEN { return v * v; })};
+    };
+    const double sum = squares(re) + (im ? squares(im) : 0), count = static_cast<double>(n);
+    const auto factor = static_cast<float>(sum == 0 ? 0 : std::sqrt(count / sum));
+    simd::scale_row<Arch>(re, n, factor);
+    if (im) simd::scale_row<Arch>(im, n, factor);
+}
+
+}  // namespace kernels
+
+ATTENTA_DEFINE_KERNEL(UnbindFunction, unbind, &kernels::unbind<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(Projections, projections, &kernels::project_sign<simd::NativeArch>,
+                      &kernels::project_phase<simd::NativeArch>, &kernels::project_l2<simd::NativeArch>)
+
+}  // namespace structured
+
+ATTENTA_END
