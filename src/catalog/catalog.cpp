@@ -18,8 +18,8 @@ Tensors Mechanism::run(const CaseInputs& given, Context& context) const {
 std::span<const Mechanism> mechanisms() {
     static const std::vector<Mechanism> all = [] {
         std::vector<Mechanism> rows;
-        for (const auto family :
-             {softmax_rows(), linear_rows(), sparse_rows(), kv_rows(), latent_rows(), variant_rows(), lowrank_rows()})
+        for (const auto family : {softmax_rows(), linear_rows(), sparse_rows(), kv_rows(), latent_rows(),
+                                  variant_rows(), lowrank_rows(), analysis_rows()})
             rows.insert(rows.end(), family.begin(), family.end());
         return rows;
     }();

@@ -1,0 +1,2 @@
+// Kernels of read-outs and calibrations.
+#include <attenta/analysis/kernels.inl>
