@@ -54,7 +54,7 @@ RetrievalScoreInputs drawn(Memory& memory, std::int64_t steps, std::int64_t laye
     return {{memory.vector(attn).data(), {steps, layers, heads, keys}}, ids(steps), ids(prompt)};
 }
 
-TEST(RetrievalScore, EqualsItsDefinition) {
+TEST(RetrievalScoreOfWeights, EqualsItsDefinition) {
     Memory memory;
     for (const auto& [steps, layers, heads, prompt, keys, vocabulary, topk] :
          {std::array<std::int64_t, 7>{1, 1, 1, 1, 1, 1, 1},
@@ -67,7 +67,7 @@ TEST(RetrievalScore, EqualsItsDefinition) {
     }
 }
 
-TEST(RetrievalScoreErrors, SaysWhatDoesNotFit) {
+TEST(RetrievalScoreOfWeightsErrors, SaysWhatDoesNotFit) {
     Memory memory;
     const auto x = drawn(memory, 4, 2, 3, 9, 12, 5);
     const RetrievalScoreOptions good{2, 5};

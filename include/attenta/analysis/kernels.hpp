@@ -50,9 +50,10 @@ struct ScoreSums {
 using SumScores = ScoreSums (*)(const float* s, std::int64_t n);
 ATTENTA_DECLARE_KERNEL(SumScores, sum_scores)
 
-/// to = softmax of s, which it may be; log-sum-exp of s, Σ to² and Σ to³.
+/// to = softmax of s, which it may be; log-sum-exp of s, Σ to² and Σ to³ in double precision.
 struct PowerSums {
-    float lse = 0, squares = 0, cubes = 0;
+    float lse = 0;
+    double squares = 0, cubes = 0;
 };
 using WeighScores = PowerSums (*)(const float* s, std::int64_t n, float* to);
 ATTENTA_DECLARE_KERNEL(WeighScores, weigh_scores)
