@@ -23,6 +23,7 @@ std::span<const Mechanism> kv_rows();
 std::span<const Mechanism> latent_rows();
 std::span<const Mechanism> variant_rows();
 std::span<const Mechanism> gating_rows();
+std::span<const Mechanism> analysis_rows();
 
 namespace detail {
 
@@ -80,8 +81,13 @@ inline std::string default_text(const std::vector<double>& value) {
     for (const double x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
     return value.empty() ? "[]" : text.append("]");
 }
-/// Of a list with one element.
-inline std::string default_text(const std::vector<std::int64_t>& value) { return default_text(value.front()); }
+/// A list of one element as that element.
+inline std::string default_text(const std::vector<std::int64_t>& value) {
+    if (value.size() == 1) return default_text(value.front());
+    std::string text;
+    for (const std::int64_t x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
+    return value.empty() ? "[]" : text.append("]");
+}
 template <NamedEnum E>
 std::string default_text(const E& value) {
     constexpr auto names = names_of(E());

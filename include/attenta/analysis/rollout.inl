@@ -1,0 +1,65 @@
+#pragma once
+
+#include <attenta/analysis/common/layer_mix.hpp>
+#include <attenta/analysis/common/weight_sums.hpp>
+#include <attenta/analysis/rollout.hpp>
+
+#include <algorithm>
+#include <vector>
+
+ATTENTA_BEGIN
+
+namespace analysis {
+
+namespace detail {
+
+/// to[j] = the largest number of column j, NaN where there is one.
+inline void column_maxima(const float* x, std::int64_t rows, std::int64_t cols, float* to) {
+    std::copy_n(x, cols, to);
+    for (std::int64_t i = 1; i < rows; ++i)
+        for (std::int64_t j = 0; j < cols; ++j) {
+            const float e = x[i * cols + j];
+            to[j] = e > to[j] || e != e ? e : to[j];
+        }
+}
+
+}  // namespace detail
+
+ATTENTA_INLINE void rollout(const RolloutInputs& x, const RolloutOutputs& out, const RolloutOptions& options,
+                            Context& context) {
+    Check check("rollout", x);
+    check.within("residual", options.residual, 0, 1);
+    check.outputs(out, x, options);
+    const std::int64_t layers = x.attn.size(0), heads = x.attn.size(1), tokens = x.attn.size(2);
+    const std::int64_t square = tokens * tokens;
+    const auto residual = static_cast<float>(options.residual);
+    Arrays<float> arrays;
+    float* const mixed = arrays.take(layers * square);
+    head_means(x.attn, mixed, context);
+    mix_with_identity(mixed, layers, tokens, residual, mixed, context);
+    float* const rolled = arrays.wanted_or_own(out.rollout, layers * square);
+    float* const of_heads = out.head_rollout ? arrays.take(heads * square) : nullptr;
+    const auto matrix = [&](float* data, std::int64_t count = 1) {
+        return Matrices<float>{data, count, tokens, tokens};
+    };
+    const auto read = [](const Matrices<float>& m) { return Matrices<const float>{m.data, m.heads, m.rows, m.cols}; };
+    for (std::int64_t l = 0; l < layers; ++l) {
+        float *const layer = rolled + l * square, *const below = layer - square;
+        float* const each = out.head_rollout ? out.head_rollout + l * heads * square : nullptr;
+        float* const mixed_heads = l == 0 ? each : of_heads;
+        if (each) mix_with_identity(x.attn.data + l * heads * square, heads, tokens, residual, mixed_heads, context);
+        if (l == 0) {
+            std::copy_n(mixed, square, layer);
+        } else {
+            dense::multiply(read(matrix(mixed + l * square)), read(matrix(below)), matrix(layer), {}, context);
+            if (each)
+                dense::multiply(read(matrix(mixed_heads, heads)), read(matrix(below)), matrix(each, heads), {},
+                                context);
+        }
+        if (out.relevance) detail::column_maxima(layer, tokens, tokens, out.relevance + l * tokens);
+    }
+}
+
+}  // namespace analysis
+
+ATTENTA_END
