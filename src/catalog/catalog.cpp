@@ -19,8 +19,7 @@ std::span<const Mechanism> mechanisms() {
     static const std::vector<Mechanism> all = [] {
         std::vector<Mechanism> rows;
         for (const auto family : {softmax_rows(), linear_rows(), sparse_rows(), kv_rows(), latent_rows(),
-                                  variant_rows(), lowrank_rows(), gating_rows()})
-                                  variant_rows(), lowrank_rows(), analysis_rows()})
+                                  lowrank_rows(), variant_rows(), gating_rows(), analysis_rows()})
             rows.insert(rows.end(), family.begin(), family.end());
         return rows;
     }();

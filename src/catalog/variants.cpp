@@ -12,10 +12,7 @@ ATTENTA_BEGIN
 
 namespace rows {
 
-std::vector<Mechanism> variant_normaliser_rows();
-std::vector<Mechanism> network_rows();
-std::vector<Mechanism> structured_rows();
-std::vector<Mechanism> variant_normaliser_rows(), variant_structured_rows();
+std::vector<Mechanism> variant_normaliser_rows(), network_rows(), structured_rows(), variant_structured_rows();
 
 }  // namespace rows
 
@@ -58,9 +55,8 @@ std::span<const Mechanism> variant_rows() {
              .call = call_damped_ema,
              .list = [] { return InputList(DampedEmaInputs{}).copy(); }},
         };
-        for (const auto& part : {rows::variant_normaliser_rows()}) list.insert(list.end(), part.begin(), part.end());
-        for (const auto& part : {rows::network_rows(), rows::structured_rows()})
-        for (const auto& part : {rows::variant_normaliser_rows(), rows::variant_structured_rows()})
+        for (const auto& part : {rows::variant_normaliser_rows(), rows::network_rows(), rows::structured_rows(),
+                                 rows::variant_structured_rows()})
             list.insert(list.end(), part.begin(), part.end());
         return list;
     }();

@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/request.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/scale.hpp>
 #include <attenta/engine/dense/dense.hpp>
@@ -36,7 +36,7 @@ inline void check_monotonic(const MonotonicLocationInputs& x, const MonotonicLoc
     const char* const f = "monotonic_location";
     LetterSizes known;
     known.set("1", 1);
-    CallCheck check(f, InputList(x), known);
+    CheckedCall check(f, InputList(x), known);
     const std::int64_t heads = x.q_position.heads, queries = x.q_position.tokens;
     check.groups(x.q_position, x.v.heads);
     const std::int64_t needed = static_cast<std::int64_t>(options.mode) + 1;

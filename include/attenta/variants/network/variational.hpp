@@ -86,7 +86,7 @@ void variational(const VariationalInputs& x, const VariationalOutputs& out, cons
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/select.inl>
 #include <attenta/variants/network/pair_scores.hpp>
 #include <attenta/variants/network/variational.inl>

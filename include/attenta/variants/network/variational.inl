@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/common/arena.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/dense/kernels.hpp>
 #include <attenta/engine/select/kernels.hpp>
@@ -56,7 +56,7 @@ struct VariationalScratch {
     }
 };
 
-inline void check_alignment_scores(const VariationalInputs& x, VariationalScore score, const CallCheck& check) {
+inline void check_alignment_scores(const VariationalInputs& x, VariationalScore score, const CheckedCall& check) {
     switch (score) {
         case VariationalScore::additive:
             if (!x.w_q || !x.w_k || x.v_a.empty())
@@ -82,7 +82,7 @@ inline void check_alignment_scores(const VariationalInputs& x, VariationalScore 
 inline void check_variational(const VariationalInputs& x, const VariationalOutputs& out,
                               const VariationalOptions& options) {
     const char* const f = "variational";
-    CallCheck check(f, InputList(x));
+    CheckedCall check(f, InputList(x));
     check.groups(x.q, x.k.heads);
     check_alignment_scores(x, options.score, check);
     if (x.w_c.cols != x.q.dim + x.v.dim)

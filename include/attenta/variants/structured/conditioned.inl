@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/request.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/dense/dense.hpp>
 #include <attenta/variants/network/kernels.hpp>
@@ -26,7 +26,7 @@ inline void check_conditioned(const ConditionedInputs& x, const ConditionedOutpu
                               const ConditionedOptions& options) {
     LetterSizes known;
     known.set("1", 1);
-    CallCheck check("conditioned", InputList(x), known);
+    CheckedCall check("conditioned", InputList(x), known);
     const std::int64_t both = x.x.cols + x.features.cols;
     const auto need = [&](const char* name, bool given) {
         if (!given) check.refuse(std::string(name) + " is null, the mode needs it");

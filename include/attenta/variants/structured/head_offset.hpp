@@ -54,7 +54,7 @@ void head_offset(const HeadOffsetInputs& x, Heads<float> o, const HeadOffsetOpti
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/variants/structured/head_offset.inl>
 #include <attenta/variants/structured/kernels.inl>

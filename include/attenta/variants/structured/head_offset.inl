@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/variants/structured/head_offset.hpp>
 #include <attenta/variants/structured/kernels.hpp>
 
@@ -14,7 +14,7 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-inline void check_indices(const CallCheck& check, const char* name, std::span<const std::int64_t> indices,
+inline void check_indices(const CheckedCall& check, const char* name, std::span<const std::int64_t> indices,
                           std::int64_t limit) {
     for (const std::int64_t i : indices)
         if (i < 0 || i >= limit)
@@ -27,7 +27,7 @@ inline void check_head_offset(const HeadOffsetInputs& x, const Heads<float>& o, 
     LetterSizes known;
     known.set("Dv", o.dim);
     known.set("L", o.tokens);
-    CallCheck check(f, InputList(x), known);
+    CheckedCall check(f, InputList(x), known);
     if (x.heads.empty() && x.offset.rows != o.heads)
         check.refuse("offset has " + checks::text(x.offset.rows) + " rows, needs one for each of the " +
                      checks::text(o.heads) + " heads of o, or heads");

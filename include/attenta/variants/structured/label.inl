@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/request.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/scale.hpp>
 #include <attenta/engine/dense/dense.hpp>
@@ -22,7 +22,7 @@ struct LabelMemory {
 };
 
 inline void check_label(const LabelInputs& x, const LabelOutputs& out, const LabelOptions& options) {
-    CallCheck check("label", InputList(x));
+    CheckedCall check("label", InputList(x));
     check.finite("scale", options.scale);
     check.finite("eps", options.eps);
     if (options.eps < 0) check.refuse("eps is " + std::to_string(options.eps) + ", needs a number from 0 up");

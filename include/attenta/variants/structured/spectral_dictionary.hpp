@@ -48,7 +48,7 @@ void spectral_dictionary(const SpectralDictionaryInputs& x, Matrices<float> o,
 ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
-#include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/variants/structured/kernels.inl>
 #include <attenta/variants/structured/spectral_dictionary.inl>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/variants/structured/kernels.hpp>
 #include <attenta/variants/structured/spectral_dictionary.hpp>
 
@@ -15,7 +15,7 @@ namespace detail {
 
 inline void check_spectral(const SpectralDictionaryInputs& x, const Matrices<float>& o,
                            const SpectralDictionaryOptions& options) {
-    CallCheck check("spectral_dictionary", InputList(x));
+    CheckedCall check("spectral_dictionary", InputList(x));
     if (options.length) check.at_least("length", *options.length, 1);
     if (o.heads != 1) check.refuse("o has " + checks::text(o.heads) + " matrices, needs 1");
     check.output("o", Heads<float>{o.data, 1, o.rows, o.cols, 0, o.row_stride}, 1, x.coefficients.rows,

@@ -58,7 +58,7 @@ ATTENTA_END
 
 #if defined(ATTENTA_HEADERS)
 #include <attenta/engine/attention.inl>
-#include <attenta/engine/common/call_check.inl>
+#include <attenta/engine/common/checked_call.inl>
 #include <attenta/engine/common/inputs.inl>
 #include <attenta/variants/structured/kernels.inl>
 #include <attenta/variants/structured/triadic.inl>

@@ -2,7 +2,7 @@
 
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/request.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/scale.hpp>
 #include <attenta/variants/structured/kernels.hpp>
@@ -21,7 +21,7 @@ struct TriadicMemory {
 };
 
 inline void check_triadic(const TriadicInputs& x, const TriadicOutputs& out, const TriadicOptions& options) {
-    CallCheck check("triadic", InputList(x));
+    CheckedCall check("triadic", InputList(x));
     check.at_least("loops", options.loops, 0);
     check.finite("scale", options.scale);
     const std::int64_t heads = x.q.heads, latents = x.q.tokens, tokens = x.k.tokens, dim = x.q.dim;

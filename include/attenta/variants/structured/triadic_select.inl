@@ -3,7 +3,7 @@
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/arena.hpp>
-#include <attenta/engine/common/call_check.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/scale.hpp>
 #include <attenta/engine/select/kernels.hpp>
@@ -43,7 +43,7 @@ inline void check_triadic_select(const TriadicSelectInputs& x, const TriadicSele
                                  const TriadicSelectOptions& options) {
     LetterSizes known;
     known.set("1", 1);
-    CallCheck check("triadic_select", InputList(x), known);
+    CheckedCall check("triadic_select", InputList(x), known);
     const std::int64_t heads = x.q.heads, tokens = x.q.tokens, dim = x.q.dim;
     check.at_least("top_k", options.top_k, 1);
     if (options.top_k > tokens)
