@@ -111,7 +111,8 @@ TEST(HeadEmbedding, RefusesWhatDoesNotFit) {
     EXPECT_TRUE(refused({"head_embedding", "e_k", "2"}, [](In& x, auto&, auto&) { x.e_k.rows = 2; }));
     EXPECT_TRUE(refused({"head_embedding", "e_v", "5"}, [](In& x, auto&, auto&) { x.e_v.cols = 5; }));
     EXPECT_TRUE(refused({"head_embedding", "e_q", "null"}, [](In& x, auto&, auto&) { x.e_q.data = nullptr; }));
-    EXPECT_TRUE(refused({"head_embedding", "q"}, [](In& x, auto&, auto&) { x.q.heads = 2; }));
+    EXPECT_TRUE(refused({"head_embedding", "q", "2", "1"}, [](In& x, auto&, auto&) { x.q.heads = 2; }));
+    EXPECT_TRUE(refused({"head_embedding", "3", "1"}, [](In& x, auto&, auto&) { x.q.heads = x.kv.heads = 3; }));
     EXPECT_TRUE(refused({"head_embedding", "o"}, [](In&, auto& out, auto&) { out.o.heads = 2; }));
     EXPECT_TRUE(refused({"head_embedding", "o", "e_v"},
                         [](In& x, auto& out, auto&) { out.o.data = const_cast<float*>(x.e_v.data); }));

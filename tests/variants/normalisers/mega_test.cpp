@@ -187,6 +187,8 @@ TEST(Mega, RefusesWhatDoesNotFit) {
     using In = MegaInputs;
     using Out = attenta::MegaOutputs;
     EXPECT_TRUE(refused({"mega", "w_mx"}, [](In& x, auto&, auto&, Out&) { x.w_mx.cols -= 1; }));
+    EXPECT_TRUE(refused({"mega", "gamma_qk", "1", "2"}, [](In& x, auto&, auto&, Out&) { x.gamma_qk.rows = 1; }));
+    EXPECT_TRUE(refused({"mega", "1", "2"}, [](In& x, auto&, auto&, Out&) { x.gamma_qk.rows = x.beta_qk.rows = 1; }));
     EXPECT_TRUE(refused({"mega", "w_h"}, [](In& x, auto&, auto&, Out&) { x.w_h.rows -= 1; }));
     EXPECT_TRUE(refused({"mega", "delta"}, [](In&, auto&, MegaOptions& o, Out&) { o.bidirectional = true; }));
     EXPECT_TRUE(refused({"mega", "x", "null"}, [](In& x, auto&, auto&, Out&) { x.x.data = nullptr; }));

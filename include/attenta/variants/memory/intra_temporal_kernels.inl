@@ -24,27 +24,22 @@ struct PastStep {
     }
 };
 
+/// Row by row, as the scores lie in memory; the pasts of a task's keys stay in L1.
 template <class Arch>
 void take_off(float* s, std::int64_t stride, std::int64_t rows, std::int64_t n, float* past) {
     constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L) {
-        simd::Batch<Arch> before = simd::load<Arch>(past + i);
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const PastStep<Arch> step(simd::load<Arch>(s + r * stride + i), before);
-            step.score.store_unaligned(s + r * stride + i);
-            before = step.past;
+    for (std::int64_t r = 0; r < rows; ++r, s += stride) {
+        std::int64_t i = 0;
+        for (; i + L <= n; i += L) {
+            const PastStep<Arch> step(simd::load<Arch>(s + i), simd::load<Arch>(past + i));
+            step.score.store_unaligned(s + i);
+            step.past.store_unaligned(past + i);
         }
-        before.store_unaligned(past + i);
+        if (i == n) continue;
+        const PastStep<Arch> step(simd::load_part<Arch>(s + i, n - i), simd::load_part<Arch>(past + i, n - i));
+        simd::store_part<Arch>(s + i, step.score, n - i);
+        simd::store_part<Arch>(past + i, step.past, n - i);
     }
-    if (i == n) return;
-    simd::Batch<Arch> before = simd::load_part<Arch>(past + i, n - i);
-    for (std::int64_t r = 0; r < rows; ++r) {
-        const PastStep<Arch> step(simd::load_part<Arch>(s + r * stride + i, n - i), before);
-        simd::store_part<Arch>(s + r * stride + i, step.score, n - i);
-        before = step.past;
-    }
-    simd::store_part<Arch>(past + i, before, n - i);
 }
 
 ATTENTA_DEFINE_KERNEL(TakeOffPast, take_off_past, &take_off<simd::NativeArch>)

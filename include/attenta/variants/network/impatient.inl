@@ -1,8 +1,8 @@
 #pragma once
 
 #include <attenta/core/run_tasks.hpp>
-#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
+#include <attenta/engine/common/checked_call.hpp>
 #include <attenta/variants/network/impatient.hpp>
 #include <attenta/variants/network/pair_scores.hpp>
 

@@ -58,55 +58,74 @@ EntmaxRange range_of(const float* s, std::int64_t n) {
     return {simd::row_max<Arch>(s, n), simd::reduce_add<Arch>(odd) == 0.f};
 }
 
-/// The numbers x > −1 of a row, and so many −1 behind them that vectors are whole. Returns how many there are with these.
+/// The numbers (x − max) · factor above a bound, and so many −1 behind them that vectors are whole. Returns how many there are with
+/// these. `to` may be `x`.
 template <class Arch>
-std::int64_t take_candidates(const float* s, std::int64_t n, float max, float factor, float* to) {
+std::int64_t keep_above(const float* x, std::int64_t n, float bound, float* to, float max = 0, float factor = 1) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     std::int64_t count = 0;
     for (std::int64_t i = 0; i < n; i += L) {
-        const B x = (simd::load<Arch>(s + i) - B(max)) * B(factor);
-        std::uint32_t bits = simd::bits_of<Arch>(x > B(-1.f));
+        const B y = (simd::load<Arch>(x + i) - B(max)) * B(factor);
+        std::uint32_t bits = simd::bits_of<Arch>(y > B(bound));
         if (bits == 0) continue;
         float lane[static_cast<std::size_t>(L)];
-        x.store_unaligned(lane);
+        y.store_unaligned(lane);
         for (; bits != 0; bits &= bits - 1) to[count++] = lane[std::countr_zero(bits)];
     }
     while (count % L != 0) to[count++] = -1.f;
     return count;
 }
 
-/// Σ w − 1 at a threshold, and its derivative.
-struct EntmaxExcess {
-    double value, slope;
+/// At a threshold: Σ w, Σ w/u, and how many u are above 0.
+struct EntmaxSums {
+    double weights, slope, count;
 };
 
 template <class Arch>
-EntmaxExcess excess_of(const float* x, std::int64_t n, double tau, float p) {
+EntmaxSums sums_at(const float* x, std::int64_t n, double tau, float p) {
     using B = simd::Batch<Arch>;
     const EntmaxPower<Arch> power(tau, p);
-    B sum(0.f), slope(0.f);
+    const B zero(0.f), one(1.f);
+    B sum(0.f), slope(0.f), count(0.f);
     for (std::int64_t i = 0; i < n; i += simd::lanes<Arch>) {
         const B u = power.base(simd::load<Arch>(x + i)), w = power.weight(u);
         sum = sum + w;
-        slope = slope + xsimd::select(u > B(0.f), simd::divide<Arch>(w, u), B(0.f));
+        slope = slope + xsimd::select(u > zero, simd::divide<Arch>(w, u), zero);
+        count = count + xsimd::select(u > zero, one, zero);
     }
-    return {double{simd::reduce_add<Arch>(sum)} - 1, -double{p} * double{simd::reduce_add<Arch>(slope)}};
+    return {double{simd::reduce_add<Arch>(sum)}, double{simd::reduce_add<Arch>(slope)},
+            double{simd::reduce_add<Arch>(count)}};
 }
 
-/// The zero of the excess, which falls from −1 on. Newton's method goes up to it without a step too far where p >= 1; elsewhere
-/// halving the bracket helps it.
+/// For p >= 1. The p-norm of u is convex and falls with τ, and almost straight: Newton's method for norm = 1 comes from below, never
+/// goes too far, and needs few steps. Numbers that τ has passed stay behind.
 template <class Arch>
-double entmax_threshold(const float* x, std::int64_t n, float p) {
-    constexpr double enough = 3e-7;  // of a sum of floats that is 1
+double threshold_from_below(float* x, std::int64_t& n, float p) {
+    constexpr double nearly = 1e-5;  // from there one more step leaves nothing
+    double tau = -1;
+    for (int step = 0; step < 40; ++step) {
+        const EntmaxSums at = sums_at<Arch>(x, n, tau, p);
+        const double power = p == 1.f ? 1 : std::pow(at.weights, 1 - 1 / double{p});
+        tau += (at.weights - power) / at.slope;
+        if (at.weights - 1 <= nearly) break;
+        if (2 * at.count < static_cast<double>(n)) n = keep_above<Arch>(x, n, static_cast<float>(tau), x);
+    }
+    return tau;
+}
+
+/// For p < 1, where the sum is not convex: Newton's method and halving in turns.
+template <class Arch>
+double threshold_in_bracket(const float* x, std::int64_t n, float p) {
+    constexpr double enough = 2e-6;
     double low = -1, high = 0, tau = low;
     for (int step = 0; step < 60; ++step) {
-        const EntmaxExcess e = excess_of<Arch>(x, n, tau, p);
-        if (std::abs(e.value) <= enough) break;
-        (e.value > 0 ? low : high) = tau;
-        const double newton = tau - e.value / e.slope;
-        const bool halve = !(newton > low && newton < high) || (p < 1 && step % 2 == 1);
-        tau = halve ? (low + high) / 2 : newton;
+        const EntmaxSums at = sums_at<Arch>(x, n, tau, p);
+        const double excess = at.weights - 1;
+        if (std::abs(excess) <= enough) break;
+        (excess > 0 ? low : high) = tau;
+        const double newton = tau + excess / (double{p} * at.slope);
+        tau = newton > low && newton < high && step % 2 == 0 ? newton : (low + high) / 2;
     }
     return tau;
 }
@@ -123,8 +142,9 @@ float weigh_entmax_row(float* s, std::int64_t n, float alpha, float* scratch) {
         return range.is_number ? hidden : weight;
     }
     const float factor = alpha - 1, p = 1 / factor;
-    const std::int64_t candidates = take_candidates<Arch>(s, n, range.max, factor, scratch);
-    const double tau = entmax_threshold<Arch>(scratch, candidates, p);
+    std::int64_t candidates = keep_above<Arch>(s, n, -1, scratch, range.max, factor);
+    const double tau =
+        p < 1 ? threshold_in_bracket<Arch>(scratch, candidates, p) : threshold_from_below<Arch>(scratch, candidates, p);
     const EntmaxPower<Arch> power(tau, p);
     const float sum =
         simd::sum_row<Arch>(scratch, candidates, [&](B x) ATTENTA_FLATTEN { return power.weight(power.base(x)); });

@@ -2,8 +2,6 @@
 
 #include <attenta/variants/projections/efficient_projection.hpp>
 
-#include <algorithm>
-
 ATTENTA_BEGIN
 
 ATTENTA_INLINE void efficient_projection(const EfficientProjectionInputs& x, const SoftmaxOutputs& out,
@@ -14,12 +12,7 @@ ATTENTA_INLINE void efficient_projection(const EfficientProjectionInputs& x, con
     check_shapes(f, inputs, {});
     const Heads<const float> k = detail::head_slices(f, "x_k", x.x_k, x.q.heads, x.q.dim),
                              v = detail::head_slices(f, "x_v", x.x_v, x.q.heads);
-    const KvView kv = KvView::of(k, v);
-    const float scale = detail::scale_or_default(options.scale, std::max<std::int64_t>(x.q.dim, 1));
-    const detail::SoftmaxCall call =
-        detail::check_softmax({f, inputs, x.q, kv, out, scale, options.visibility}, context);
-    detail::check_causal(f, options.visibility, x.q.tokens, call.keys());
-    call.run();
+    detail::check_sliced(f, inputs, x.q, KvView::of(k, v), out, options.scale, options.visibility, context).run();
 }
 
 ATTENTA_END

@@ -39,7 +39,9 @@ ATTENTA_INLINE void head_embedding(const HeadEmbeddingInputs& x, const SoftmaxOu
         fail(f, "mode is none of HeadEmbeddingMode");
     const InputList inputs(x);
     check_given(f, inputs);
-    check_shapes(f, inputs, {});
+    LetterSizes known;
+    known.set("1", 1);
+    check_shapes(f, inputs, known);
     checks::check_apart(f, "o", bytes_of(out.o), detail::memory_of(inputs));
     // All heads have the query of the token.
     const std::int64_t heads = x.e_q.rows, queries = x.q.tokens, dim = x.q.dim;

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <attenta/engine/common/output_memory.hpp>
 #include <attenta/variants/projections/optimised.hpp>
 
-#include <algorithm>
 #include <cstdint>
 
 ATTENTA_BEGIN
@@ -70,10 +68,8 @@ ATTENTA_INLINE void optimised(const OptimisedInputs& x, const SoftmaxOutputs& ou
     Heads<const float> k = x.k;
     if (group > 1) k = keys_of(0), k.heads = heads;
     const KvView kv = KvView::of(k, v);
-    const float scale = detail::scale_or_default(options.scale, std::max<std::int64_t>(x.q.dim, 1));
     const detail::SoftmaxCall call =
-        detail::check_softmax({f, inputs, x.q, kv, out, scale, options.visibility}, context);
-    detail::check_causal(f, options.visibility, x.q.tokens, x.k.tokens);
+        detail::check_sliced(f, inputs, x.q, kv, out, options.scale, options.visibility, context);
     if (group == 1) return call.run();
     // Heads that share a key have values of their own: a call for each key.
     for (std::int64_t h = 0; h < x.k.heads; ++h) detail::call_of_heads(call, keys_of(h), v, h * group, group).run();

@@ -2,10 +2,13 @@
 // inputs, as a view.
 #pragma once
 
+#include <attenta/engine/common/output_memory.hpp>
 #include <attenta/variants/common.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 ATTENTA_BEGIN
@@ -21,6 +24,17 @@ inline Heads<const float> head_slices(const char* f, const char* name, const Mat
                     (dim > 0 ? checks::text(dim) + " for each" : std::string("a multiple")) + " of the " +
                     checks::text(heads) + " heads of q");
     return {x.data, heads, x.rows, x.cols / heads, x.cols / heads, x.row_stride};
+}
+
+/// A call on slices of raw inputs, whose own names errors have.
+inline SoftmaxCall check_sliced(const char* f, std::span<const Input> inputs, const Heads<const float>& q,
+                                const KvView& kv, const SoftmaxOutputs& out, const std::optional<float>& scale,
+                                const VisibleKeys& visibility, Context& context) {
+    checks::check_results(f, q.heads, q.tokens, kv.v.dim, out.o, out.lse, memory_of(inputs));
+    const float factor = scale_or_default(scale, std::max<std::int64_t>(q.dim, 1));
+    SoftmaxCall call = check_softmax({f, inputs, q, kv, out, factor, visibility}, context);
+    check_causal(f, visibility, q.tokens, call.keys());
+    return call;
 }
 
 struct SliceOptions {

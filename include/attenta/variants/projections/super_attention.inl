@@ -89,12 +89,10 @@ ATTENTA_INLINE void super_attention(const SuperAttentionInputs& x, const Softmax
     const Heads<const float> k = detail::head_slices(f, "x_k", x.x_k, x.q.heads, x.q.dim),
                              raw = detail::head_slices(f, "x_v", x.x_v, x.q.heads);
     detail::check_mixing(f, x);
-    const KvView kv = KvView::of(k, raw);
-    const float scale = detail::scale_or_default(options.scale, std::max<std::int64_t>(x.q.dim, 1));
-    detail::SoftmaxCall call = detail::check_softmax({f, inputs, x.q, kv, out, scale, options.visibility}, context);
-    detail::check_causal(f, options.visibility, x.q.tokens, call.keys());
     const NamedBytes mixing{"w_a", bytes_of(x.w_a, sizeof(float))};
     checks::check_results(f, x.q.heads, x.q.tokens, raw.dim, out.o, out.lse, {&mixing, 1});
+    detail::SoftmaxCall call =
+        detail::check_sliced(f, inputs, x.q, KvView::of(k, raw), out, options.scale, options.visibility, context);
 
     detail::CallMemory<detail::SuperAttentionMemory> own(x.q.tokens, context);
     detail::MixedValues values(x, *own, context);

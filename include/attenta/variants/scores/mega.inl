@@ -32,6 +32,7 @@ inline void check_mega(const char* f, const MegaInputs& x, const MegaBias& bias,
                                   {"w_v has no columns", e}})
         if (n < 1) fail(f, std::string(name) + ", needs at least one");
     LetterSizes letters;
+    letters.set("2", 2);
     letters.set("M", o.bidirectional ? saturating::multiply(2, d) : d);
     letters.set("P", saturating::add(saturating::multiply(2, d), saturating::add(s, e)));
     check_shapes(f, inputs, letters);
