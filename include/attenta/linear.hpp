@@ -31,14 +31,18 @@
 #include <attenta/linear/recurrent/causal_conv.hpp>
 #include <attenta/linear/recurrent/hgrn.hpp>
 #include <attenta/linear/recurrent/hgrn2.hpp>
+#include <attenta/linear/recurrent/log_linear.hpp>
 #include <attenta/linear/recurrent/mamba.hpp>
+#include <attenta/linear/recurrent/mesa.hpp>
 #include <attenta/linear/recurrent/rwkv4_wkv.hpp>
 #include <attenta/linear/recurrent/mlstm.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
+#include <attenta/linear/recurrent/titans.hpp>
 
 // In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.
 #if !defined(ATTENTA_HEADERS)
 #include <attenta/linear/features/latte.hpp>
 #include <attenta/linear/features/sea.hpp>
 #include <attenta/linear/features/vq.hpp>
+#include <attenta/linear/recurrent/titans_mag.hpp>
 #endif

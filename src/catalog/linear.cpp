@@ -200,7 +200,7 @@ std::span<const Mechanism> linear_rows() {
                                 .cost = "time H T D Dv, state H D Dv"}),
         };
         list.insert(list.begin(), more.begin(), more.end());
-        for (const std::vector<Mechanism>& part : {gate_rows(), delta_rows(), elementwise_rows()})
+        for (const std::vector<Mechanism>& part : {gate_rows(), delta_rows(), memory_rows(), elementwise_rows()})
             list.insert(list.end(), part.begin(), part.end());
         return list;
     }();

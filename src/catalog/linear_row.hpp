@@ -23,7 +23,7 @@ struct About {
     std::string more_inputs = "", more_outputs = "";  ///< of the state's companions
 };
 
-std::vector<Mechanism> delta_rows(), elementwise_rows(), feature_rows(), gate_rows();
+std::vector<Mechanism> delta_rows(), elementwise_rows(), feature_rows(), gate_rows(), memory_rows();
 
 LinearState state_of(Arguments& args, std::string_view input = "state");
 /// What belongs to a state; empty where it is not given.

@@ -85,7 +85,7 @@ TEST_P(LinearErrors, SizesThatDiffer) {
             const auto spoiled = [&](Words words, auto spoil) {
                 return refused(Call(*GetParam(), variant), words, spoil);
             };
-            if (v.dim > 1) {
+            if (v.dim > 1 && name != GetParam()->free_width) {
                 EXPECT_TRUE(spoiled({GetParam()->name, std::to_string(v.dim - 1), std::to_string(v.dim)},
                                     [&, &name = name](Call& c) { --c.x.at(name).dim; }));
             }

@@ -95,7 +95,8 @@ TEST_P(LinearStates, AnAllocatorThatThrowsLeavesStateAndOutputs) {
             attend(linear_case(*GetParam(), {4, 2, 2, 1, 24, 9}, Gates::mild, variant, past), context);
             exhausted = true;
             const std::int64_t width = GetParam()->most_dim < 1024 ? 7000 : 700;  // beyond the first call's memory
-            const LinearShape wide = {4, 2, 2, 3, GetParam()->wide_dim, GetParam()->wide_dim > 1024 ? 24 : width};
+            const LinearShape wide = {
+                4, 2, 2, GetParam()->wide_tokens, GetParam()->wide_dim, GetParam()->wide_dim > 1024 ? 24 : width};
             expect_unchanged(linear_case(*GetParam(), wide, Gates::mild, variant, past), context);
         }
 }

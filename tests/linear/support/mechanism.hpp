@@ -48,6 +48,8 @@ struct LinearMechanism {
     LinearState (*past)(const LinearCase&) = nullptr;  ///< where random numbers are none
     std::int64_t most_dim = 1 << 20;                   ///< of states that grow with its square
     std::int64_t wide_dim = 1024;                      ///< of a call that needs more memory than those of narrow states
+    std::int64_t wide_tokens = 3;                      ///< of that call
+    const char* free_width = "";                       ///< an input whose rows may be shorter
     bool joins_heads = false;                          ///< outputs of a head depend on the other heads
 
     // From the lists of the mechanism.
@@ -107,6 +109,7 @@ const LinearMechanism& test_linear(LinearMechanism m) {
     };
     m.move_on = [](LinearOptions& options, std::int64_t tokens) {
         if constexpr (requires(Options o) { o.offset; }) std::any_cast<Options&>(options).offset += tokens;
+        if constexpr (requires(Options o) { o.position; }) std::any_cast<Options&>(options).position += tokens;
     };
     m.check_data = [](LinearOptions& options) { std::any_cast<Options&>(options).check_data = true; };
     m.set_scale = [](LinearOptions& options, float scale) {

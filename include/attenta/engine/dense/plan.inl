@@ -5,6 +5,7 @@
 #include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/dense/dense.hpp>
 #include <attenta/engine/dense/kernels.hpp>
+#include <attenta/engine/dense/pieces.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -57,12 +58,11 @@ ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, M
                              const ProductOptions& options, Context& context, BlockRef finish) {
     detail::check(a, b, c, options);
     if (c.rows == 0 || c.cols == 0) return;
-    const bool few = c.rows <= Product::few_rows && !(options.a_transposed && options.b_transposed);
-    const std::int64_t columns = few ? Product::few_columns : Product::most_columns, across = ceil_div(c.cols, columns),
-                       down = ceil_div(c.rows, Product::most_rows);
-    Arena arena(nullptr);
-    ProductScratch{arena};
-    const std::int64_t bytes = round_up(arena.used(), 64);
+    Product whole{.m = c.rows, .n = c.cols, .k = options.a_transposed ? a.rows : a.cols};
+    whole.a_stride = a.row_stride, whole.b_stride = b.row_stride, whole.c_stride = c.row_stride;
+    whole.a_transposed = options.a_transposed, whole.b_transposed = options.b_transposed;
+    whole.add = options.add, whole.alpha = options.alpha;
+    const std::int64_t bytes = product_scratch_bytes(), pieces = Pieces(whole).count();
     std::byte* const memory =
         context.workspace().reserve(static_cast<std::size_t>(context.executor().concurrency() * bytes));
     const ProductFunction product = dense_product();
@@ -81,6 +81,13 @@ ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, M
         p.add = options.add, p.alpha = options.alpha;
         product(p, memory + slot * bytes);
         finish({head, row, column, p.m, p.n});
+    run_tasks(context.executor(), c.heads * pieces, [&](std::int64_t i, int slot) {
+        const std::int64_t head = i / pieces;
+        Product of_head = whole;
+        of_head.a = a.data + head / (c.heads / a.heads) * a.head_stride;
+        of_head.b = b.data + head / (c.heads / b.heads) * b.head_stride;
+        of_head.c = c.data + head * c.head_stride;
+        product(Pieces(of_head)[i % pieces], memory + slot * bytes);
     });
 }
 
