@@ -30,14 +30,16 @@ public:
           across_(ceil_div(whole.n, columns_)) {}
 
     std::int64_t count() const { return across_ * ceil_div(whole_.m, Product::most_rows); }
+    /// Of C where a piece begins.
+    std::int64_t row(std::int64_t i) const { return i / across_ * Product::most_rows; }
+    std::int64_t column(std::int64_t i) const { return i % across_ * columns_; }
     Product operator[](std::int64_t i) const {
-        const std::int64_t column = i % across_ * columns_, row = i / across_ * Product::most_rows;
         Product p = whole_;
-        p.a += row * (p.a_transposed ? 1 : p.a_stride);
-        p.b += column * (p.b_transposed ? p.b_stride : 1);
-        p.c += row * p.c_stride + column;
-        p.m = std::min(Product::most_rows, whole_.m - row);
-        p.n = std::min(columns_, whole_.n - column);
+        p.a += row(i) * (p.a_transposed ? 1 : p.a_stride);
+        p.b += column(i) * (p.b_transposed ? p.b_stride : 1);
+        p.c += row(i) * p.c_stride + column(i);
+        p.m = std::min(Product::most_rows, whole_.m - row(i));
+        p.n = std::min(columns_, whole_.n - column(i));
         return p;
     }
 

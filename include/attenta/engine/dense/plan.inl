@@ -66,28 +66,16 @@ ATTENTA_INLINE void multiply(Matrices<const float> a, Matrices<const float> b, M
     std::byte* const memory =
         context.workspace().reserve(static_cast<std::size_t>(context.executor().concurrency() * bytes));
     const ProductFunction product = dense_product();
-    run_tasks(context.executor(), c.heads * down * across, [&](std::int64_t i, int slot) {
-        const std::int64_t column = i % across * columns, row = i / across % down * Product::most_rows,
-                           head = i / across / down, of_a = head / (c.heads / a.heads) * a.head_stride,
-                           of_b = head / (c.heads / b.heads) * b.head_stride;
-        Product p{.a = a.data + of_a + row * (options.a_transposed ? 1 : a.row_stride),
-                  .b = b.data + of_b + column * (options.b_transposed ? b.row_stride : 1),
-                  .c = c.data + head * c.head_stride + row * c.row_stride + column};
-        p.m = std::min(Product::most_rows, c.rows - row);
-        p.n = std::min(columns, c.cols - column);
-        p.k = options.a_transposed ? a.rows : a.cols;
-        p.a_stride = a.row_stride, p.b_stride = b.row_stride, p.c_stride = c.row_stride;
-        p.a_transposed = options.a_transposed, p.b_transposed = options.b_transposed;
-        p.add = options.add, p.alpha = options.alpha;
-        product(p, memory + slot * bytes);
-        finish({head, row, column, p.m, p.n});
     run_tasks(context.executor(), c.heads * pieces, [&](std::int64_t i, int slot) {
         const std::int64_t head = i / pieces;
         Product of_head = whole;
         of_head.a = a.data + head / (c.heads / a.heads) * a.head_stride;
         of_head.b = b.data + head / (c.heads / b.heads) * b.head_stride;
         of_head.c = c.data + head * c.head_stride;
-        product(Pieces(of_head)[i % pieces], memory + slot * bytes);
+        const Pieces all(of_head);
+        const Product piece = all[i % pieces];
+        product(piece, memory + slot * bytes);
+        finish({head, all.row(i % pieces), all.column(i % pieces), piece.m, piece.n});
     });
 }
 
