@@ -23,13 +23,30 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-/// S [heads, queries] of a range that begins at query `first` of the call; rows have `stride` elements, a multiple of any vector,
-/// and −inf behind the last key.
+/// S [heads, queries] of a range that begins at query `first` of the call; rows have `stride` elements, a multiple of any vector.
 struct ScoreRange {
     float* scores;
     std::int64_t heads, queries, stride, first;
+    const attention::Request* request;  ///< of the range
+    std::int64_t position;              ///< of its query 0
 
     float* row(std::int64_t head, std::int64_t query) const { return scores + (head * queries + query) * stride; }
+    /// The elements of a row, whole vectors, that may not be hidden: with −inf where they are, and behind the last key.
+    Interval seen(std::int64_t head, std::int64_t query) const {
+        const attention::Request& r = *request;
+        if (r.masks.empty() || r.kv.positions || r.kv.differs_by_head()) return {0, stride};
+        const QueryRow row{static_cast<int>(head), query, position + query, 0};
+        const MaskSet masks{r.masks.data(), static_cast<std::int64_t>(r.masks.size())};
+        const Interval keys = intersect(masks.hull(row, row), {0, r.kv.length(0)});
+        return {keys.begin / 16 * 16, round_up(keys.end, 16)};
+    }
+};
+
+/// A row of a range: `count` elements from key `begin` on; all others are hidden.
+struct ScoreRow {
+    float* s;
+    std::int64_t begin, count, head, query;  ///< the query's number in the call
+    int slot;
 };
 
 struct WholeRowsMemory {
@@ -51,12 +68,15 @@ inline ScoreRange scores_of_range(const SoftmaxCall& part, std::int64_t first, s
     const attention::Request& r = part.request;
     const std::int64_t keys = part.keys(), stride = score_stride(keys), rows = r.q.heads * r.q.tokens;
     memory.resize(static_cast<std::size_t>(rows * stride));
-    const ScoreRange s{memory.data(), r.q.heads, r.q.tokens, stride, first};
+    const ScoreRange s{memory.data(), r.q.heads, r.q.tokens, stride, first, &r, part.first_position()};
     // Of blocks that nobody sees nothing is written.
     const std::int64_t written = r.masks.empty() && !r.kv.differs_by_head() ? keys : 0;
-    for (std::int64_t i = 0; i < rows; ++i)
-        std::fill(s.scores + i * stride + written, s.scores + (i + 1) * stride,
-                  -std::numeric_limits<float>::infinity());
+    for (std::int64_t h = 0; h < s.heads; ++h)
+        for (std::int64_t i = 0; i < s.queries; ++i) {
+            const Interval seen = s.seen(h, i);
+            std::fill(s.row(h, i) + std::max(written, seen.begin), s.row(h, i) + seen.end,
+                      -std::numeric_limits<float>::infinity());
+        }
     attention::Request products = r;
     products.values = products.local_weights = false;
     attention::plan(products, *part.context).run(r.q, r.kv, {}, nullptr, {.scores = s.scores, .scores_stride = stride});
@@ -79,14 +99,17 @@ void attend_by_rows(const SoftmaxCall& call, WholeRowsMemory& memory, F&& make) 
     });
 }
 
-/// make(row, head, query, slot) for each row of a range, side by side.
+/// make(ScoreRow) for each row of a range, side by side.
 template <class F>
 void for_score_rows(const ScoreRange& s, Context& context, F&& make) {
     constexpr std::int64_t together = 8;  // rows of a task
     const std::int64_t rows = s.heads * s.queries;
     run_tasks(context.executor(), ceil_div(rows, together), [&](std::int64_t task, int slot) {
-        for (std::int64_t r = task * together; r < std::min(rows, (task + 1) * together); ++r)
-            make(s.scores + r * s.stride, r / s.queries, s.first + r % s.queries, slot);
+        for (std::int64_t r = task * together; r < std::min(rows, (task + 1) * together); ++r) {
+            const std::int64_t h = r / s.queries, i = r % s.queries;
+            const Interval seen = s.seen(h, i);
+            make(ScoreRow{s.row(h, i) + seen.begin, seen.begin, seen.end - seen.begin, h, s.first + i, slot});
+        }
     });
 }
 

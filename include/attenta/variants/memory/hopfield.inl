@@ -97,8 +97,9 @@ private:
             const ScoreRange a = scores_of_range(part, begin, m_.before.scores);
             part.request.q = Heads<const float>(view(m_.next)).slice(begin, n);
             const ScoreRange b = scores_of_range(part, begin, m_.after.scores);
-            for_score_rows(a, *call_.context, [&](float* row, std::int64_t h, std::int64_t i, int) {
-                m_.changes[static_cast<std::size_t>(h * queries_ + i)] = change(row, b.row(h, i - begin), a.stride);
+            for_score_rows(a, *call_.context, [&](const ScoreRow& row) {
+                m_.changes[static_cast<std::size_t>(row.head * queries_ + row.query)] =
+                    change(row.s, b.row(row.head, row.query - begin), row.count);
             });
         }
         for (std::size_t i = 0; i < m_.changes.size(); ++i)

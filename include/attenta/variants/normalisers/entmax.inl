@@ -45,10 +45,13 @@ ATTENTA_INLINE void entmax(const EntmaxInputs& x, const EntmaxOutputs& out, cons
     own->candidates.resize(static_cast<std::size_t>(context.executor().concurrency() * stride));
     const detail::EntmaxRow weigh = detail::entmax_row();
     detail::attend_by_rows(call, own->rows, [&](const detail::ScoreRange& s) {
-        detail::for_score_rows(s, context, [&](float* row, std::int64_t h, std::int64_t i, int slot) {
-            const float alpha = x.alpha.empty() ? options.alpha : x.alpha[static_cast<std::size_t>(h)];
-            weigh(row, s.stride, alpha, own->candidates.data() + slot * stride);
-            if (out.weights.data) std::copy_n(row, keys, out.weights.row(h, i));
+        detail::for_score_rows(s, context, [&](const detail::ScoreRow& row) {
+            const float alpha = x.alpha.empty() ? options.alpha : x.alpha[static_cast<std::size_t>(row.head)];
+            weigh(row.s, row.count, alpha, own->candidates.data() + row.slot * stride);
+            if (!out.weights.data) return;
+            float* const to = out.weights.row(row.head, row.query);
+            std::fill_n(to, keys, 0.f);
+            std::copy_n(row.s, std::min(row.count, keys - row.begin), to + row.begin);
         });
     });
 }

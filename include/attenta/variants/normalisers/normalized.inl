@@ -21,9 +21,10 @@ ATTENTA_INLINE void normalized(const NormalizedInputs& x, const WeightedOutputs&
     detail::CallMemory<detail::WholeRowsMemory> own(x.q.tokens, context);
     const detail::StandardiseRow standardise = detail::standardise_row();
     detail::attend_by_rows(call, *own, [&](const detail::ScoreRange& s) {
-        detail::for_score_rows(s, context, [&](float* row, std::int64_t h, std::int64_t, int) {
-            standardise(row, s.stride, options.eps, options.eps_at == NormalizedEps::variance,
-                        x.gain[static_cast<std::size_t>(h)], x.bias[static_cast<std::size_t>(h)]);
+        detail::for_score_rows(s, context, [&](const detail::ScoreRow& row) {
+            const auto head = static_cast<std::size_t>(row.head);
+            standardise(row.s, row.count, options.eps, options.eps_at == NormalizedEps::variance, x.gain[head],
+                        x.bias[head]);
         });
     });
 }

@@ -33,9 +33,9 @@ ATTENTA_INLINE void sparsemax(const SparsemaxInputs& x, const SparsemaxOutputs& 
     own->candidates.resize(static_cast<std::size_t>(context.executor().concurrency() * stride));
     const detail::EntmaxRow weigh = detail::entmax_row();
     detail::attend_by_rows(call, own->rows, [&](const detail::ScoreRange& s) {
-        detail::for_score_rows(s, context, [&](float* row, std::int64_t h, std::int64_t i, int slot) {
-            const float tau = weigh(row, s.stride, 2, own->candidates.data() + slot * stride);
-            if (out.tau) out.tau[h * queries + i] = tau;
+        detail::for_score_rows(s, context, [&](const detail::ScoreRow& row) {
+            const float tau = weigh(row.s, row.count, 2, own->candidates.data() + row.slot * stride);
+            if (out.tau) out.tau[row.head * queries + row.query] = tau;
         });
     });
 }
