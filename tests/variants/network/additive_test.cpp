@@ -127,7 +127,26 @@ TEST(Additive, GivesTheKeyThatItChose) {
     }
 }
 
-/// The same bits whether a call has one query or many.
+TEST(Additive, KeepsNanInTheRowsThatChoose) {
+    for (const AlignmentMode mode : {AlignmentMode::argmax, AlignmentMode::sample}) {
+        AttentionCase c = attention_case(mechanism, {4, 2, 19, 37, 10, 8});
+        options_of<AdditiveOptions>(c).mode = mode;
+        c.view("q").row(1, 5)[3] = std::numeric_limits<float>::quiet_NaN();
+        on_every_isa([&](Context& context) {
+            Output got = output_of(c);
+            std::vector<std::int64_t> index(4 * 19, 99);
+            AdditiveOutputs out;
+            out.o = got.o.view(), out.index = index.data();
+            attenta::additive(inputs_of<AdditiveInputs>(c), out, options_of<AdditiveOptions>(c), context);
+            for (std::int64_t row = 0; row < 4 * 19; ++row) {
+                EXPECT_EQ(index[static_cast<std::size_t>(row)] < 0, row == 24);
+                EXPECT_EQ(std::isnan(got.o.row(row / 19, row % 19)[0]), row == 24);
+            }
+        });
+    }
+}
+
+/// Up to rounding, whether a call has one query or many.
 TEST(Additive, ARowDoesNotDependOnOthers) {
     AttentionCase c = attention_case(mechanism, {2, 1, 70, 90, 8, 8});
     auto x = inputs_of<AdditiveInputs>(c);

@@ -70,7 +70,8 @@ TEST(Impatient, GoesOnFromItsState) {
     const Results first = run(x, context);
     x.q = queries.slice(4, 5);
     x.state = first.at("state");
-    EXPECT_EQ(run(x, context).at("state"), whole.at("state"));
+    const Results second = run(x, context);
+    for (std::size_t c = 0; c < 7; ++c) EXPECT_NEAR(second.at("state")[c], whole.at("state")[c], 1e-5);
 }
 
 TEST(ImpatientErrors, RefusesWhatDoesNotFit) {

@@ -100,8 +100,8 @@ TEST(TriadicSelect, RanksEqualEntriesAndNan) {
     const float values[] = {1, 3, NAN, 3, -INFINITY, 0};
     for (std::int64_t t = 0; t < 6; ++t) const_cast<float*>(x.v.row(0, t))[0] = values[t];
     Context context;
-    // vm of −∞ is ∞ − ∞.
-    EXPECT_EQ(run(x, 6, context).at("index"), (std::vector<float>{1, 3, 0, 5, 2, 4}));
+    // Of −∞ vm = v (v + 2) + … is ∞.
+    EXPECT_EQ(run(x, 6, context).at("index"), (std::vector<float>{4, 1, 3, 0, 5, 2}));
 }
 
 TEST(TriadicSelectErrors, RefusesWhatDoesNotFit) {

@@ -7,7 +7,8 @@
 //   sample    o_i = v_j, j the first key whose cumulative weight exceeds u_i, at most the last one that weighs
 //   gate      β_i = σ(w_beta·q_i + b_beta),  o_i ← β_i o_i
 //
-// Halves W_q q and W_k k + b are those of tokens; a pair costs A divisions' quarters (network/kernels.hpp). Time Hq Tq Tk A.
+// Halves W_q q and W_k k + b are those of tokens; a pair costs a division for every four channels (network/kernels.hpp). Time
+// Hq Tq Tk A.
 #pragma once
 
 #include <attenta/softmax/common.hpp>

@@ -25,38 +25,51 @@ simd::Batch<Arch> exact_scores(const TanhScores& x, const float* q, const float*
     return sum;
 }
 
-/// The same from exponentials. A divisor of 2^30 stands for all above it: their share is below 1e-9, and four of them make a
-/// product that is a float.
+/// sums[i] += what four channels from `a` on have, from exponentials, for whole vectors of `count` keys. A divisor of 2^30 stands for
+/// all above it: their share is below 1e-9, and four of them make a product that is a float.
 template <class Arch>
-ATTENTA_ALWAYS_INLINE simd::Batch<Arch> fast_scores(const TanhScores& x, const float* q, const float* k) {
+void add_channels(const TanhScores& x, std::int64_t a, const float* q, const float* k, std::int64_t count,
+                  float* sums) {
     using B = simd::Batch<Arch>;
     const std::int64_t stride = x.exponential.key_stride;
-    const B one(1.f), largest(0x1p30f);
-    B sum(x.sum_of_v);
-    for (std::int64_t a = 0; a < x.exponential.width; a += TanhScores::channels_at_once, k += 4 * stride) {
-        const auto divisor = [&](std::int64_t i) ATTENTA_FLATTEN {
-            return simd::min<Arch>(largest, simd::fma<Arch>(B(q[a + i]), simd::load<Arch>(k + i * stride), one));
+    const float* const w = x.minus_2v + a;
+    const B one(1.f), largest(0x1p30f), q0(q[a]), q1(q[a + 1]), q2(q[a + 2]), q3(q[a + 3]), w0(w[0]), w1(w[1]),
+        w2(w[2]), w3(w[3]);
+    k += a * stride;
+    for (std::int64_t i = 0; i < count; i += simd::lanes<Arch>) {
+        const auto divisor = [&](B of_query, std::int64_t row) ATTENTA_FLATTEN {
+            return simd::min<Arch>(largest, simd::fma<Arch>(of_query, simd::load<Arch>(k + row * stride + i), one));
         };
-        const B d0 = divisor(0), d1 = divisor(1), d2 = divisor(2), d3 = divisor(3), d01 = d0 * d1, d23 = d2 * d3;
-        const float* const w = x.minus_2v + a;
-        const B n01 = simd::fma<Arch>(B(w[0]), d1, B(w[1]) * d0), n23 = simd::fma<Arch>(B(w[2]), d3, B(w[3]) * d2);
-        sum = sum + simd::divide<Arch>(simd::fma<Arch>(n01, d23, n23 * d01), d01 * d23);
+        const B d0 = divisor(q0, 0), d1 = divisor(q1, 1), d2 = divisor(q2, 2), d3 = divisor(q3, 3), d01 = d0 * d1,
+                d23 = d2 * d3;
+        const B n01 = simd::fma<Arch>(w0, d1, w1 * d0), n23 = simd::fma<Arch>(w2, d3, w3 * d2);
+        (simd::load<Arch>(sums + i) + simd::divide<Arch>(simd::fma<Arch>(n01, d23, n23 * d01), d01 * d23))
+            .store_unaligned(sums + i);
     }
-    return sum;
 }
 
-/// put(i, scores) for the vectors of keys begin, begin + 1, … of a query's row.
+/// put(i, scores) for the vectors of keys begin, begin + 1, … of a query's row. Channels are the outer loop: rows of keys lie on pages
+/// of their own.
 template <class Arch, class F>
 ATTENTA_ALWAYS_INLINE void for_scores(const TanhScores& x, std::int64_t head, std::int64_t query, std::int64_t begin,
                                       std::int64_t count, F&& put) {
+    constexpr std::int64_t L = simd::lanes<Arch>, block = ScoreTile::most_keys;
     const float *const plain = x.plain.query_row(head, query), *const q = x.exponential.query_row(head, query),
                        *const size = x.key_size + head / x.plain.group * x.plain.key_stride + begin;
     const simd::Batch<Arch> most(TanhScores::most);
     const bool large = x.query_size[head * x.plain.queries + query] > TanhScores::most;
-    for (std::int64_t i = 0; i < count; i += simd::lanes<Arch>) {
-        const bool exact = large || simd::bits_of<Arch>(simd::load<Arch>(size + i) > most) != 0;
-        put(i, exact ? exact_scores<Arch>(x, plain, x.plain.key_column(head, begin + i))
-                     : fast_scores<Arch>(x, q, x.exponential.key_column(head, begin + i)));
+    for (std::int64_t first = 0; first < count; first += block) {
+        const std::int64_t n = std::min(block, count - first);
+        float sums[block];
+        std::fill_n(sums, (n + L - 1) / L * L, x.sum_of_v);
+        const float* const k = x.exponential.key_column(head, begin + first);
+        for (std::int64_t a = 0; !large && a < x.exponential.width; a += TanhScores::channels_at_once)
+            add_channels<Arch>(x, a, q, k, n, sums);
+        for (std::int64_t i = first; i < first + n; i += L) {
+            const bool exact = large || simd::bits_of<Arch>(simd::load<Arch>(size + i) > most) != 0;
+            put(i, exact ? exact_scores<Arch>(x, plain, x.plain.key_column(head, begin + i))
+                         : simd::load<Arch>(sums + i - first));
+        }
     }
 }
 
@@ -67,25 +80,41 @@ void tanh_scores_of_row(const TanhScores& x, std::int64_t head, std::int64_t que
                      [&](std::int64_t i, simd::Batch<Arch> s) ATTENTA_FLATTEN { s.store_unaligned(to + i); });
 }
 
-/// One panel of W on a vector of keys: Σ_m w_m relu(W_m h + b_m).
-template <class Arch>
-ATTENTA_ALWAYS_INLINE simd::Batch<Arch> relu_panel(const ReluScores& x, const float* q, const float* k,
-                                                   std::int64_t m) {
+/// s[…] += the scores of V vectors of keys, k the first of them: shift + Σ_m w_m relu(W_m h + b_m), a panel of W at a time.
+template <class Arch, int V>
+ATTENTA_ALWAYS_INLINE void add_relu_scores(const ReluScores& x, const float* q, const float* k, float* s) {
     using B = simd::Batch<Arch>;
     constexpr int P = static_cast<int>(ReluScores::panel);
+    constexpr std::int64_t L = simd::lanes<Arch>;
     const B zero(0.f);
-    const float* w = x.panels + m * x.halves.width;
-    B sums[P];
-    simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN { sums[r] = B(x.bias[m + r]); });
-    for (std::int64_t n = 0; n < x.halves.width; ++n, k += x.halves.key_stride, w += P) {
-        const B hidden = simd::max<Arch>(zero, B(q[n]) + simd::load<Arch>(k));
-        simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN { sums[r] = simd::fma<Arch>(B(w[r]), hidden, sums[r]); });
+    B scores[V];
+    simd::unrolled<V>([&](auto v) ATTENTA_FLATTEN { scores[v] = B(x.shift); });
+    for (std::int64_t m = 0; m < x.rows; m += P) {
+        const float *w = x.panels + m * x.halves.width, *key = k;
+        B sums[P][V];
+        simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN {
+            simd::unrolled<V>([&](auto v) ATTENTA_FLATTEN { sums[r][v] = B(x.bias[m + r]); });
+        });
+        for (std::int64_t n = 0; n < x.halves.width; ++n, key += x.halves.key_stride, w += P) {
+            B hidden[V];
+            simd::unrolled<V>([&](auto v) ATTENTA_FLATTEN {
+                hidden[v] = simd::max<Arch>(zero, B(q[n]) + simd::load<Arch>(key + v * L));
+            });
+            simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN {
+                const B weight(w[r]);
+                simd::unrolled<V>([&](auto v)
+                                      ATTENTA_FLATTEN { sums[r][v] = simd::fma<Arch>(weight, hidden[v], sums[r][v]); });
+            });
+        }
+        simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN {
+            const B weight(x.weights[m + r]);
+            simd::unrolled<V>([&](auto v) ATTENTA_FLATTEN {
+                scores[v] = simd::fma<Arch>(weight, simd::max<Arch>(zero, sums[r][v]), scores[v]);
+            });
+        });
     }
-    B score(0.f);
-    simd::unrolled<P>([&](auto r) ATTENTA_FLATTEN {
-        score = simd::fma<Arch>(B(x.weights[m + r]), simd::max<Arch>(zero, sums[r]), score);
-    });
-    return score;
+    simd::unrolled<V>([&](auto v)
+                          ATTENTA_FLATTEN { (simd::load<Arch>(s + v * L) + scores[v]).store_unaligned(s + v * L); });
 }
 
 template <class Arch>
@@ -189,20 +218,16 @@ void TanhPairs::operator()(Tile<Arch> t) const {
 
 template <class Arch>
 void ReluPairs::operator()(Tile<Arch> t) const {
-    using B = simd::Batch<Arch>;
-    const ReluScores& x = *scores;
+    constexpr std::int64_t L = simd::lanes<Arch>;
     const KeyBlock& block = t.raw().keys;
     for (std::int64_t r = 0; r < t.rows(); ++r) {
         const QueryRow& row = t.row(r);
         float* const s = t.raw().s + r * t.raw().stride;
-        const float* const q = x.halves.query_row(row.head, row.index);
-        for (std::int64_t i = 0; i < block.count; i += simd::lanes<Arch>) {
-            const float* const k = x.halves.key_column(row.head, block.begin + i);
-            B score(x.shift);
-            for (std::int64_t m = 0; m < x.rows; m += ReluScores::panel)
-                score = score + kernels::relu_panel<Arch>(x, q, k, m);
-            (simd::load<Arch>(s + i) + score).store_unaligned(s + i);
-        }
+        const float *const q = scores->halves.query_row(row.head, row.index), *const k = scores->halves.key_column(
+                                                                                  row.head, block.begin);
+        std::int64_t i = 0;
+        for (; i + L < block.count; i += 2 * L) kernels::add_relu_scores<Arch, 2>(*scores, q, k + i, s + i);
+        if (i < block.count) kernels::add_relu_scores<Arch, 1>(*scores, q, k + i, s + i);
     }
 }
 

@@ -140,12 +140,12 @@ void offset_row(const RowOffset& x, float* o) {
     });
 }
 
-/// x less the nearest integer, 0 where floats have no fractions.
+/// x less the nearest integer, 0 where floats have no fractions; infinities become NaN.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE simd::Batch<Arch> fraction(simd::Batch<Arch> x) {
     using B = simd::Batch<Arch>;
     const B magic(0x1.8p23f);
-    return xsimd::select(xsimd::abs(x) < B(0x1p22f), x - ((x + magic) - magic), B(0.f));
+    return xsimd::select(xsimd::abs(x) < B(0x1p22f), x - ((x + magic) - magic), x - x);
 }
 
 /// sin(2π f x + phase): a frequency's first 12 bits times those of the time is exact, so whole turns leave without rounding.
