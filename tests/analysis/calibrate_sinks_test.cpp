@@ -116,7 +116,7 @@ TEST(CalibrateSinksErrors, SaysWhatDoesNotFit) {
     EXPECT_TRUE(refused([](auto& o) { o.threshold = 0; }, {"threshold"}));
     EXPECT_TRUE(refused([](auto& o) { o.min_rest = -1; }, {"min_rest"}));
     EXPECT_TRUE(refused([](auto& o) { o.scale = std::nanf(""); }, {"scale"}));
-    EXPECT_TRUE(refuses_inputs<call>(d.x, good, [](auto& in) { in.q.dim = 5; }, {"q", "5", "6"}));
+    EXPECT_TRUE(refuses_inputs<call>(d.x, good, [](auto& in) { in.q.dim = 5; }, {"k", "5", "6"}));
     Outputs<call> out(d.x, good);
     auto list = out.list;
     list.weights = list.received;

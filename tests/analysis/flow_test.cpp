@@ -78,7 +78,8 @@ TEST(Flow, IsAtMostWhatLeavesAPosition) {
     const FlowInputs x{memory.weights<4>({4, 2, 20, 20})};
     Outputs<call> out(x, {});
     analysis::flow(x, out.list, {});
-    for (const double f : out.values().at("flow")) {
+    const Values values = out.values();
+    for (const double f : values.at("flow")) {
         EXPECT_GT(f, 0);
         EXPECT_LE(f, 1 + 1e-6);
     }

@@ -80,12 +80,12 @@ TEST(TokenRescaleErrors, SaysWhatDoesNotFit) {
         return refuses_inputs<call>(d.x, {}, change, words);
     };
     EXPECT_TRUE(refused([](auto& in) { in.q.data = nullptr; }, {"token_rescale", "q", "null"}));
-    EXPECT_TRUE(refused([](auto& in) { in.q.heads = 3; }, {"q", "3", "2"}));
+    EXPECT_TRUE(refused([](auto& in) { in.q.heads = 3, in.factor = in.factor.first(3); }, {"q", "3", "2"}));
     EXPECT_TRUE(refused([](auto& in) { in.key_mask = in.key_mask.first(8); }, {"key_mask", "8", "9"}));
     EXPECT_TRUE(refused([](auto& in) { in.factor = in.factor.first(3); }, {"factor", "3", "4"}));
     EXPECT_TRUE(refused([&](auto& in) { in.factor = memory.vector({1.f, 1.f, std::nanf(""), 1.f}); }, {"factor", "2"}));
     const std::int32_t positions[9] = {8, 7, 6, 5, 4, 3, 2, 1, 0};
-    EXPECT_TRUE(refused([&](auto& in) { in.kv.positions = positions; }, {"kv", "order"}));
+    EXPECT_TRUE(refused([&](auto& in) { in.kv.positions = positions, in.kv.positions_stride = 9; }, {"kv", "order"}));
     auto vanishing = d.x;
     vanishing.key_mask = memory.indices(std::vector<std::int64_t>(9, 1));
     vanishing.factor = memory.vector({1.f, 0.f, 1.f, 1.f});

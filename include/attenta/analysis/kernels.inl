@@ -229,7 +229,7 @@ float row_divergence(const float* x, const float* y, std::int64_t n, float gain,
         const B a = simd::fma<Arch>(B(gain), p, B(floor)), b = simd::fma<Arch>(B(gain), q, B(floor));
         const B sum = a + b, difference = xsimd::abs(B(gain) * (p - q));
         const B unit = xsimd::select(sum == B(0.f), B(1.f), sum);
-        return sum * divergence_term<Arch>(simd::divide<Arch>(difference, unit));
+        return B(0.5f) * sum * divergence_term<Arch>(simd::divide<Arch>(difference, unit));
     });
 }
 

@@ -46,10 +46,14 @@ inline Separation separate(const float* weights, std::int64_t count, const Heads
     for (std::int64_t j = 0; j < count; ++j)
         add_weighted_row()(v.row(head, j), v.dim, weights[j],
                            (is_chosen[static_cast<std::size_t>(j)] ? selected : others).data());
+    // |α v − s|² − |s|²: distances to s of weighted values that nearly vanish differ far below the digits of |s|.
+    const DotOfWeights dot = dot_of_weights();
     const auto away = [&](std::int64_t j) {
-        return scaled_distance()(v.row(head, j), weights[j], selected.data(), v.dim);
+        const double weight = double{weights[j]};
+        const float* const value = v.row(head, j);
+        return weight * (weight * double{dot(value, value, v.dim)} - 2 * double{dot(value, selected.data(), v.dim)});
     };
-    float reach = std::numeric_limits<float>::infinity();
+    double reach = std::numeric_limits<double>::infinity();
     for (std::int64_t j = 0; j < count; ++j)
         if (!is_chosen[static_cast<std::size_t>(j)]) reach = std::min(reach, away(j));
     const auto inside = std::count_if(chosen.begin(), chosen.end(), [&](std::int64_t j) { return away(j) <= reach; });

@@ -57,8 +57,6 @@ struct DenseTensor {
     Matrices<T> matrices() const requires(rank >= 2) {
         return {data, count(0, rank - 2), sizes[rank - 2], sizes[rank - 1]};
     }
-    /// The last size as the rows of one matrix.
-    Matrices<T> rows() const { return {data, 1, count(0, rank - 1), sizes[rank - 1]}; }
 };
 
 /// Attention weights [L, H, Tq, Tk], rows of which sum to 1.
