@@ -3,6 +3,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/common/checked_call.hpp>
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -19,7 +20,10 @@ ATTENTA_INLINE CheckedCall::CheckedCall(const char* function, const InputList& i
         if (in.view.heads < 1 || in.view.tokens < 1 || in.view.dim < 1)
             refuse(std::string(in.name) + " is " + checks::shape(in.view.heads, in.view.tokens, in.view.dim) +
                    ", needs at least 1 of each");
-        taken_.push_back({in.name, bytes_of(in.view)});
+        const Heads<const float>& x = in.view;
+        const Heads<const std::int64_t> integers{
+            reinterpret_cast<const std::int64_t*>(x.data), x.heads, x.tokens, x.dim, x.head_stride, x.token_stride};
+        taken_.push_back({in.name, in.elements == Input::Elements::integers ? bytes_of(integers) : bytes_of(x)});
     }
     check_shapes(function, all, known);
 }
