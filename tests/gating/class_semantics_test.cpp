@@ -100,10 +100,10 @@ TEST(ClassSemanticsErrors, SayWhatDoesNotFit) {
     EXPECT_TRUE(refused([](X& x, O&) { x.w_4.rows = 2; }, {"class_semantics", "w_4", "2", "1"}));
     EXPECT_TRUE(refused(
         [](X& x, O&) {
-            x.w_3.rows = std::int64_t{1} << 47;
+            x.w_3.rows = std::int64_t{1} << 46;
             x.w_3.row_stride = 0;
-            x.b_3 = {x.b_3.data(), std::size_t{1} << 47};
-            x.w_4.cols = std::int64_t{1} << 47;
+            x.b_3 = {x.b_3.data(), std::size_t{1} << 46};
+            x.w_4.cols = std::int64_t{1} << 46;
         },
         {"class_semantics", "hidden", "memory"}));
     EXPECT_TRUE(refused([](X& x, O&) { x.x.heads = 0; }, {"class_semantics", "x", "0"}));

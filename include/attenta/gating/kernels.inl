@@ -2,6 +2,7 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/gating/kernels.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -29,7 +30,7 @@ inline double numbers_of(const Runs& x) { return static_cast<double>(x.count) * 
 /// The larger lanes; NaN where one is.
 template <class Arch>
 ATTENTA_ALWAYS_INLINE simd::Batch<Arch> max_or_nan(simd::Batch<Arch> a, simd::Batch<Arch> b) {
-    return xsimd::select(b <= a || a != a, a, b);
+    return xsimd::select(a == a, xsimd::select(b <= a, a, b), a);
 }
 
 /// The largest of x, NaN where one is.
@@ -104,36 +105,16 @@ Moments run_moments(const Runs& x) {
 template <class Arch>
 void pool_channels(const ChannelPool& p) {
     using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
     const FlushToZero flush;
     for (std::int64_t c = 0; c < p.channels; ++c) {
         const float* const x = p.x + c * p.channel_stride;
         const B gain(p.gains[c]), last(c + 1 == p.channels ? 1.f / static_cast<float>(p.channels) : 1.f);
-        const auto step = [&](B v, B largest, B sum, auto&& store) ATTENTA_FLATTEN {
-            const B y = v * gain;
-            store(p.largest, c == 0 ? y : max_or_nan<Arch>(largest, y));
-            store(p.mean, (c == 0 ? y : sum + y) * last);
-        };
-        std::int64_t i = 0;
-        for (; i + L <= p.n; i += L)
-            step(simd::load<Arch>(x + i), simd::load<Arch>(p.largest + i), simd::load<Arch>(p.mean + i),
-                 [i](float* to, B y) ATTENTA_FLATTEN { y.store_unaligned(to + i); });
-        if (const std::int64_t left = p.n - i; left > 0)
-            step(simd::load_part<Arch>(x + i, left), simd::load_part<Arch>(p.largest + i, left),
-                 simd::load_part<Arch>(p.mean + i, left),
-                 [i, left](float* to, B y) ATTENTA_FLATTEN { simd::store_part<Arch>(to + i, y, left); });
+        simd::for_vectors<Arch>(p.n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+            const B y = load(x) * gain;
+            store(p.largest, c == 0 ? y : max_or_nan<Arch>(load(p.largest), y));
+            store(p.mean, (c == 0 ? y : load(p.mean) + y) * last);
+        });
     }
-}
-
-/// o[i] = f(x[i], y[i])
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE void map_pair(const float* x, const float* y, std::int64_t n, float* o, F&& f) {
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L) f(simd::load<Arch>(x + i), simd::load<Arch>(y + i)).store_unaligned(o + i);
-    if (i < n)
-        simd::store_part<Arch>(o + i, f(simd::load_part<Arch>(x + i, n - i), simd::load_part<Arch>(y + i, n - i)),
-                               n - i);
 }
 
 template <class Arch>
@@ -142,7 +123,8 @@ void gate_row(const float* x, const float* gates, float factor, float shift, std
     const FlushToZero flush;
     const B times(factor), plus(shift);
     if (gates)
-        map_pair<Arch>(x, gates, n, o, [&](B v, B g) ATTENTA_FLATTEN { return v * simd::fma<Arch>(times, g, plus); });
+        simd::map_pair<Arch>(x, gates, n, o,
+                             [&](B v, B g) ATTENTA_FLATTEN { return v * simd::fma<Arch>(times, g, plus); });
     else
         simd::map_row<Arch>(x, o, n, [&](B v) ATTENTA_FLATTEN { return v * plus; });
 }
@@ -152,8 +134,9 @@ void sigmoid_gate_row(const SigmoidGate& g) {
     using B = simd::Batch<Arch>;
     const FlushToZero flush;
     const B shift(g.shift), factor(g.factor), more(g.more);
-    map_pair<Arch>(g.x, g.m, g.n, g.o,
-                   [&](B x, B m) ATTENTA_FLATTEN { return x * (simd::sigmoid<Arch>((m - shift) * factor) + more); });
+    simd::map_pair<Arch>(g.x, g.m, g.n, g.o, [&](B x, B m) ATTENTA_FLATTEN {
+        return x * (simd::sigmoid<Arch>((m - shift) * factor) + more);
+    });
 }
 
 template <class Arch>
@@ -162,27 +145,27 @@ void unit_gate_positions(const UnitGate& g) {
     const FlushToZero flush;
     float largest[UnitGate::most] = {}, squares[UnitGate::most] = {};
     for (std::int64_t c = 0; c < g.channels; ++c)
-        map_pair<Arch>(largest, g.m + c * g.m_stride, g.n, largest,
-                       [](B top, B m) ATTENTA_FLATTEN { return max_or_nan<Arch>(top, xsimd::abs(m)); });
+        simd::map_pair<Arch>(largest, g.m + c * g.m_stride, g.n, largest,
+                             [](B top, B m) ATTENTA_FLATTEN { return max_or_nan<Arch>(top, xsimd::abs(m)); });
     // Squares of numbers relative to the largest neither overflow nor vanish.
     const auto relative = [](B m, B top) ATTENTA_FLATTEN {
         return simd::divide<Arch>(m, xsimd::select(top == B(0.f), B(1.f), top));
     };
     for (std::int64_t c = 0; c < g.channels; ++c) {
         float unit[UnitGate::most];
-        map_pair<Arch>(g.m + c * g.m_stride, largest, g.n, unit, relative);
-        map_pair<Arch>(squares, unit, g.n, squares,
-                       [](B sum, B u) ATTENTA_FLATTEN { return simd::fma<Arch>(u, u, sum); });
+        simd::map_pair<Arch>(g.m + c * g.m_stride, largest, g.n, unit, relative);
+        simd::map_pair<Arch>(squares, unit, g.n, squares,
+                             [](B sum, B u) ATTENTA_FLATTEN { return simd::fma<Arch>(u, u, sum); });
     }
     const B eps(g.eps), more(g.more);
-    map_pair<Arch>(largest, squares, g.n, squares,
-                   [&](B top, B sum) ATTENTA_FLATTEN { return top * xsimd::sqrt(sum) + eps; });
+    simd::map_pair<Arch>(largest, squares, g.n, squares,
+                         [&](B top, B sum) ATTENTA_FLATTEN { return top * xsimd::sqrt(sum) + eps; });
     for (std::int64_t c = 0; c < g.channels; ++c) {
         float gates[UnitGate::most];
-        map_pair<Arch>(g.m + c * g.m_stride, squares, g.n, gates,
-                       [&](B m, B norm) ATTENTA_FLATTEN { return simd::divide<Arch>(m, norm) + more; });
-        map_pair<Arch>(g.x + c * g.x_stride, gates, g.n, g.o + c * g.o_stride,
-                       [](B x, B gate) ATTENTA_FLATTEN { return x * gate; });
+        simd::map_pair<Arch>(g.m + c * g.m_stride, squares, g.n, gates,
+                             [&](B m, B norm) ATTENTA_FLATTEN { return simd::divide<Arch>(m, norm) + more; });
+        simd::map_pair<Arch>(g.x + c * g.x_stride, gates, g.n, g.o + c * g.o_stride,
+                             [](B x, B gate) ATTENTA_FLATTEN { return x * gate; });
     }
 }
 

@@ -16,6 +16,7 @@ namespace detail {
 inline void check_relationship(const RelationshipAttentionInputs& x, Matrices<float> o,
                                const RelationshipAttentionOptions& options) {
     MapCheck check("relationship_attention", InputList(x));
+    check.finite("scale", options.scale);
     check.at_least("heads", options.heads, 1);
     for (const auto& [name, width] : {std::pair{"w_q", x.w_q.cols}, {"w_v", x.w_v.cols}})
         if (width % options.heads != 0)
@@ -23,7 +24,6 @@ inline void check_relationship(const RelationshipAttentionInputs& x, Matrices<fl
                          checks::text(options.heads) + " heads");
     if (x.position.data && x.position.heads != options.heads)
         check.refuse("position has " + checks::text(x.position.heads) + " heads, needs " + checks::text(options.heads));
-    check.finite("scale", options.scale);
     check.numbers(options.check_data);
     for (const auto& [name, width] : {std::pair{"x w_q", x.w_q.cols}, {"x w_v", x.w_v.cols}})
         check.scratch(name, 1, x.x.rows, width);

@@ -85,37 +85,56 @@ TEST(SdmTables, CapsShareWhatIntegralsSay) {
     }
 }
 
-/// Weights of each pair.
-double log_weight(const SdmInputs& in, const SdmOptions& o, const float* q, const float* k) {
-    const std::int64_t n = in.q.dim;
-    double differ = 0, product = 0, of_q = 0, of_k = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        differ += q[i] != k[i] ? 1 : 0;
-        product += double{q[i]} * double{k[i]}, of_q += double{q[i]} * double{q[i]},
-            of_k += double{k[i]} * double{k[i]};
+/// The slope of the least-squares line of ln w against 1 − 2d/n.
+double naive_beta(std::int64_t n, const SdmOptions& o) {
+    std::vector<double> x, y = tables::balls(n, o.radius);
+    for (std::int64_t d = 0; d < o.radius; ++d) x.push_back(1 - 2 * static_cast<double>(d) / static_cast<double>(n));
+    if (o.fit == SdmFit::continuous) {
+        std::vector<double> angles;
+        for (const double cosine : x) angles.push_back(std::acos(cosine) / 2);
+        y = tables::caps(n, o.radius, angles);
     }
-    const double cosine = product / std::sqrt(of_q * of_k);
-    const auto balls = [&](double d) { return tables::balls(n, o.radius)[static_cast<std::size_t>(d)]; };
-    if (o.mode == SdmMode::binary) return balls(differ);
-    if (o.mode == SdmMode::cosine_binned) return balls(std::floor(static_cast<double>(n) * (1 - cosine) / 2));
-    const double theta = std::acos(1 - 2 * static_cast<double>(o.radius) / static_cast<double>(n)),
-                 angle = std::acos(std::min(1.0, cosine)) / 2;
-    if (o.mode == SdmMode::continuous)
-        return angle >= theta ? -infinity : tables::caps(n, o.radius, std::vector{angle})[0];
-    std::vector<double> y;
-    double mean_x = 0, mean_y = 0, together = 0, squares = 0;
     const auto count = static_cast<double>(o.radius);
-    for (std::int64_t d = 0; d < o.radius; ++d) {
-        const double x = 1 - 2 * static_cast<double>(d) / static_cast<double>(n);
-        y.push_back(o.fit == SdmFit::binary ? balls(static_cast<double>(d))
-                                            : tables::caps(n, o.radius, std::vector{std::acos(x) / 2})[0]);
-        mean_x += x / count, mean_y += y.back() / count;
+    double mean_x = 0, mean_y = 0, together = 0, squares = 0;
+    for (std::size_t d = 0; d < x.size(); ++d) mean_x += x[d] / count, mean_y += y[d] / count;
+    for (std::size_t d = 0; d < x.size(); ++d)
+        together += (x[d] - mean_x) * (y[d] - mean_y), squares += (x[d] - mean_x) * (x[d] - mean_x);
+    return together / (count - static_cast<double>(o.ddof)) * count / squares;
+}
+
+/// ln w of a query with each key.
+std::vector<double> log_weights(const SdmInputs& in, const SdmOptions& o, const float* q, std::int64_t g) {
+    const std::int64_t n = in.q.dim;
+    const double theta = std::acos(1 - 2 * static_cast<double>(o.radius) / static_cast<double>(n));
+    const std::vector<double> balls = tables::balls(n, o.radius);
+    const double beta = o.mode == SdmMode::softmax ? naive_beta(n, o) : 0;
+    std::vector<double> logs, angles;
+    for (std::int64_t j = 0; j < in.k.tokens; ++j) {
+        const float* const k = in.k.row(g, j);
+        double differ = 0, product = 0, of_q = 0, of_k = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+            const double x = double{q[i]}, y = double{k[i]};
+            differ += x != y ? 1 : 0;
+            product += x * y, of_q += x * x, of_k += y * y;
+        }
+        const double cosine = std::min(1.0, product / std::sqrt(of_q * of_k));
+        const double distance =
+            o.mode == SdmMode::binary ? differ : std::floor(static_cast<double>(n) * (1 - cosine) / 2);
+        logs.push_back(o.mode == SdmMode::softmax ? beta * cosine : balls[static_cast<std::size_t>(distance)]);
+        angles.push_back(std::acos(cosine) / 2);
     }
-    for (std::int64_t d = 0; d < o.radius; ++d) {
-        const double x = 1 - 2 * static_cast<double>(d) / static_cast<double>(n) - mean_x;
-        together += x * (y[static_cast<std::size_t>(d)] - mean_y), squares += x * x;
+    if (o.mode != SdmMode::continuous) return logs;
+    std::vector<double> rising;
+    for (const double angle : angles)
+        if (angle < theta) rising.push_back(angle);
+    std::sort(rising.begin(), rising.end());
+    const std::vector<double> caps = tables::caps(n, o.radius, rising);
+    for (std::size_t j = 0; j < angles.size(); ++j) {
+        const auto at =
+            static_cast<std::size_t>(std::lower_bound(rising.begin(), rising.end(), angles[j]) - rising.begin());
+        logs[j] = angles[j] < theta ? caps[at] : -infinity;
     }
-    return together / (count - static_cast<double>(o.ddof)) * count / squares * cosine;
+    return logs;
 }
 
 std::vector<Mat> naive_sdm(const SdmInputs& in, const SdmOptions& o) {
@@ -124,9 +143,7 @@ std::vector<Mat> naive_sdm(const SdmInputs& in, const SdmOptions& o) {
         const std::int64_t g = h / (in.q.heads / in.k.heads);
         Mat out(in.q.tokens, in.v.dim);
         for (std::int64_t i = 0; i < in.q.tokens; ++i) {
-            std::vector<double> logs;
-            for (std::int64_t j = 0; j < in.k.tokens; ++j)
-                logs.push_back(log_weight(in, o, in.q.row(h, i), in.k.row(g, j)));
+            const std::vector<double> logs = log_weights(in, o, in.q.row(h, i), g);
             const double top = *std::max_element(logs.begin(), logs.end());
             double sum = 0;
             for (std::int64_t j = 0; j < in.k.tokens && top > -infinity; ++j) {

@@ -2,6 +2,7 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/engine/dense/layers_kernels.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -26,17 +27,6 @@ ATTENTA_ALWAYS_INLINE simd::Batch<Arch> activate(Activation f, simd::Batch<Arch>
     }
 }
 
-/// y[i] ← f(y[i], x[i])
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE void map_pair(float* y, const float* x, std::int64_t n, F&& f) {
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L) f(simd::load<Arch>(y + i), simd::load<Arch>(x + i)).store_unaligned(y + i);
-    if (i < n)
-        simd::store_part<Arch>(y + i, f(simd::load_part<Arch>(y + i, n - i), simd::load_part<Arch>(x + i, n - i)),
-                               n - i);
-}
-
 template <class Arch>
 void activate_block(const ActivateBlock& b) {
     using B = simd::Batch<Arch>;
@@ -44,8 +34,8 @@ void activate_block(const ActivateBlock& b) {
     for (std::int64_t r = 0; r < b.rows; ++r) {
         float* const y = b.y + r * b.stride;
         if (b.bias.data && !b.bias.of_rows) {
-            map_pair<Arch>(y, b.bias.data, b.n,
-                           [&](B v, B bias) ATTENTA_FLATTEN { return activate<Arch>(b.f, v + bias); });
+            simd::map_pair<Arch>(y, b.bias.data, b.n, y,
+                                 [&](B v, B bias) ATTENTA_FLATTEN { return activate<Arch>(b.f, v + bias); });
         } else {
             const B bias(b.bias.data ? b.bias.data[r] : 0.f);
             simd::map_row<Arch>(y, y, b.n, [&](B v) ATTENTA_FLATTEN { return activate<Arch>(b.f, v + bias); });
@@ -62,8 +52,8 @@ void layer_norm_row(float* y, std::int64_t n, const float* gain, const float* bi
     simd::map_row<Arch>(y, y, n, [&](B v) ATTENTA_FLATTEN { return v - mean; });
     const float variance = simd::sum_row<Arch>(y, n, [](B v) ATTENTA_FLATTEN { return v * v; }) / count;
     const B factor(1.f / std::sqrt(variance + eps));
-    map_pair<Arch>(y, gain, n, [&](B v, B g) ATTENTA_FLATTEN { return v * factor * g; });
-    map_pair<Arch>(y, bias, n, [](B v, B b) ATTENTA_FLATTEN { return v + b; });
+    simd::map_pair<Arch>(y, gain, n, y, [&](B v, B g) ATTENTA_FLATTEN { return v * factor * g; });
+    simd::map_pair<Arch>(y, bias, n, y, [](B v, B b) ATTENTA_FLATTEN { return v + b; });
 }
 
 template <class Arch>

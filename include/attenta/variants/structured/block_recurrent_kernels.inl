@@ -1,10 +1,10 @@
 #pragma once
 
 #include <attenta/core/flush_to_zero.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/variants/structured/block_recurrent_kernels.hpp>
 
-#include <algorithm>
 #include <cstdint>
 
 ATTENTA_BEGIN
@@ -16,23 +16,15 @@ namespace kernels {
 template <class Arch>
 void gate_state_row(const GateRow& g) {
     using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
     const FlushToZero flush;
-    for (std::int64_t i = 0; i < g.n; i += L) {
-        const std::int64_t here = std::min(L, g.n - i);
-        const auto load = [&](const float* p) ATTENTA_FLATTEN {
-            return !p ? B(0.f) : here == L ? simd::load<Arch>(p + i) : simd::load_part<Arch>(p + i, here);
-        };
-        B z = load(g.z) + load(g.z_bias);
+    simd::for_vectors<Arch>(g.n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        const auto given = [&](const float* p) ATTENTA_FLATTEN { return p ? load(p) : B(0.f); };
+        B z = load(g.z) + given(g.z_bias);
         if (g.tanh) z = simd::tanh<Arch>(z);
-        const B forget = load(g.forget) + load(g.forget_bias) + B(g.forget_shift);
-        const B input = g.input_bias ? load(g.input) + load(g.input_bias) + B(g.input_shift) : B(0.f) - forget;
-        const B c = load(g.c) * simd::sigmoid<Arch>(forget) + z * simd::sigmoid<Arch>(input);
-        if (here == L)
-            c.store_unaligned(g.c + i);
-        else
-            simd::store_part<Arch>(g.c + i, c, here);
-    }
+        const B forget = given(g.forget) + load(g.forget_bias) + B(g.forget_shift);
+        const B input = g.input ? load(g.input) + load(g.input_bias) + B(g.input_shift) : B(0.f) - forget;
+        store(g.c, load(g.c) * simd::sigmoid<Arch>(forget) + z * simd::sigmoid<Arch>(input));
+    });
 }
 
 }  // namespace kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/flush_to_zero.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/score_rows.hpp>
 #include <attenta/variants/structured/resonator_kernels.hpp>
 
@@ -17,19 +18,11 @@ namespace kernels {
 template <class Arch>
 void multiply_conjugate(const float* re, const float* im, std::int64_t n, float* y, float* y_im) {
     using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    const auto step = [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
         const B a = load(y), b = load(y_im), c = load(re), d = load(im);
         store(y, simd::fma<Arch>(a, c, b * d));
         store(y_im, simd::fma<Arch>(b, c, B(0.f) - a * d));
-    };
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L)
-        step([i](const float* p) ATTENTA_FLATTEN { return simd::load<Arch>(p + i); },
-             [i](float* p, B v) ATTENTA_FLATTEN { v.store_unaligned(p + i); });
-    if (const std::int64_t left = n - i; left > 0)
-        step([i, left](const float* p) ATTENTA_FLATTEN { return simd::load_part<Arch>(p + i, left); },
-             [i, left](float* p, B v) ATTENTA_FLATTEN { simd::store_part<Arch>(p + i, v, left); });
+    });
 }
 
 template <class Arch>
@@ -61,20 +54,17 @@ void project_sign(float* re, float* im, std::int64_t n) {
 template <class Arch>
 void project_phase(float* re, float* im, std::int64_t n) {
     using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
     if (!im) return project_sign<Arch>(re, im, n);
     const FlushToZero flush;
-    for (std::int64_t i = 0; i < n; i += L) {
-        const std::int64_t here = std::min(L, n - i);
-        const B x = here == L ? simd::load<Arch>(re + i) : simd::load_part<Arch>(re + i, here),
-                y = here == L ? simd::load<Arch>(im + i) : simd::load_part<Arch>(im + i, here);
-        const B ax = xsimd::abs(x), ay = xsimd::abs(y), larger = xsimd::select(ax > ay, ax, ay),
-                unit = xsimd::select(larger > B(0.f), larger, B(1.f)), a = simd::divide<Arch>(x, unit),
-                b = simd::divide<Arch>(y, unit), squares = simd::fma<Arch>(a, a, b * b),
+    simd::for_vectors<Arch>(n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        const B x = load(re), y = load(im), ax = xsimd::abs(x), ay = xsimd::abs(y),
+                larger = xsimd::select(ax > ay, ax, ay), unit = xsimd::select(larger > B(0.f), larger, B(1.f)),
+                a = simd::divide<Arch>(x, unit), b = simd::divide<Arch>(y, unit),
+                squares = simd::fma<Arch>(a, a, b * b),
                 norm = xsimd::sqrt(xsimd::select(squares == B(0.f), B(1.f), squares));
-        simd::store_part<Arch>(re + i, simd::divide<Arch>(a, norm), here);
-        simd::store_part<Arch>(im + i, simd::divide<Arch>(b, norm), here);
-    }
+        store(re, simd::divide<Arch>(a, norm));
+        store(im, simd::divide<Arch>(b, norm));
+    });
 }
 
 template <class Arch>

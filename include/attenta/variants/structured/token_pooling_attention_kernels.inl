@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/flush_to_zero.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 #include <attenta/variants/structured/token_pooling_attention_kernels.hpp>
@@ -13,29 +14,15 @@ namespace structured {
 
 namespace kernels {
 
-/// f(load, store) with loads and stores of the vector, or of the part of one, at each place of a row.
-template <class Arch, class F>
-ATTENTA_ALWAYS_INLINE void for_vectors(std::int64_t n, F&& f) {
-    using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L)
-        f([i](const float* p) ATTENTA_FLATTEN { return simd::load<Arch>(p + i); },
-          [i](float* p, B v) ATTENTA_FLATTEN { v.store_unaligned(p + i); });
-    if (const std::int64_t left = n - i; left > 0)
-        f([i, left](const float* p) ATTENTA_FLATTEN { return simd::load_part<Arch>(p + i, left); },
-          [i, left](float* p, B v) ATTENTA_FLATTEN { simd::store_part<Arch>(p + i, v, left); });
-}
-
 template <class Arch>
 void softmax_of_maps(float* maps, std::int64_t stride, std::int64_t count, std::int64_t n) {
     using B = simd::Batch<Arch>;
     const FlushToZero flush;
-    for_vectors<Arch>(n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(n, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
         B top = load(maps);
         for (std::int64_t m = 1; m < count; ++m) {
             const B s = load(maps + m * stride);
-            top = xsimd::select(s > top || top != top, s, top);
+            top = xsimd::select(s > top, s, top);
         }
         B sum(0.f);
         for (std::int64_t m = 0; m < count; ++m) {
@@ -54,14 +41,14 @@ void mix_pools_row(const PoolMix& m) {
     using B = simd::Batch<Arch>;
     const FlushToZero flush;
     const float* const own = m.x + m.row * m.row_stride;
-    for_vectors<Arch>(m.width,
-                      [&](auto&& load, auto&& store) ATTENTA_FLATTEN { store(m.to, load(m.weights) * load(own)); });
+    simd::for_vectors<Arch>(
+        m.width, [&](auto&& load, auto&& store) ATTENTA_FLATTEN { store(m.to, load(m.weights) * load(own)); });
     for (std::int64_t n = 1; n < m.scales; ++n) {
         const float *const above = n <= m.row ? own - n * m.row_stride : nullptr, *const below =
                                                                                       n < m.rows - m.row
                                                                                           ? own + n * m.row_stride
                                                                                           : nullptr;
-        for_vectors<Arch>(m.width, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(m.width, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
             B sum = load(own);
             if (above) sum = sum + load(above);
             if (below) sum = sum + load(below);
@@ -69,7 +56,7 @@ void mix_pools_row(const PoolMix& m) {
         });
         const float* const weights = m.weights + n * m.weight_stride;
         const bool beside = n < m.width;
-        for_vectors<Arch>(m.width, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(m.width, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
             B sum = load(m.sums);
             if (beside) sum = sum + load(m.sums - n) + load(m.sums + n);
             store(m.to, simd::fma<Arch>(load(weights), sum * B(1.f / 9.f), load(m.to)));
