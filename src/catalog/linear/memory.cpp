@@ -91,12 +91,15 @@ void call_titans_mag(Arguments& args, Context& context) {
 /// Of mechanisms whose state is a memory that learns.
 template <class Inputs, class Options>
 Mechanism titans_row(const About& about, void (*call)(Arguments&, Context&)) {
+    std::vector<Input> inputs = InputList(Inputs{}).copy();
+    for (Input& in : inputs)
+        if (in.letters().tokens == "TN") in.flags = Input::required;  // a case without such tokens has none of them
     return {.name = about.name,
             .family = "linear",
             .summary = about.summary,
             .source = about.source,
             .cost = about.cost,
-            .inputs = text_of(InputList(Inputs{}), about.more_inputs),
+            .inputs = text_of(inputs, about.more_inputs),
             .outputs = std::string("o ") + Inputs::output + about.more_outputs,
             .parameters = parameters_of<Options>,
             .call = call,
@@ -122,6 +125,24 @@ std::vector<Mechanism> memory_rows() {
              .more_inputs = "state [Hs, D, Dv], state_kk [Hs, D, D]",
              .more_outputs = ", state_kk [Hs, D, D]"},
             call_mesa),
+        titans_row<TitansInputs, TitansOptions>(
+            {.name = "titans",
+             .summary = "a memory of one or two layers, trained with momentum and forgetting while it is read (Titans)",
+             .source = "Behrouz et al. 2025",
+             .cost = "time about 3 H T D Dv or 3 H T E (D + Dv), state 2 H D Dv or 2 H E (D + Dv)",
+             .more_inputs = "state [H, D, Dv], momentum [H, D, Dv], or state_w1 [H, D, E], state_w2 [H, E, Dv], "
+                            "momentum_w1 [H, D, E], momentum_w2 [H, E, Dv]",
+             .more_outputs = ", state and momentum under the names of the inputs"},
+            call_titans),
+        titans_row<TitansMagInputs, TitansMagOptions>(
+            {.name = "titans_mag",
+             .summary = "attention in a window and over persistent tokens, gated by what a memory recalls (Titans)",
+             .source = "Behrouz et al. 2025",
+             .cost = "time H T window (D + Dv) and titans, state that of titans",
+             .more_inputs = "mem_state [H, Dm, Dv], mem_momentum [H, Dm, Dv], or mem_state_w1 [H, Dm, E], mem_state_w2 "
+                            "[H, E, Dv], mem_momentum_w1 [H, Dm, E], mem_momentum_w2 [H, E, Dv]",
+             .more_outputs = ", state and momentum under the names of titans"},
+            call_titans_mag),
     };
 }
 

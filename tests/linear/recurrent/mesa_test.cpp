@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
+#include <utility>
 #include <vector>
 
 #include "linear/support/compare.hpp"
@@ -103,7 +103,9 @@ TEST(Mesa, HoldsForWideKeys) {
     draw_inputs(c);
     fill(c);
     c.options = mesa.options;
-    expect_definition({c.copy()});
+    std::vector<LinearCase> cases;
+    cases.push_back(std::move(c));
+    expect_definition(cases);
 }
 
 /// Queries of any size have the same digits.

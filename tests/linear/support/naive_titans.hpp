@@ -163,7 +163,8 @@ struct TitansTensors {
         : q(units(random, s, order, pad)),
           k(units(random, s, order, pad)),
           v(random_tensor(random, s.H, s.T, s.Dv, order, pad, 1.f)),
-          theta(numbers(random, s, order, pad, 0.f, s.E ? 0.1f : 0.3f)),
+          theta(numbers(random, s, order, pad, 0.f,
+                        s.E ? 1.f / static_cast<float>(std::max<std::int64_t>(10, s.E)) : 0.3f)),
           alpha(numbers(random, s, order, pad, 0.f, 0.3f)),
           eta(numbers(random, s, order, pad, 0.1f, 0.8f)) {}
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/linear/recurrent/log_linear_kernels.hpp>
-#include <attenta/linear/recurrent/vectors.hpp>
+#include <attenta/linear/recurrent/vectors_kernels.inl>
 
 #include <cstdint>
 #include <type_traits>

@@ -2,7 +2,7 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/linear/recurrent/titans_kernels.hpp>
-#include <attenta/linear/recurrent/vectors.hpp>
+#include <attenta/linear/recurrent/vectors_kernels.inl>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/linear/recurrent/titans_mag_kernels.hpp>
-#include <attenta/linear/recurrent/vectors.hpp>
+#include <attenta/linear/recurrent/vectors_kernels.inl>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
