@@ -126,7 +126,7 @@ TEST(Combined, RefusesWhatDoesNotFit) {
     EXPECT_TRUE(refused({"combined", "v_q"}, [](In& x, Opt&, Out&) { x.v_q = {}; }));
     EXPECT_TRUE(refused({"combined", "o_k"}, [](In&, Opt& o, Out&) { o.visibility.window_left = 3; }));
     EXPECT_TRUE(refused({"combined", "o_k"}, [](In&, Opt&, Out& out) { out.o_k.dim = 6; }));
-    EXPECT_TRUE(refused({"combined", "o_k", "o"}, [](In&, Opt&, Out& out) { out.o_k.data = out.o.data; }));
+    EXPECT_TRUE(refused({"combined", "o_k", "overlaps"}, [](In&, Opt&, Out& out) { out.o_k.data = out.o.data; }));
     EXPECT_TRUE(refused({"combined", "alpha"}, [](In&, Opt& o, Out&) { o.alpha = 1.f / 0.f; }));
     EXPECT_TRUE(refused({"combined", "beta"}, [](In&, Opt& o, Out&) { o.beta = 1.f / 0.f; }));
 }
