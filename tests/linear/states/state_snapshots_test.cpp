@@ -67,6 +67,7 @@ void expect_states_of_shorter_calls(const LinearCase& c, SnapshotOptions options
     const LinearOutput want = attend(c, context);
     StateSnapshots kept(std::move(options));
     EXPECT_TRUE(equal_bits(attend_keeping(c, kept, context), want)) << describe(c) << ", while states are kept";
+    EXPECT_FALSE(kept.tokens().empty()) << describe(c);
     for (const std::int64_t n : kept.tokens()) {
         LinearState state;
         kept.rollback(n, state);
@@ -107,6 +108,7 @@ TEST(StateSnapshotsOfCalls, GoingBackLeavesNoTrace) {
         for_each_rule({4, 2, 2, 41, 24, 9}, [&](const LinearCase& c) {
             StateSnapshots kept({.at = {17}, .last = 4});
             LinearState state = attend_keeping(c, kept, context).state;
+            ASSERT_EQ(kept.tokens().size(), 5u) << describe(c);
             for (const std::int64_t n : {39, 17}) {
                 kept.rollback(n, state);
                 const LinearState past = after(c, n, context);

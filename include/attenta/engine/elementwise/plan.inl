@@ -95,6 +95,7 @@ ATTENTA_INLINE void check(const Request& r, std::span<const Input> inputs, const
     if (!s.empty() && size != elements(s.heads, s.dim, s.dim_v))
         fail(r.function, "state has " + text(size) + " elements, needs " + text(elements(s.heads, s.dim, s.dim_v)));
     check_memory_apart(r, inputs, o, bytes_of(std::span(s.matrix)));
+    if (s.snapshots) fail(r.function, "state.snapshots is set, needs none: states on the way of a call are not kept");
     if (!check_data) return;
     check_numbers(r.function, inputs);
     check_numbers(r.function, "state", hnd(s.matrix.data(), 1, size, 1), false);
