@@ -36,7 +36,7 @@ using llama::Token;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-    std::string model = ATTENTA_EXAMPLE_DATA, svg = "evict_eval.svg";
+    std::string model = ATTENTA_MODEL, svg = "evict_eval.svg";
     std::vector<std::string> policies = caches::names(caches::policies()), kv = caches::names(caches::storages());
     std::vector<std::int64_t> budgets = {32, 64, 128, 256};
     std::size_t documents = 8, bytes = 1024;

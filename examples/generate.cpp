@@ -37,7 +37,7 @@ constexpr const char* default_prompt =
     "get kavo=";
 
 struct Options {
-    std::string model = ATTENTA_EXAMPLE_DATA, prompt = default_prompt, policy = "full", kv = "f32";
+    std::string model = ATTENTA_MODEL, prompt = default_prompt, policy = "full", kv = "f32";
     std::vector<Token> prompt_ids;
     std::int64_t tokens = 20, budget = 256;
     float temperature = 0;

@@ -299,7 +299,7 @@ void draw(const std::vector<Results>& all, const std::filesystem::path& path) {
 
 int main(int argc, char** argv) {
     CLI::App app{"How much of exact attention sparse selections keep."};
-    std::string model = ATTENTA_EXAMPLE_DATA, svg = "needle.svg";
+    std::string model = ATTENTA_MODEL, svg = "needle.svg";
     std::int64_t keys = 131072;
     app.add_option("--model", model, "directory of the model")->capture_default_str();
     app.add_option("--keys", keys, "tokens of the synthetic context")

@@ -247,7 +247,7 @@ int tour(const std::filesystem::path& directory) {
 
 int main(int argc, char** argv) {
     try {
-        return tour(argc > 1 ? argv[1] : ATTENTA_EXAMPLE_DATA);
+        return tour(argc > 1 ? argv[1] : ATTENTA_MODEL);
     } catch (const std::exception& e) {
         std::fprintf(stderr, "%s\n", e.what());
         return 1;

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using llama::Token;
 
-const fs::path bundled = ATTENTA_EXAMPLE_DATA;
+const fs::path bundled = ATTENTA_MODEL;
 
 const llama::Model& bundled_model() {
     static const llama::Model model(bundled);
