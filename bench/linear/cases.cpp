@@ -1,5 +1,6 @@
 #include "bench/linear/cases.hpp"
 
+#include "bench/linear/implementations.hpp"
 #include "bench/linear/mechanisms.hpp"
 
 #include <string_view>
@@ -14,7 +15,7 @@ std::vector<LinearCase> linear_cases() {
         {.decode = true, .H = 32, .D = 128, .T = 1, .warm = true},
     };
     std::vector<LinearCase> cases;
-    const auto add = [&](LinearCase c, std::string_view mechanism, const char* impl) {
+    const auto add = [&](LinearCase c, std::string_view mechanism, std::string_view impl) {
         c.mechanism = mechanism;
         c.impl = impl;
         cases.push_back(c);
@@ -23,8 +24,8 @@ std::vector<LinearCase> linear_cases() {
         for (const attenta::Mechanism* m : linear_mechanisms()) {
             LinearCase c = shape;
             if (state_rows(m->name, c.D) > 2 * c.D) c.D = 16;  // states that grow with its square are of narrow keys
-            add(c, m->name, "attenta");
-            if (naive_of(m->name)) add(c, m->name, "naive_eigen");
+            for (const LinearImplementation& by : linear_implementations())
+                if (by.supports(m->name)) add(c, m->name, by.name);
         }
     // How threads share the heads, and a single one.
     for (const char* mechanism : {"lightning", "gla", "gated_delta_rule", "rwkv7"}) {

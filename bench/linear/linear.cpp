@@ -1,15 +1,13 @@
 #include "bench/linear/linear.hpp"
 
 #include "bench/linear/cases.hpp"
+#include "bench/linear/implementations.hpp"
 #include "bench/linear/inputs.hpp"
 #include "bench/linear/mechanisms.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/ruler/sampling.hpp"
 #include "bench/softmax/implementations.hpp"
-
-#include <attenta/core/executor.hpp>
-#include <attenta/core/isa.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -30,41 +28,6 @@ namespace {
 
 using attenta::LinearState;
 
-/// A mechanism as one of the two computes it.
-class Worker {
-public:
-    Worker(const attenta::Mechanism& mechanism, const std::string& impl, int threads)
-        : call_(linear_call(mechanism)),
-          naive_(impl == "naive_eigen" ? naive_of(mechanism.name) : nullptr),
-          pool_(threads),
-          context_(pool_) {
-        if (!naive_ && impl != "attenta") throw std::invalid_argument("no implementation " + impl);
-        if (naive_ && threads != 1) throw std::invalid_argument("naive_eigen: on one thread only");
-    }
-
-    attenta::Isa isa() const { return naive_ ? widest_isa() : attenta::active_isa(); }
-    LinearState start(std::int64_t H, std::int64_t D) const {
-        LinearState state;
-        if (naive_) {
-            state = LinearState(H, D, D);
-            state.normalizer.resize(static_cast<std::size_t>(H * D));
-        }
-        return state;
-    }
-    /// Inputs are found by name here, not in what is timed.
-    using Run = std::function<void(attenta::Heads<float> o, LinearState& state)>;
-    Run on(const attenta::NamedInputs& x) {
-        if (naive_) return [naive = naive_, in = naive::Inputs(x)](auto o, LinearState& state) { naive(in, o, state); };
-        return [this, run = call_(x)](auto o, LinearState& state) { run(o, state, context_); };
-    }
-
-private:
-    attenta::LinearCall call_;
-    naive::Linear* naive_;
-    attenta::ThreadPool pool_;
-    attenta::Context context_;
-};
-
 /// The newest problem is kept: neighbouring cases have the same one.
 const LinearProblem& problem(const std::string& mechanism, std::int64_t H, std::int64_t T, std::int64_t D) {
     static std::tuple<std::string, std::int64_t, std::int64_t, std::int64_t> newest_is;
@@ -79,32 +42,33 @@ const LinearProblem& problem(const std::string& mechanism, std::int64_t H, std::
 
 /// Within 1e-3 of the largest number.
 void expect_equal(const std::string& what, std::span<const float> got, std::span<const float> want) {
-    if (got.size() != want.size()) throw std::runtime_error(what + " has another size than that of naive_eigen");
+    if (got.size() != want.size()) throw std::runtime_error(what + " has another size than attenta's");
     float largest = 0;
     for (const float x : want) largest = std::max(largest, std::abs(x));
     for (std::size_t i = 0; i < want.size(); ++i)
         if (!(std::abs(got[i] - want[i]) <= 1e-3f * largest))
             throw std::runtime_error(what + " [" + std::to_string(i) + "] is " + std::to_string(got[i]) +
-                                     ", naive_eigen has " + std::to_string(want[i]));
+                                     ", attenta has " + std::to_string(want[i]));
 }
 
-/// Prompts of 100 tokens and a token after them: o and the state are the baseline's, where there is one.
-void check(const attenta::Mechanism& mechanism, std::int64_t D) {
-    if (!naive_of(mechanism.name)) return;
+/// Prompts of 100 tokens and a token after them: another implementation's outputs are ours, and its state where it has the
+/// same.
+void check(const LinearImplementation& other, const LinearCase& c) {
     constexpr std::int64_t H = 2, T = 100;
-    const LinearProblem p(mechanism, H, T, D);
-    std::vector<float> other(static_cast<std::size_t>(H * T * D));
-    Worker attenta(mechanism, "attenta", 1), naive(mechanism, "naive_eigen", 1);
-    LinearState got = attenta.start(H, D), want = naive.start(H, D);
+    const LinearProblem p(linear_mechanism(c.mechanism), H, T, c.D);
+    std::vector<float> memory(static_cast<std::size_t>(H * T * c.D));
+    LinearState got, want;
     for (const std::int64_t tokens : {T, T, std::int64_t{1}}) {
         const attenta::NamedInputs x = p.first(tokens);
-        attenta.on(x)(p.o().slice(0, tokens), got);
-        naive.on(x)(attenta::nhd(other.data(), tokens, H, D), want);
-        const std::string name(mechanism.name);
-        const auto size = static_cast<std::size_t>(H * tokens * D);
-        expect_equal(name + ": o", {p.o().data, size}, {other.data(), size});
-        expect_equal(name + ": the state", got.matrix, want.matrix);
-        if (!got.normalizer.empty()) expect_equal(name + ": the normalizer", got.normalizer, want.normalizer);
+        const auto size = static_cast<std::size_t>(H * tokens * c.D);
+        const float* const ours =
+            linear_implementation("attenta").prepare(c.mechanism, x, 1)(p.o().slice(0, tokens), want);
+        const float* const theirs = other.prepare(c.mechanism, x, 1)(attenta::nhd(memory.data(), tokens, H, c.D), got);
+        const std::string what = std::string(other.name) + ", " + c.mechanism;
+        expect_equal(what + ": o", {theirs, size}, {ours, size});
+        if (!other.has_our_state) continue;
+        expect_equal(what + ": the state", got.matrix, want.matrix);
+        if (!want.normalizer.empty()) expect_equal(what + ": the normalizer", got.normalizer, want.normalizer);
     }
 }
 
@@ -138,35 +102,35 @@ void report(benchmark::State& state, const LinearCase& c, const Sample& s, doubl
 void prefill(benchmark::State& state, const LinearCase& c) {
     const double softmax = softmax_seconds(c);
     const LinearProblem& p = problem(c.mechanism, c.H, c.T, c.D);
-    Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
-    LinearState memory = work.start(c.H, c.D);
-    const Worker::Run run = work.on(p.inputs());
+    const LinearImplementation& by = linear_implementation(c.impl);
+    const RunLinear run = by.prepare(c.mechanism, p.inputs(), c.threads);
+    LinearState memory;
     run(p.o(), memory);
-    const double peak = fma_peak(c.threads, work.isa());
+    const double peak = fma_peak(c.threads, by.isa());
     Sample s;
     for (auto _ : state) s = sample([&](std::size_t) { run(p.o(), memory); });
-    report(state, c, s, peak, work.isa());
+    report(state, c, s, peak, by.isa());
     state.counters["softmax_ratio"] = softmax / s.seconds;
 }
 
 void decode(benchmark::State& state, const LinearCase& c) {
     const LinearProblem& p = problem(c.mechanism, c.H, c.T, c.D);
-    Worker work(linear_mechanism(c.mechanism), c.impl, c.threads);
+    const LinearImplementation& by = linear_implementation(c.impl);
     const auto bytes = static_cast<std::size_t>(state_size(c)) * sizeof(float);
     const std::size_t layers = c.warm ? 1 : std::max<std::size_t>(32, 4 * last_level_cache() / bytes + 1);
-    std::vector<LinearState> memory(layers, work.start(c.H, c.D));
-    const Worker::Run run = work.on(p.inputs());
+    std::vector<LinearState> memory(layers);
+    const RunLinear run = by.prepare(c.mechanism, p.inputs(), c.threads);
     for (LinearState& m : memory) run(p.o(), m);
 
     const auto pass_seconds = [&] {
         const auto pass = [&](std::size_t i) { naive::scale(memory[i % layers].matrix, 1.0f); };
         return sample(pass).seconds;
     };
-    const double before = pass_seconds(), peak = fma_peak(c.threads, work.isa());
+    const double before = pass_seconds(), peak = fma_peak(c.threads, by.isa());
     Sample s;
     for (auto _ : state) s = sample([&](std::size_t i) { run(p.o(), memory[i % layers]); });
     const double pass = (before + pass_seconds()) / 2;
-    report(state, c, s, peak, work.isa());
+    report(state, c, s, peak, by.isa());
     state.counters["of_pass"] = pass / s.seconds;
     state.counters["gbytes"] = 2.0 * static_cast<double>(bytes) / s.seconds * 1e-9;
 }
@@ -176,9 +140,9 @@ void decode(benchmark::State& state, const LinearCase& c) {
 void growth(benchmark::State& state, const GrowthCase& c) {
     constexpr std::int64_t chunk = 1024;
     const LinearProblem& p = problem(c.mechanism, c.H, chunk, c.D);
-    Worker work(linear_mechanism(c.mechanism), "attenta", 1);
-    LinearState memory = work.start(c.H, c.D);
-    const Worker::Run whole = work.on(p.inputs());
+    const LinearImplementation& by = linear_implementation("attenta");
+    const RunLinear whole = by.prepare(c.mechanism, p.inputs(), 1);
+    LinearState memory;
     whole(p.o(), memory);
     Sample s;
     for (auto _ : state)
@@ -188,7 +152,7 @@ void growth(benchmark::State& state, const GrowthCase& c) {
                 if (count == chunk)
                     whole(p.o(), memory);
                 else
-                    work.on(p.first(count))(p.o().slice(0, count), memory);
+                    by.prepare(c.mechanism, p.first(count), 1)(p.o().slice(0, count), memory);
             }
         });
     hand_over(s, state);
@@ -200,7 +164,10 @@ void growth(benchmark::State& state, const GrowthCase& c) {
 void register_linear() {
     for (const LinearCase& c : linear_cases())
         register_benchmark(format_name(c), [c](benchmark::State& state) {
-            check(linear_mechanism(c.mechanism), c.D);
+            for (const LinearImplementation& other : linear_implementations())
+                if (other.name != "attenta" && other.supports(c.mechanism) &&
+                    (c.impl == "attenta" || c.impl == other.name))
+                    check(other, c);
             c.decode ? decode(state, c) : prefill(state, c);
         });
     for (const GrowthCase& c : growth_cases())

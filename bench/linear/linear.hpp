@@ -1,5 +1,6 @@
 // The benchmarks of linear attention: all mechanisms on a prompt and token by token, with float32 tensors
-// [token, head, dim]. Before it is timed, the baseline is compared with the library. Sampled as in attend.hpp; counters:
+// [token, head, dim], beside the recurrences of onnxruntime and ggml that compute the same. Before they are timed, all
+// others are compared with the library. Sampled as in attend.hpp; counters:
 //
 //   gflops         4·T·H·D·Dv per second: what the recurrent form needs to add a token to the state and to read it.
 //                  Gates, feature maps and the delta rules' third product are not counted, nor is what chunks add.

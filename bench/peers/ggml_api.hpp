@@ -15,7 +15,7 @@ struct ggml_context;
 struct ggml_threadpool;
 
 using ggml_fp16_t = std::uint16_t;
-enum ggml_type : int { GGML_TYPE_F32 = 0, GGML_TYPE_F16 = 1 };
+enum ggml_type : int { GGML_TYPE_F32 = 0, GGML_TYPE_F16 = 1, GGML_TYPE_I32 = 26 };
 
 struct ggml_init_params {
     std::size_t mem_size;
@@ -51,6 +51,19 @@ ggml_tensor* ggml_new_tensor_3d(ggml_context* context, ggml_type type, std::int6
                                 std::int64_t ne2);
 ggml_tensor* ggml_flash_attn_ext(ggml_context* context, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v,
                                  ggml_tensor* mask, float scale, float max_bias, float logit_softcap);
+ggml_tensor* ggml_new_tensor_4d(ggml_context* context, ggml_type type, std::int64_t ne0, std::int64_t ne1,
+                                std::int64_t ne2, std::int64_t ne3);
+// Recurrences, whose outputs are those of the tokens and, behind them, the state after the last.
+ggml_tensor* ggml_gated_delta_net(ggml_context* context, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v, ggml_tensor* g,
+                                  ggml_tensor* beta, ggml_tensor* state, std::int64_t states);
+ggml_tensor* ggml_gated_linear_attn(ggml_context* context, ggml_tensor* k, ggml_tensor* v, ggml_tensor* q,
+                                    ggml_tensor* g, ggml_tensor* state, float scale);
+ggml_tensor* ggml_rwkv_wkv6(ggml_context* context, ggml_tensor* k, ggml_tensor* v, ggml_tensor* r, ggml_tensor* u,
+                            ggml_tensor* decay, ggml_tensor* state);
+ggml_tensor* ggml_rwkv_wkv7(ggml_context* context, ggml_tensor* r, ggml_tensor* decay, ggml_tensor* k, ggml_tensor* v,
+                            ggml_tensor* a, ggml_tensor* b, ggml_tensor* state);
+ggml_tensor* ggml_ssm_scan(ggml_context* context, ggml_tensor* state, ggml_tensor* x, ggml_tensor* dt, ggml_tensor* A,
+                           ggml_tensor* B, ggml_tensor* C, ggml_tensor* ids);
 ggml_cgraph* ggml_new_graph(ggml_context* context);
 void ggml_build_forward_expand(ggml_cgraph* graph, ggml_tensor* tensor);
 void ggml_log_set(void (*log)(int level, const char* text, void* data), void* data);

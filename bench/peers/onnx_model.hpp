@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace bench::onnx {
@@ -21,6 +22,12 @@ public:
         varint(field << 3 | 2);
         varint(value.size());
         bytes_ += value;
+        return *this;
+    }
+    Message& number(unsigned field, float value) {
+        varint(field << 3 | 5);
+        const char* const bytes = reinterpret_cast<const char*>(&value);
+        bytes_.append(bytes, sizeof value);
         return *this;
     }
     Message& message(unsigned field, const Message& value) { return text(field, value.bytes_); }
@@ -43,11 +50,21 @@ struct Tensor {
     Type type;
 };
 
+using Attribute = std::variant<std::uint64_t, float, std::string>;
+
 struct Node {
     std::string op;
-    std::vector<std::pair<std::string, std::uint64_t>> attributes;
+    std::vector<std::pair<std::string, Attribute>> attributes;
     std::vector<Tensor> inputs, outputs;
 };
+
+inline Message message_of(const std::string& name, const Attribute& attribute) {
+    enum Kind : std::uint64_t { f32 = 1, integer = 2, text = 3 };
+    Message m = Message().text(1, name);
+    if (const float* x = std::get_if<float>(&attribute)) return m.number(2, *x).number(20, f32);
+    if (const auto* n = std::get_if<std::uint64_t>(&attribute)) return m.number(3, *n).number(20, integer);
+    return m.text(4, std::get<std::string>(attribute)).number(20, text);
+}
 
 inline Message value_info(const Tensor& t) {
     const Message tensor = Message().number(1, static_cast<std::uint64_t>(t.type));
@@ -56,13 +73,12 @@ inline Message value_info(const Tensor& t) {
 
 /// A model that is one node of the domain com.microsoft; its inputs and outputs are the node's.
 inline std::string model(const Node& n) {
-    constexpr std::uint64_t ir_version = 8, opset = 17, int_attribute = 2;
+    constexpr std::uint64_t ir_version = 8, opset = 17, own_opset = 1;
     Message node, graph;
     for (const Tensor& t : n.inputs) node.text(1, t.name);
     for (const Tensor& t : n.outputs) node.text(2, t.name);
     node.text(4, n.op).text(7, "com.microsoft");
-    for (const auto& [name, value] : n.attributes)
-        node.message(5, Message().text(1, name).number(3, value).number(20, int_attribute));
+    for (const auto& [name, value] : n.attributes) node.message(5, message_of(name, value));
 
     graph.message(1, node).text(2, n.op);
     for (const Tensor& t : n.inputs)
@@ -72,7 +88,7 @@ inline std::string model(const Node& n) {
         .number(1, ir_version)
         .message(7, graph)
         .message(8, Message().text(1, "").number(2, opset))
-        .message(8, Message().text(1, "com.microsoft").number(2, 1))
+        .message(8, Message().text(1, "com.microsoft").number(2, own_opset))
         .bytes();
 }
 
