@@ -44,6 +44,9 @@ struct SoftmaxOptions {
     FloatMatrices bias = {};  ///< [1 or Hq, 1 or Tq, Tk], may hold -inf, which hides as a mask does
     Mask visible = {};        ///< a mask of one's own, on top of all others
     ScoreEdits edits = {};    ///< edits of one's own, after bias and ALiBi
+    /// [Hq, Tq, Dv] or [Hq, Tq, 1]: o ← o ⊙ sigmoid(gate), as the softmax layers of hybrids have it (Qwen3-Next, Kimi). lse is
+    /// without it, and outputs that are to be merged are gated after the merge. Of softmax_attention and plan_softmax.
+    Heads<const float> output_gate = {};
     /// [sequences] the keys that queries read, of those that the rest shows; empty: all. Not with segments, mask and bias.
     /// `visible` and `edits` see the keys' positions; their numbers are not those of the cache.
     std::span<const KeyLists> lists = {};
@@ -106,7 +109,9 @@ public:
     ~SoftmaxPlan();
 
     explicit operator bool() const { return plan_ != nullptr; }
-    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse = nullptr) const;
+    /// `output_gate`: a layer's own, with the shape and strides of the options'; null: that of the options.
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse = nullptr,
+             const float* output_gate = nullptr) const;
 
     /// Bytes of scratch that `run` uses in the context's workspace; 0 for an empty plan.
     std::size_t scratch_bytes() const;

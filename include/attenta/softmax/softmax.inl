@@ -20,9 +20,11 @@ namespace detail {
 class SoftmaxRequest {
 public:
     SoftmaxRequest(const char* function, Heads<const float> q, std::span<const std::int32_t> q_lengths,
-                   const KvView& kv, const SoftmaxOptions& o, std::span<const KvView> more = {})
+                   const KvView& kv, const SoftmaxOptions& o, std::span<const KvView> more = {},
+                   bool takes_gate = false)
         : f_(function), o_(o), q_(q), q_lengths_(q_lengths), kv_(kv) {
         check_numbers();
+        if (has_gate()) check_gate(takes_gate);
         if (!more.empty())
             for_sequences([this](const Sequence&) {
                 fail(f_, "several views are given beside segments, mask or bias, needs one view");
@@ -44,6 +46,7 @@ public:
         r_.q_offsets = o.q_offsets;
         r_.sink = o.sink;
         r_.lists = o.lists;
+        if (has_gate()) r_.output_gate = o.output_gate;
         add_masks();
         add_edits();
     }
@@ -66,6 +69,7 @@ public:
         add("q_lengths", bytes_of(q_lengths_));
         add("alibi_slopes", bytes_of(o_.alibi_slopes));
         add("sink", bytes_of(o_.sink));
+        if (has_gate()) add("output_gate", bytes_of(o_.output_gate));
         for_sequences([&](const Sequence& s) {
             add("segment_q", bytes_of(s.segments.query));
             add("segment_k", bytes_of(s.segments.key));
@@ -118,6 +122,25 @@ private:
         if (o_.window_left < -1) fail(f_, "window_left is " + text(o_.window_left) + ", needs -1 (all) or more");
         if (o_.window_right < -1) fail(f_, "window_right is " + text(o_.window_right) + ", needs -1 (all) or more");
         if (o_.prefix < 0) fail(f_, "prefix is " + text(o_.prefix) + ", needs 0 or more");
+    }
+
+    bool has_gate() const {
+        const Heads<const float>& g = o_.output_gate;
+        return g.data || g.heads != 0 || g.tokens != 0 || g.dim != 0;
+    }
+
+    void check_gate(bool is_taken) const {
+        const Heads<const float>& g = o_.output_gate;
+        if (!is_taken)
+            fail(f_, "output_gate is given, needs none: softmax_attention of queries [head, token, dim] takes it");
+        if (g.heads != q_.heads || g.tokens != q_.tokens || (g.dim != kv_.v.dim && g.dim != 1))
+            fail(f_, "output_gate is " + checks::shape(g.heads, g.tokens, g.dim) + ", needs [" + text(q_.heads) + ", " +
+                         text(q_.tokens) + ", " + text(kv_.v.dim) + " or 1]");
+        if (g.head_stride < 0 || g.token_stride < 0)
+            fail(f_, "output_gate has strides " + text(g.head_stride) + " and " + text(g.token_stride) +
+                         ", needs at least 0");
+        checks::check_pointer(f_, "output_gate", g.data, sizeof(float), g.heads > 0 && g.tokens > 0);
+        checks::check_extent(f_, "output_gate", bytes_of(g));
     }
 
     template <class T>
@@ -227,7 +250,7 @@ private:
 
 ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                       Heads<float> o, const SoftmaxOptions& options, float* lse, Context& context) {
-    detail::SoftmaxRequest request("softmax_attention", q, q_lengths, kv, options);
+    detail::SoftmaxRequest request("softmax_attention", q, q_lengths, kv, options, {}, true);
     const attention::Plan& plan = attention::plan(request.request(), context);
     attention::check_tensors("softmax_attention", q, kv, &o, lse, request.arrays());
     plan.run(q, kv, o, lse);
@@ -242,7 +265,7 @@ ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const KvVi
                                       const SoftmaxOptions& options, float* lse, Context& context) {
     const char* f = "softmax_attention";
     if (views.empty()) fail(f, "views are none, needs at least one");
-    detail::SoftmaxRequest request(f, q, {}, views[0], options, views.subspan(1));
+    detail::SoftmaxRequest request(f, q, {}, views[0], options, views.subspan(1), true);
     const attention::Plan& plan = attention::plan(request.request(), context);
     for (const KvView& kv : views) attention::check_tensors(f, q, kv, &o, lse, request.arrays());
     plan.run(q, views[0], views.subspan(1), o, lse);
@@ -271,7 +294,7 @@ ATTENTA_INLINE SoftmaxPlan plan_softmax(HeadsBatch<const float> q, const KvView&
 ATTENTA_INLINE SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                         const SoftmaxOptions& options, Context& context) {
     return SoftmaxPlan(std::make_unique<attention::Plan>(
-        detail::SoftmaxRequest("plan_softmax", q, q_lengths, kv, options).request(), context));
+        detail::SoftmaxRequest("plan_softmax", q, q_lengths, kv, options, {}, true).request(), context));
 }
 
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(std::unique_ptr<attention::Plan> plan) : plan_(std::move(plan)) {}
@@ -280,9 +303,10 @@ ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(SoftmaxPlan&&) noexcept = default;
 ATTENTA_INLINE SoftmaxPlan& SoftmaxPlan::operator=(SoftmaxPlan&&) noexcept = default;
 ATTENTA_INLINE SoftmaxPlan::~SoftmaxPlan() = default;
 
-ATTENTA_INLINE void SoftmaxPlan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse) const {
+ATTENTA_INLINE void SoftmaxPlan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
+                                     const float* output_gate) const {
     if (!plan_) fail("SoftmaxPlan::run", "the plan is empty, needs one from plan_softmax");
-    plan_->run(q, kv, o, lse);
+    plan_->run(q, kv, o, lse, {}, output_gate);
 }
 
 ATTENTA_INLINE std::size_t SoftmaxPlan::scratch_bytes() const { return plan_ ? plan_->scratch_bytes() : 0; }

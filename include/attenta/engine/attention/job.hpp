@@ -44,6 +44,7 @@ struct Job {
     const EditCall *edits = nullptr, *weight_edits = nullptr;
     std::int64_t edit_count = 0, weight_edit_count = 0;
     const float* sink = nullptr;
+    Heads<const float> output_gate = {};
     const float* value_gain = nullptr;  ///< of each key on the lists: factors of values, not of the sum of weights, of
     const std::uint8_t* counted = nullptr;  ///< [sequences] those whose keys are counted on the lists
     bool values = true;

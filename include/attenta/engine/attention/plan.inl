@@ -53,6 +53,7 @@ ATTENTA_INLINE void Plan::make(const Request& r, Context& context) {
     job_.kv = r.kv;
     job_.scale = r.scale;
     job_.sink = r.sink.empty() ? nullptr : r.sink.data();
+    job_.output_gate = r.output_gate;
     job_.values = r.values;
     job_.local_weights = r.local_weights;
     job_.tuning = &tuning();
@@ -272,8 +273,21 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
     if (scratch_bytes_ > 0) context_->workspace().reserve(scratch_bytes_);
 }
 
+/// Of whole rows, that have just been written.
+ATTENTA_INLINE void Plan::gate_outputs(const Job& job, const Task& rows) const {
+    const Heads<const float>& gate = job.output_gate;
+    if (!gate.data || !job.values) return;
+    const GateFunction multiply = gate_row(isa_);
+    for (std::int64_t head = rows.head_begin; head < rows.head_end; ++head)
+        for (std::int64_t r = rows.row_begin; r < rows.row_end; ++r) {
+            const QueryRow row = rows.query_row(head, r);
+            const std::int64_t token = rows.q_begin + row.index;
+            multiply(gate.row(row.head, token), gate.dim, job.kv.v.dim, job.o.row(row.head, token));
+        }
+}
+
 ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o,
-                              float* lse, Statistics statistics) const {
+                              float* lse, Statistics statistics, const float* output_gate) const {
     std::byte* scratch = context_->workspace().data();
     Executor& executor = context_->executor();
     Job job = job_;
@@ -281,6 +295,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
     job.kv = kv;
     job.o = o;
     job.lse = lse;
+    if (output_gate) job.output_gate.data = output_gate;
     job.statistics = statistics.found;
     job.known = statistics.known;
     job.scores = statistics.scores;
@@ -303,10 +318,15 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
     const auto chains = static_cast<std::int64_t>(chains_.size());
     run_tasks(executor, chains + static_cast<std::int64_t>(tasks_.size()), [&](std::int64_t i, int slot) {
         std::byte* const memory = scratch + static_cast<std::size_t>(slot) * slot_bytes_;
-        if (i < chains) return run_chain(jobs, chains_[static_cast<std::size_t>(i)], memory);
+        if (i < chains) {
+            const Chain& chain = chains_[static_cast<std::size_t>(i)];
+            run_chain(jobs, chain, memory);
+            return gate_outputs(job, chain.rows);
+        }
         const auto n = static_cast<std::size_t>(i - chains);
         const Task& t = tasks_[order_.empty() ? n : order_[n].second];
         (t.few ? few_task(t, isa_) : tile_task(isa_))(jobs[t.view], t, memory);
+        if (t.part < 0) gate_outputs(job, t);
     });
     const MergeFunction merge = merge_row(isa_);
     const auto merges = static_cast<std::int64_t>(merges_.size());
@@ -325,6 +345,10 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
                 for (std::int64_t p = 0; p < m.parts; ++p) row.sum += first[p * m.step].sum;
             } else {
                 row = merge(parts, step, &first->max, &first->sum, 2 * m.step, m.parts, dim_v, to);
+            }
+            if (job.output_gate.data && to) {
+                const Heads<const float>& gate = job.output_gate;
+                gate_row(isa_)(gate.row(m.head, m.token), gate.dim, kv.v.dim, to);
             }
             if (lse) lse[at] = row.lse();
             if (statistics.found) statistics.found[at] = row;

@@ -21,6 +21,7 @@
 //   a softmax inside a softmax               a weight edit, with the inner statistics known
 //   row-local weights                        Request::local_weights: score edits make weights                 (exists)
 //   other normalisers                        the concept Normalizer (normalizer.hpp)                          (exists)
+//   gates of finished outputs                Request::output_gate                                             (exists)
 #pragma once
 
 #include <attenta/core/context.hpp>
@@ -64,6 +65,8 @@ struct Request {
     FewVector<Mask, 4> masks;                 ///< all must show a key
     FewVector<ScoreEdit, 4> edits;
     std::span<const float> sink;  ///< [Hq] or empty
+    /// [Hq, tokens, Dv] or [Hq, tokens, 1], or none: finished rows of o are multiplied by its sigmoid.
+    Heads<const float> output_gate = {};
 
     bool values = true;  ///< false: only lse or statistics
     /// Statistics of rows are wanted, or known from such a pass: both passes then compute scores in the same way.
@@ -97,11 +100,13 @@ public:
 
     /// Checks everything and makes the schedule, in place of an earlier one and in its memory. Throws Error.
     void make(const Request& request, Context& context);
-    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {}) const {
-        run(q, kv, {}, o, lse, statistics);
+    /// `output_gate` is in place of the planned one, of its shape; null: the planned one.
+    void run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse, Statistics statistics = {},
+             const float* output_gate = nullptr) const {
+        run(q, kv, {}, o, lse, statistics, output_gate);
     }
     void run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o, float* lse,
-             Statistics statistics = {}) const;
+             Statistics statistics = {}, const float* output_gate = nullptr) const;
     std::size_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
@@ -130,6 +135,7 @@ private:
     void order_tasks();
     void reserve_scratch();
     void run_chain(const Job* jobs, const Chain& chain, std::byte* scratch) const;
+    void gate_outputs(const Job& job, const Task& rows) const;
 
     // Keys on lists: list_plan.inl.
     void finish_lists();

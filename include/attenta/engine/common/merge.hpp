@@ -1,4 +1,4 @@
-// Merging of parts: (o, lse) of disjoint key sets. See softmax/merge_state.hpp for the mathematics.
+// What is done with finished rows. Merging of parts: (o, lse) of disjoint key sets. See softmax/merge_state.hpp for the mathematics.
 #pragma once
 
 #include <attenta/engine/common/row_statistics.hpp>
@@ -18,5 +18,9 @@ ATTENTA_DECLARE_KERNEL(MergeFunction, merge_row)
 using SumFunction = void (*)(const float* o_parts, std::int64_t o_step, std::int64_t parts, std::int64_t dim_v,
                              float* o);
 ATTENTA_DECLARE_KERNEL(SumFunction, sum_row_parts)
+
+/// o = o ⊙ sigmoid(gate), of a finished row; a gate of one number is that of all of them.
+using GateFunction = void (*)(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o);
+ATTENTA_DECLARE_KERNEL(GateFunction, gate_row)
 
 ATTENTA_END

@@ -3,6 +3,7 @@
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/merge.hpp>
 #include <attenta/engine/common/row_statistics.hpp>
+#include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
 #include <algorithm>
@@ -45,9 +46,26 @@ void sum_row_parts(const float* o_parts, std::int64_t o_step, std::int64_t parts
     for (std::int64_t p = 1; p < parts; ++p) simd::add_row<Arch>(o, o_parts + p * o_step, dim_v, 1.f);
 }
 
+template <class Arch>
+void gate_row(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const bool is_row = gate_dim > 1;
+    const auto factor = simd::sigmoid<Arch>(simd::Batch<Arch>(*gate));
+    std::int64_t d = 0;
+    for (; d + L <= dim_v; d += L) {
+        const auto x = simd::load<Arch>(o + d);
+        (x * (is_row ? simd::sigmoid<Arch>(simd::load<Arch>(gate + d)) : factor)).store_unaligned(o + d);
+    }
+    if (d == dim_v) return;
+    const auto x = simd::load_part<Arch>(o + d, dim_v - d);
+    const auto rest = is_row ? simd::sigmoid<Arch>(simd::load_part<Arch>(gate + d, dim_v - d)) : factor;
+    simd::store_part<Arch>(o + d, x * rest, dim_v - d);
+}
+
 }  // namespace kernels
 
 ATTENTA_DEFINE_KERNEL(MergeFunction, merge_row, &kernels::merge_row<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(SumFunction, sum_row_parts, &kernels::sum_row_parts<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(GateFunction, gate_row, &kernels::gate_row<simd::NativeArch>)
 
 ATTENTA_END
