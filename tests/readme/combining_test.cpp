@@ -86,6 +86,11 @@ const std::map<std::string, std::function<void(Case&)>>& setters() {
              c.options.sink = c.sink;
          }},
         {"`edits`", set_edit},
+        {"`output_gate`",
+         [](Case& c) {
+             static const std::vector<float> gates = {0.5f, -1, 3, 0};  // of heads: the same for every token of a batch
+             c.options.output_gate = {gates.data(), c.shape.Hq, c.shape.Tq, 1, 1, 0};
+         }},
     };
     return all;
 }
@@ -152,6 +157,7 @@ void ragged_batch(const std::vector<std::string>& options, Context& context) {
         sequences.push_back({c.k.view(), c.v.view()});
     }
     x.q_offset.reset(), x.segment_q = x.segment_k = {}, x.mask = {}, x.bias = {};
+    if (x.output_gate.data) x.output_gate.tokens = 39;
     x.q_offsets = offsets, x.segments = segments, x.masks = masks, x.biases = biases;
     const std::vector<std::int32_t> lengths = {33, 5, 1};
     Tensor<float> q(4, 39, 20);

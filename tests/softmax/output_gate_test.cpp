@@ -79,7 +79,7 @@ TEST(SoftmaxOutputGate, OfRaggedBatchesListsAndSeveralCaches) {
         lists.end_list();
     }
     const KvView kv = KvView::of(c.k.view(), c.v.view());
-    std::vector<std::int64_t> positions(300);
+    std::vector<std::int32_t> positions(300);
     std::iota(positions.begin(), positions.end(), 0);
     on_every_isa([&](Context& context) {
         for (int kind = 0; kind < 3; ++kind) {
@@ -92,7 +92,7 @@ TEST(SoftmaxOutputGate, OfRaggedBatchesListsAndSeveralCaches) {
                 float* const lse = out[gated].lse.data();
                 KvView views[2] = {KvView::of(c.k.view().slice(0, 170), c.v.view().slice(0, 170)),
                                    KvView::of(c.k.view().slice(170, 130), c.v.view().slice(170, 130))};
-                views[1].positions = positions.data() + 170;
+                views[1].positions = positions.data() + 170, views[1].positions_stride = 130;
                 if (kind == 0)
                     attenta::softmax_attention(c.q.view(), q_lengths, ragged.view(), o, options, lse, context);
                 if (kind == 1) attenta::softmax_attention(c.q.view(), kv, o, options, lse, context);

@@ -95,6 +95,9 @@ inline Naive naive_softmax(attenta::Heads<const float> q, attenta::Heads<const f
                 for (std::int64_t c = 0; c < v.dim && w > 0; ++c) r.o_row(h, t)[c] += w * double{v.row(kv_head, j)[c]};
             }
             lse = m + std::log(z);
+            const attenta::Heads<const float>& gate = x.output_gate;
+            for (std::int64_t c = 0; c < v.dim && gate.data; ++c)
+                r.o_row(h, t)[c] /= 1 + std::exp(-double{gate.row(h, t)[gate.dim == 1 ? 0 : c]});
         }
     }
     return r;
