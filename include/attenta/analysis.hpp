@@ -5,10 +5,12 @@
 #include <attenta/analysis/attention_vectors.hpp>
 #include <attenta/analysis/calibrate_position.hpp>
 #include <attenta/analysis/calibrate_sinks.hpp>
+#include <attenta/analysis/circuit_svd.hpp>
 #include <attenta/analysis/cka.hpp>
 #include <attenta/analysis/concentration.hpp>
 #include <attenta/analysis/context_contribution.hpp>
 #include <attenta/analysis/diversity.hpp>
+#include <attenta/analysis/feature_alignment.hpp>
 #include <attenta/analysis/flow.hpp>
 #include <attenta/analysis/head_distance.hpp>
 #include <attenta/analysis/head_importance.hpp>
