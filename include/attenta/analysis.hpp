@@ -7,6 +7,7 @@
 #include <attenta/analysis/calibrate_sinks.hpp>
 #include <attenta/analysis/circuit_svd.hpp>
 #include <attenta/analysis/cka.hpp>
+#include <attenta/analysis/clip_decomposition.hpp>
 #include <attenta/analysis/concentration.hpp>
 #include <attenta/analysis/context_contribution.hpp>
 #include <attenta/analysis/diversity.hpp>
@@ -15,11 +16,14 @@
 #include <attenta/analysis/head_distance.hpp>
 #include <attenta/analysis/head_importance.hpp>
 #include <attenta/analysis/head_intervention.hpp>
+#include <attenta/analysis/head_parameters.hpp>
 #include <attenta/analysis/head_similarity.hpp>
+#include <attenta/analysis/joint_embedding.hpp>
 #include <attenta/analysis/massive_activations.hpp>
 #include <attenta/analysis/positional_heads.hpp>
 #include <attenta/analysis/retrieval_score.hpp>
 #include <attenta/analysis/rollout.hpp>
+#include <attenta/analysis/selectable_keys.hpp>
 #include <attenta/analysis/separability.hpp>
 #include <attenta/analysis/sink_metrics.hpp>
 #include <attenta/analysis/textspan.hpp>

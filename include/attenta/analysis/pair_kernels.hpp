@@ -16,6 +16,19 @@ struct MarkedSums {
 using SumMarked = MarkedSums (*)(const float* x, const float* mark, std::int64_t n, float least);
 ATTENTA_DECLARE_KERNEL(SumMarked, sum_marked)
 
+/// to = |x − y_j|² = |x|² + |y_j|² − 2 x · y_j, at least 0, of n rows y with these products and squares; the smallest.
+using SquaredDistances = float (*)(const float* products, const float* squares, std::int64_t n, float square,
+                                   float* to);
+ATTENTA_DECLARE_KERNEL(SquaredDistances, squared_pair_distances)
+
+/// Σ a, Σ d, Σ a², Σ d² and Σ a d of a_j = products_j + parts_j + part and d_j = sqrt(squared_j) − 1.
+struct CorrelationSums {
+    float product = 0, distance = 0, products = 0, distances = 0, mixed = 0;
+};
+using SumForCorrelation = CorrelationSums (*)(const float* products, const float* parts, const float* squared,
+                                              std::int64_t n, float part);
+ATTENTA_DECLARE_KERNEL(SumForCorrelation, pair_correlation_sums)
+
 }  // namespace analysis
 
 ATTENTA_END

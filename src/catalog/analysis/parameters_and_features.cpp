@@ -18,6 +18,22 @@ std::vector<Mechanism> parameter_and_feature_rows() {
                                     .summary = "how few singular directions of a head explain a score",
                                     .source = "Franco and Crovella 2024",
                                     .cost = "H·(d·D² + T·d·D + P·D·log D)"}),
+        analysis_row<&head_parameters>({.name = "head_parameters",
+                                        .summary = "the tokens that a head's weights map tokens to",
+                                        .source = "Elhelo and Geva 2025, MAPS",
+                                        .cost = "Hq·N·d·(Dv + V)"}),
+        analysis_row<&joint_embedding>({.name = "joint_embedding",
+                                        .summary = "queries and keys in one space, near where they attend",
+                                        .source = "Yeh et al. 2023, AttentionViz",
+                                        .cost = "Hq·Tq·Tk·D"}),
+        analysis_row<&clip_decomposition>({.name = "clip_decomposition",
+                                           .summary = "what layers, heads and patches write into an image's vector",
+                                           .source = "Gandelsman et al. 2024, eq. 4-8",
+                                           .cost = "L·H·Dv·e·(d + N)"}),
+        analysis_row<&selectable_keys>({.name = "selectable_keys",
+                                        .summary = "keys that no query can prefer to all others",
+                                        .source = "Brody et al. 2023, section 4",
+                                        .cost = "Hkv·Tk·steps·(Tk·D + D³)"}),
     };
 }
 
