@@ -133,6 +133,7 @@ void selectable_keys(const SelectableKeysInputs& x, const SelectableKeysOutputs&
     Check check("selectable_keys", x);
     check.finite("margin", options.margin);
     if (options.margin < 0) check.refuse("margin is " + std::to_string(options.margin) + ", needs 0 or more");
+    check.scratch("k in double precision", x.k.heads, x.k.tokens, x.k.dim);
     check.finite_numbers("k", x.k);
     check.outputs(out, x, options);
     const std::int64_t heads = x.k.heads, tokens = x.k.tokens;

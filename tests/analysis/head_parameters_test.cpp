@@ -38,8 +38,8 @@ Values definition(const HeadParametersInputs& x, const HeadParametersOptions& o)
         double above = 0, below = 0;
         for (std::int64_t n = 0; n < count; ++n) {
             const Row e(x.embeddings.data + n * dim, x.embeddings.data + (n + 1) * dim);
-            const Row moved = product(product(e, x.w_v.data + h / group * dim * dim_v, dim_v),
-                                      x.w_o.data + h * dim_v * dim, dim);
+            const Row moved =
+                product(product(e, x.w_v.data + h / group * dim * dim_v, dim_v), x.w_o.data + h * dim_v * dim, dim);
             const Row logits = product(moved, x.unembed.data, x.unembed.size(1));
             const auto down = sorted(logits, true), up = sorted(logits, false);
             const auto place = [&](const auto& order) {
@@ -69,8 +69,10 @@ HeadParametersInputs drawn(Memory& memory, std::int64_t heads, std::int64_t kv_h
 
 TEST(HeadParameters, EqualsItsDefinition) {
     Memory memory;
-    for (const auto& [heads, kv_heads, count, dim, dim_v, words] :
-         {std::array<std::int64_t, 6>{1, 1, 1, 1, 1, 1}, {4, 2, 11, 24, 8, 50}, {3, 1, 5, 7, 9, 37}, {2, 2, 70, 5, 3, 19}})
+    for (const auto& [heads, kv_heads, count, dim, dim_v, words] : {std::array<std::int64_t, 6>{1, 1, 1, 1, 1, 1},
+                                                                    {4, 2, 11, 24, 8, 50},
+                                                                    {3, 1, 5, 7, 9, 37},
+                                                                    {2, 2, 70, 5, 3, 19}})
         for (const std::int64_t top : {std::int64_t{1}, std::min<std::int64_t>(words, 5), words}) {
             const auto x = drawn(memory, heads, kv_heads, count, dim, dim_v, words);
             const HeadParametersOptions o{(words + 2) / 3, top};

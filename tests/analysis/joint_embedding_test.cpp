@@ -74,13 +74,26 @@ Values definition(const JointEmbeddingInputs& x, const JointEmbeddingOptions& o)
 
 TEST(JointEmbedding, EqualsItsDefinition) {
     Memory memory;
-    for (const auto& [heads, kv_heads, queries, keys, dim] :
-         {std::array<std::int64_t, 5>{1, 1, 1, 1, 2}, {4, 2, 1, 29, 8}, {3, 3, 5, 1, 12}, {2, 1, 23, 37, 9}, {1, 1, 70, 131, 20}})
+    for (const auto& [heads, kv_heads, queries, keys, dim] : {std::array<std::int64_t, 5>{1, 1, 1, 1, 2},
+                                                              {2, 1, 3, 2, 1},
+                                                              {4, 2, 1, 29, 8},
+                                                              {3, 3, 5, 1, 12},
+                                                              {2, 1, 23, 37, 9},
+                                                              {1, 1, 70, 131, 20}})
         for (const bool center : {true, false})
             for (const std::optional<double> factor : {std::optional<double>(), std::optional(1.7)}) {
                 const JointEmbeddingInputs x{memory.heads(heads, queries, dim, 3), memory.heads(kv_heads, keys, dim)};
                 expect_values<call>(x, {center, factor}, definition(x, {center, factor}));
             }
+}
+
+/// A caller who searches the factor goes far: products stay as they are, whatever the sizes of the sides.
+TEST(JointEmbedding, KeepsTheDigitsOfAnyFactor) {
+    Memory memory;
+    const JointEmbeddingInputs x{memory.heads(2, 9, 6), memory.heads(1, 15, 6)};
+    for (const double factor : {1e-20, 1e-3, 0.02, 30.0, 1e20})
+        for (const bool center : {true, false})
+            expect_values<call>(x, {center, factor}, definition(x, {center, factor}));
 }
 
 /// Keys are the queries, some moved by a little: their distances are far below what differences of squares hold.
@@ -124,7 +137,8 @@ TEST(JointEmbedding, OfEqualKeysIsNotCorrelated) {
     for (const bool center : {true, false}) {
         Outputs<call> out(x, {center});
         analysis::joint_embedding(x, out.list, {center});
-        for (const double c : out.values().at("correlation")) EXPECT_TRUE(std::abs(c) <= 1 + 1e-6) << c;
+        const Values got = out.values();
+        for (const double c : got.at("correlation")) EXPECT_TRUE(std::abs(c) <= 1 + 1e-6) << c;
     }
     x.q.token_stride = 0;
     expect_values<call>(x, {}, definition(x, {}));
@@ -148,7 +162,7 @@ TEST(JointEmbeddingErrors, SaysWhatDoesNotFit) {
     Memory memory;
     const JointEmbeddingInputs x{memory.heads(4, 5, 3), memory.heads(2, 7, 3)};
     expect_bad_tensors_refused<call>(x, {});
-    for (const double factor : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()})
+    for (const double factor : {0.0, -1.0, 1e-60, 1e60, std::nan(""), std::numeric_limits<double>::infinity()})
         EXPECT_TRUE(refuses_options<call>(x, {}, [=](auto& o) { o.factor = factor; }, {"joint_embedding", "factor"}));
     EXPECT_TRUE(refuses_inputs<call>(x, {}, [](auto& in) { in.q.heads = 3; }, {"q", "3", "2"}));
     const View zeros = memory.heads(4, 5, 3, 0), no_keys = memory.heads(2, 7, 3, 0);
@@ -156,7 +170,8 @@ TEST(JointEmbeddingErrors, SaysWhatDoesNotFit) {
     EXPECT_TRUE(refuses_inputs<call>(x, {false}, [&](auto& in) { in.k = no_keys; }, {"k", "head 0", "factor"}));
     std::vector<float> wrong(15, 1.f);
     wrong[4] = std::nanf("");
-    EXPECT_TRUE(refuses_inputs<call>(x, {}, [&](auto& in) { in.k = attenta::hnd<const float>(wrong.data(), 1, 5, 3); }, {"k", "nan"}));
+    EXPECT_TRUE(refuses_inputs<call>(x, {}, [&](auto& in) { in.k = attenta::hnd<const float>(wrong.data(), 1, 5, 3); },
+                                     {"k", "nan"}));
 }
 
 }  // namespace

@@ -24,8 +24,7 @@ struct ClipDecompositionInputs {
     DenseTensor<const float, 3> attn;  ///< weights of the class token
     DenseTensor<const float, 4> v, w_o;
     DenseTensor<const float, 2> b_o;
-    DenseTensor<const float, 2>
-        mlp;  ///< the class token's embedding, and what each layer adds to it behind the attention
+    DenseTensor<const float, 2> mlp;  ///< the class token's embedding, and what feed-forward layers add to it
     std::span<const float> norm_w, norm_b;
     DenseTensor<const float, 2> projection;
 
@@ -58,8 +57,8 @@ struct ClipDecompositionOutputs {
     }
 };
 
-/// Throws Error on shapes and options that do not fit, numbers that are not finite, a z without variance where eps is 0, and a length of
-/// 0; nothing is written then.
+/// Throws Error on shapes and options that do not fit, numbers or a z that are not finite, a z without variance where eps is 0, and a
+/// length of 0; nothing is written then.
 void clip_decomposition(const ClipDecompositionInputs& x, const ClipDecompositionOutputs& out,
                         const ClipDecompositionOptions& options = {}, Context& context = default_context());
 

@@ -64,6 +64,9 @@ public:
         double variance = 0;
         for (const double a : z) mean_ += a / channels;
         for (const double a : z) variance += (a - mean_) * (a - mean_) / channels;
+        if (!std::isfinite(variance))
+            check.refuse(
+                "what attn, v, w_o, b_o and mlp add up to, the class token, is not finite, needs smaller numbers");
         deviation_ = std::sqrt(variance + eps);
         if (!(deviation_ > 0)) check.refuse("eps is 0 and the class token has no variance, needs eps above 0");
         std::vector<float> normed(z.size());
@@ -73,7 +76,9 @@ public:
         project(normed.data(), x.projection.data, whole_.data());
         for (const float a : whole_) length_ += double{a} * double{a};
         length_ = std::sqrt(length_);
-        if (!(length_ > 0)) check.refuse("projection leaves a representation of length 0, needs one that is longer");
+        if (!(length_ > 0 && std::isfinite(length_)))
+            check.refuse("projection leaves a representation of length " + std::to_string(length_) +
+                         ", needs a finite number above 0");
     }
 
     double length() const { return length_; }

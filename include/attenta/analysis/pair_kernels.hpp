@@ -16,9 +16,9 @@ struct MarkedSums {
 using SumMarked = MarkedSums (*)(const float* x, const float* mark, std::int64_t n, float least);
 ATTENTA_DECLARE_KERNEL(SumMarked, sum_marked)
 
-/// to = |x − y_j|² = |x|² + |y_j|² − 2 x · y_j, at least 0, of n rows y with these products and squares; the smallest.
+/// to = square + squares_j − 2 gain products_j, at least 0, for n rows: |x − y_j|² of |x|², |y_j|² and x · y_j. Returns the smallest.
 using SquaredDistances = float (*)(const float* products, const float* squares, std::int64_t n, float square,
-                                   float* to);
+                                   float gain, float* to);
 ATTENTA_DECLARE_KERNEL(SquaredDistances, squared_pair_distances)
 
 /// Σ a, Σ d, Σ a², Σ d² and Σ a d of a_j = products_j + parts_j + part and d_j = sqrt(squared_j) − 1.

@@ -31,12 +31,13 @@ MarkedSums sum_marked(const float* x, const float* mark, std::int64_t n, float l
 }
 
 template <class Arch>
-float squared_pair_distances(const float* products, const float* squares, std::int64_t n, float square, float* to) {
+float squared_pair_distances(const float* products, const float* squares, std::int64_t n, float square, float gain,
+                             float* to) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     const FlushToZero flush;
-    const auto distance = [square](B product, B other) ATTENTA_FLATTEN {
-        return simd::max<Arch>(B(0.f), simd::fma<Arch>(B(-2.f), product, B(square) + other));
+    const auto distance = [square, gain](B product, B other) ATTENTA_FLATTEN {
+        return simd::max<Arch>(B(0.f), simd::fma<Arch>(B(-2 * gain), product, B(square) + other));
     };
     B least(std::numeric_limits<float>::infinity());
     std::int64_t j = 0;
