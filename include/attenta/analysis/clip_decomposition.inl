@@ -2,6 +2,7 @@
 
 #include <attenta/analysis/clip_decomposition.hpp>
 #include <attenta/analysis/kernels.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/engine/dense/dense.hpp>
 
 #include <algorithm>
@@ -64,10 +65,9 @@ public:
         double variance = 0;
         for (const double a : z) mean_ += a / channels;
         for (const double a : z) variance += (a - mean_) * (a - mean_) / channels;
-        if (!std::isfinite(variance))
-            check.refuse(
-                "what attn, v, w_o, b_o and mlp add up to, the class token, is not finite, needs smaller numbers");
         deviation_ = std::sqrt(variance + eps);
+        if (!is_finite(static_cast<float>(deviation_)))
+            check.refuse("v, w_o, b_o and mlp add up to a class token that is not finite, needs smaller numbers");
         if (!(deviation_ > 0)) check.refuse("eps is 0 and the class token has no variance, needs eps above 0");
         std::vector<float> normed(z.size());
         for (std::size_t c = 0; c < z.size(); ++c)
@@ -76,7 +76,7 @@ public:
         project(normed.data(), x.projection.data, whole_.data());
         for (const float a : whole_) length_ += double{a} * double{a};
         length_ = std::sqrt(length_);
-        if (!(length_ > 0 && std::isfinite(length_)))
+        if (!(length_ > 0 && is_finite(static_cast<float>(length_))))
             check.refuse("projection leaves a representation of length " + std::to_string(length_) +
                          ", needs a finite number above 0");
     }

@@ -2,6 +2,7 @@
 
 #include <attenta/analysis/feature_alignment.hpp>
 #include <attenta/analysis/pair_kernels.hpp>
+#include <attenta/core/finite.hpp>
 #include <attenta/core/run_tasks.hpp>
 
 #include <algorithm>
@@ -83,7 +84,7 @@ ATTENTA_INLINE void feature_alignment(const FeatureAlignmentInputs& x, const Fea
         return sums[static_cast<std::size_t>(head * (features + 1) + kind)];
     };
     for (std::int64_t h = 0; h < heads; ++h)
-        if (const double total = of(h, 0).weight; !(total > 0 && std::isfinite(total)))
+        if (const double total = of(h, 0).weight; !(total > 0 && is_finite(static_cast<float>(total))))
             fail("feature_alignment", "attn sums to " + std::to_string(total) + " in head " + checks::text(h) +
                                           " of all layers, needs a number above 0");
     const auto give = [](float* to, std::int64_t at, double value) {
