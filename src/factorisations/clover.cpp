@@ -1,13 +1,13 @@
 // The factorisation of CLOVER.
 #include <attenta/lowrank/clover.hpp>
 
-#include <Eigen/QR>
-#include <Eigen/SVD>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -21,29 +21,17 @@ struct Cut {
     Eigen::VectorXd singular;
 };
 
-/// Of x [n, d] with x = Q R, both with min(n, d) columns or rows.
-struct ThinQr {
-    MatrixXd q, r;
-
-    explicit ThinQr(const MatrixXd& x) {
-        const Eigen::Index k = std::min(x.rows(), x.cols());
-        const Eigen::HouseholderQR<MatrixXd> qr(x);
-        q = qr.householderQ() * MatrixXd::Identity(x.rows(), k);
-        r = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>();
-    }
-};
-
 /// left [n, d] and right [m, d]: the product has rank d at most, so the decomposed matrix is d x d.
 Cut cut_product(const MatrixXd& left, const MatrixXd& right, std::int64_t rank) {
-    const ThinQr l(left), r(right);
-    const Eigen::JacobiSVD<MatrixXd> svd(l.r * r.r.transpose(), Eigen::ComputeThinU | Eigen::ComputeThinV);
-    const Eigen::Index found = svd.singularValues().size(), kept = std::min<Eigen::Index>(found, rank);
-    const Eigen::VectorXd root = svd.singularValues().head(kept).cwiseSqrt();
+    const auto l = factorisation::thin_qr(left), r = factorisation::thin_qr(right);
+    const auto svd = factorisation::svd(l.r * r.r.transpose());
+    const Eigen::Index found = svd.singular.size(), kept = std::min<Eigen::Index>(found, rank);
+    const Eigen::VectorXd root = svd.singular.head(kept).cwiseSqrt();
     // Directions beyond those of the smaller matrix have the singular value 0.
     Cut cut{MatrixXd::Zero(left.rows(), rank), MatrixXd::Zero(right.rows(), rank), Eigen::VectorXd::Zero(left.cols())};
-    cut.left.leftCols(kept) = l.q * svd.matrixU().leftCols(kept) * root.asDiagonal();
-    cut.right.leftCols(kept) = r.q * svd.matrixV().leftCols(kept) * root.asDiagonal();
-    cut.singular.head(found) = svd.singularValues();
+    cut.left.leftCols(kept) = l.q * svd.u.leftCols(kept) * root.asDiagonal();
+    cut.right.leftCols(kept) = r.q * svd.v.leftCols(kept) * root.asDiagonal();
+    cut.singular.head(found) = svd.singular;
     return cut;
 }
 

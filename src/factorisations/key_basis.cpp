@@ -1,11 +1,12 @@
 // Principal components of calibration keys.
 #include <attenta/lowrank/lowrank_keys.hpp>
 
-#include <Eigen/Eigenvalues>
+#include <Eigen/Core>
 
 #include <cmath>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -42,11 +43,11 @@ KeyBasis key_basis(Heads<const float> calibration, const KeyBasisOptions& option
         if (options.rotary == KeyRotary::post) rotate(keys, options.rope_base);
         keys.rowwise() -= Eigen::RowVectorXd(keys.colwise().mean());
         const Eigen::MatrixXd covariance = keys.transpose() * keys / static_cast<double>(keys.rows() - 1);
-        const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);
-        const Eigen::VectorXd variance = solver.eigenvalues().reverse();  // the solver's ascend
+        const auto eigen = factorisation::symmetric_eigen(covariance);
+        const Eigen::VectorXd variance = eigen.values.reverse();  // the solver's ascend
         if (!(variance.sum() > 0))
             fail(f, "calibration has no variance in head " + checks::text(h) + ", needs keys that differ");
-        factorisation::append(Eigen::MatrixXd(solver.eigenvectors().rowwise().reverse()), basis.components);
+        factorisation::append(Eigen::MatrixXd(eigen.vectors.rowwise().reverse()), basis.components);
         factorisation::append(Eigen::VectorXd(variance.cwiseMax(0) / variance.sum()), basis.explained_variance_ratio);
     }
     return basis;

@@ -1,12 +1,12 @@
 // The fits of LeanVec.
 #include <attenta/lowrank/leanvec.hpp>
 
-#include <Eigen/Eigenvalues>
-#include <Eigen/SVD>
+#include <Eigen/Core>
 
 #include <cmath>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -33,13 +33,13 @@ struct Projections {
 
 /// The matrix with orthonormal columns nearest to y.
 MatrixXd polar(const MatrixXd& y) {
-    const Eigen::JacobiSVD<MatrixXd> svd(y, Eigen::ComputeThinU | Eigen::ComputeThinV);
-    return svd.matrixU() * svd.matrixV().transpose();
+    const auto svd = factorisation::svd(y);
+    return svd.u * svd.v.transpose();
 }
 
 Projections leading_eigenvectors(const MatrixXd& symmetric, std::int64_t rank) {
-    const Eigen::SelfAdjointEigenSolver<MatrixXd> solver(symmetric);
-    const MatrixXd leading = solver.eigenvectors().rowwise().reverse().leftCols(rank);  // eigenvalues ascend
+    const MatrixXd leading =
+        factorisation::symmetric_eigen(symmetric).vectors.rowwise().reverse().leftCols(rank);  // eigenvalues ascend
     return {leading, leading};
 }
 

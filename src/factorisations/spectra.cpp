@@ -3,13 +3,14 @@
 #include <attenta/analysis/concentration.hpp>
 #include <attenta/analysis/sink_metrics.hpp>
 
-#include <Eigen/Eigenvalues>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -34,8 +35,7 @@ MatrixXd softmax_rows(MatrixXd s, bool causal) {
 
 /// The second largest modulus; a triangular matrix has its eigenvalues on the diagonal.
 double second_modulus(const MatrixXd& weights, bool causal) {
-    VectorXd moduli = causal ? VectorXd(weights.diagonal())
-                             : VectorXd(Eigen::EigenSolver<MatrixXd>(weights, false).eigenvalues().cwiseAbs());
+    VectorXd moduli = causal ? VectorXd(weights.diagonal()) : VectorXd(factorisation::eigenvalues(weights).cwiseAbs());
     std::nth_element(moduli.begin(), moduli.begin() + 1, moduli.end(), std::greater<double>());
     return moduli[1];
 }
@@ -45,7 +45,7 @@ double fiedler_value(const MatrixXd& attention) {
     MatrixXd edges = (attention + attention.transpose()) / 2;
     edges.diagonal().setZero();
     const MatrixXd laplacian = MatrixXd(edges.rowwise().sum().asDiagonal()) - edges;
-    return Eigen::SelfAdjointEigenSolver<MatrixXd>(laplacian, Eigen::EigenvaluesOnly).eigenvalues()[1];
+    return factorisation::symmetric_eigenvalues(laplacian)[1];
 }
 
 }  // namespace

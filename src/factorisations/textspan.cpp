@@ -1,12 +1,13 @@
 // Texts that span a head's outputs.
 #include <attenta/analysis/textspan.hpp>
 
-#include <Eigen/SVD>
+#include <Eigen/Core>
 
 #include <cmath>
 #include <vector>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -24,9 +25,9 @@ MatrixXd matrix_of(const DenseTensor<const float, 2>& x) {
 
 /// Texts within the span of the first right singular vectors of data.
 MatrixXd projected_texts(const MatrixXd& data, const MatrixXd& text, std::int64_t rank) {
-    const Eigen::BDCSVD<MatrixXd> svd(data, Eigen::ComputeThinU | Eigen::ComputeThinV);
-    const Eigen::Index kept = std::min<Eigen::Index>(svd.matrixV().cols(), rank);
-    const MatrixXd basis = svd.matrixV().leftCols(kept);
+    const auto svd = factorisation::svd_of_large(data);
+    const Eigen::Index kept = std::min<Eigen::Index>(svd.v.cols(), rank);
+    const MatrixXd basis = svd.v.leftCols(kept);
     return (text * basis) * basis.transpose();
 }
 

@@ -81,6 +81,7 @@ struct SoftmaxParts {
     const SoftmaxOutputs& out;
     float scale;
     const VisibleKeys& visibility;
+    std::optional<std::span<const std::int32_t>> q_lengths = {};  ///< [sequences] of a batch, without segments and mask
 };
 
 /// Throws Error before anything is written. The views of `parts` may be copies that a mechanism makes later; the memory of its

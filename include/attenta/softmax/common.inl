@@ -71,7 +71,8 @@ inline void add_masks(attention::Request& r, const VisibleKeys& v) {
     if (v.visible) r.masks.push_back(v.visible);
 }
 
-ATTENTA_INLINE SoftmaxCall check_softmax(const SoftmaxParts& p, Context& context) {
+/// Of one sequence, which has queries and keys.
+inline void check_sequence(const SoftmaxParts& p) {
     const char* const f = p.function;
     if (p.kv.sequences != 1) fail(f, "kv has " + checks::text(p.kv.sequences) + " sequences, needs one");
     check_given(f, p.inputs);
@@ -81,6 +82,24 @@ ATTENTA_INLINE SoftmaxCall check_softmax(const SoftmaxParts& p, Context& context
                                   {"k has no tokens", p.kv.length(0)},
                                   {"q has no features", p.q.dim}})
         if (n < 1) fail(f, std::string(name) + ", needs at least one");
+}
+
+/// Of a batch, whose sizes the engine checks.
+inline void check_batch(const SoftmaxParts& p) {
+    const VisibleKeys& v = p.visibility;
+    if (v.mask || !v.segment_q.empty() || !v.segment_k.empty())
+        fail(p.function, "segments or a mask are given for a batch, needs a call for each sequence");
+    if (p.q_lengths->empty() && p.kv.sequences != 0)
+        fail(p.function,
+             "q_lengths is empty, needs one length for each of " + checks::text(p.kv.sequences) + " sequences");
+}
+
+ATTENTA_INLINE SoftmaxCall check_softmax(const SoftmaxParts& p, Context& context) {
+    const char* const f = p.function;
+    if (p.q_lengths)
+        check_batch(p);
+    else
+        check_sequence(p);
     SoftmaxCall call{{}, p.out, &context};
     attention::Request& r = call.request;
     r.function = f;
@@ -88,13 +107,15 @@ ATTENTA_INLINE SoftmaxCall check_softmax(const SoftmaxParts& p, Context& context
     r.kv = p.kv;
     r.scale = p.scale;
     r.q_offset = p.visibility.q_offset;
+    r.q_lengths = p.q_lengths.value_or(r.q_lengths);
     attention::check(r);
-    check_visible(f, p.visibility, p.q.heads, p.q.tokens, p.kv.length(0));
+    check_visible(f, p.visibility, p.q.heads, p.q.tokens, p.q_lengths ? 0 : p.kv.length(0));
     add_masks(r, p.visibility);
     auto memory = memory_of(p.inputs);
     memory.push_back({"segment_q", bytes_of(p.visibility.segment_q)});
     memory.push_back({"segment_k", bytes_of(p.visibility.segment_k)});
     memory.push_back({"mask", bytes_of(p.visibility.mask, 1)});
+    memory.push_back({"q_lengths", bytes_of(r.q_lengths)});
     attention::check_tensors(f, p.q, p.kv, &p.out.o, p.out.lse, memory);
     return call;
 }

@@ -20,9 +20,13 @@ namespace detail {
 class SoftmaxRequest {
 public:
     SoftmaxRequest(const char* function, Heads<const float> q, std::span<const std::int32_t> q_lengths,
-                   const KvView& kv, const SoftmaxOptions& o)
+                   const KvView& kv, const SoftmaxOptions& o, std::span<const KvView> more = {})
         : f_(function), o_(o), q_(q), q_lengths_(q_lengths), kv_(kv) {
         check_numbers();
+        if (!more.empty())
+            for_sequences([this](const Sequence&) {
+                fail(f_, "several views are given beside segments, mask or bias, needs one view");
+            });
         check_array("alibi_slopes", o.alibi_slopes, q.heads);
         check_array("sink", o.sink, q.heads);
         if (has_lengths()) check_sequences();
@@ -34,6 +38,7 @@ public:
         r_.q = q;
         r_.q_lengths = q_lengths;
         r_.kv = kv;
+        r_.more = more;
         r_.scale = o.scale.value_or(1.f / std::sqrt(static_cast<float>(q.dim)));
         r_.q_offset = o.q_offset;
         r_.q_offsets = o.q_offsets;
@@ -51,13 +56,6 @@ public:
     }
 
     attention::Request& request() { return r_; }
-    void add_views(std::span<const KvView> more) {
-        r_.more = more;
-        if (!more.empty())
-            for_sequences([this](const Sequence&) {
-                fail(f_, "several views are given beside segments, mask or bias, needs one view");
-            });
-    }
 
     /// The arrays of the options, which no output may meet.
     FewVector<NamedBytes, 8> arrays() const {
@@ -244,8 +242,7 @@ ATTENTA_INLINE void softmax_attention(Heads<const float> q, std::span<const KvVi
                                       const SoftmaxOptions& options, float* lse, Context& context) {
     const char* f = "softmax_attention";
     if (views.empty()) fail(f, "views are none, needs at least one");
-    detail::SoftmaxRequest request(f, q, {}, views[0], options);
-    request.add_views(views.subspan(1));
+    detail::SoftmaxRequest request(f, q, {}, views[0], options, views.subspan(1));
     const attention::Plan& plan = attention::plan(request.request(), context);
     for (const KvView& kv : views) attention::check_tensors(f, q, kv, &o, lse, request.arrays());
     plan.run(q, views[0], views.subspan(1), o, lse);

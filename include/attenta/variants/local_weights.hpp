@@ -12,6 +12,7 @@ namespace edits {
 /// s ← σ(s + bias)
 struct SigmoidWeights {
     float bias;
+    const float* of_sequence = nullptr;  ///< [sequences] of a batch, in place of it
 
     template <class Arch>
     void operator()(Tile<Arch> t) const;

@@ -29,7 +29,8 @@ namespace edits {
 template <class Arch>
 void SigmoidWeights::operator()(Tile<Arch> t) const {
     using B = simd::Batch<Arch>;
-    const B plus(bias);
+    if (t.rows() == 0) return;
+    const B plus(of_sequence ? of_sequence[t.row(0).sequence] : bias);
     t.map([&](B s) ATTENTA_FLATTEN { return simd::sigmoid<Arch>(s + plus); });
 }
 

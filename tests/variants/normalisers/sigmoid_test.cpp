@@ -1,6 +1,13 @@
 #include <attenta/variants/normalisers/sigmoid.hpp>
 
+#include <memory>
+#include <optional>
+#include <vector>
+
 #include "softmax/support/mechanism.hpp"
+#include "support/errors.hpp"
+#include "support/isas.hpp"
+#include "support/paged.hpp"
 #include "variants/support/naive_weights.hpp"
 
 namespace attenta_test {
@@ -53,6 +60,69 @@ TEST(Sigmoid, RefusesABias) {
     Output got = output_of(c);
     Context context;
     EXPECT_THROW(call(c, got, context), attenta::Error);
+}
+
+/// Sequences of a prompt, a chunk, none, and a step.
+struct SigmoidBatch {
+    std::vector<std::int32_t> lengths = {19, 4, 0, 1};
+    std::vector<std::int64_t> keys = {19, 70, 3, 131};
+    Random random{3};
+    Tensor<float> q = random_tensor(random, 4, 24, 20);
+    std::vector<Tensor<float>> k, v;
+    std::unique_ptr<PagedPool<float>> pool;
+    Output out{4, 24, 12};
+
+    SigmoidBatch() {
+        std::vector<Sequence> sequences;
+        for (const std::int64_t n : keys) {
+            k.push_back(random_tensor(random, 2, n, 20)), v.push_back(random_tensor(random, 2, n, 12));
+            sequences.push_back({k.back().view(), v.back().view()});
+        }
+        pool = std::make_unique<PagedPool<float>>(sequences, 16, PageLayout::head_token);
+    }
+    void call(const SigmoidOptions& options, Context& context) {
+        attenta::sigmoid_sequences({q.view(), pool->view()}, lengths, {out.o.view()}, options, context);
+    }
+};
+
+TEST(Sigmoid, OfSequencesIsThatOfEach) {
+    on_every_isa([](Context& context) {
+        for (const std::optional<float> bias : {std::optional<float>(), std::optional(-2.f)}) {
+            SigmoidBatch b;
+            SigmoidOptions options{.bias = bias};
+            options.visibility.causal = true, options.visibility.window_left = 40;
+            b.call(options, context);
+            std::int64_t first = 0;
+            for (std::size_t s = 0; s < b.keys.size(); ++s) {
+                if (b.lengths[s] == 0) continue;
+                attenta::Heads<const float> q = b.q.view();
+                q.data = b.q.row(0, first), q.tokens = b.lengths[s];
+                const Naive want = definition({q, attenta::KvView::of(b.k[s].view(), b.v[s].view())}, options);
+                for (std::int64_t h = 0; h < 4; ++h)
+                    for (std::int64_t t = 0; t < q.tokens; ++t)
+                        for (std::int64_t c = 0; c < 12; ++c)
+                            EXPECT_NEAR(double{b.out.o.row(h, first + t)[c]}, want.o_row(h, t)[c], 1e-5);
+                first += q.tokens;
+            }
+        }
+    });
+}
+
+TEST(Sigmoid, OfSequencesRefuses) {
+    Context context;
+    SigmoidBatch b;
+    const bool seen[] = {true};
+    SigmoidOptions masked;
+    masked.visibility.mask = {seen, 1, 1, 1};
+    EXPECT_TRUE(refuses([&] { b.call(masked, context); }, {"sigmoid_sequences", "mask", "batch"}));
+    b.lengths[0] = 18;
+    EXPECT_TRUE(refuses([&] { b.call({}, context); }, {"sigmoid_sequences", "q_lengths", "23", "24"}));
+    b.lengths = {24};
+    EXPECT_TRUE(refuses([&] { b.call({}, context); }, {"sigmoid_sequences", "q_lengths", "1", "4"}));
+    b.lengths.clear();
+    EXPECT_TRUE(refuses([&] { b.call({}, context); }, {"sigmoid_sequences", "q_lengths", "empty"}));
+    const float fresh = untouched<float>();
+    EXPECT_TRUE(same_bits(b.out.o.row(0, 0), &fresh, 1));
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 #include <attenta/variants/common.hpp>
 #include <attenta/variants/local_weights.hpp>
 
+#include <cstdint>
 #include <optional>
+#include <span>
 
 ATTENTA_BEGIN
 
@@ -38,6 +40,12 @@ struct SigmoidOptions {
 /// o [Hq, Tq, Dv]. Throws Error on shapes and options that do not fit; nothing is written then.
 void sigmoid(const SigmoidInputs& x, const WeightedOutputs& out, const SigmoidOptions& options = {},
              Context& context = default_context());
+
+/// The same for a batch of sequences of any lengths, prefill and decode mixed: the queries of sequence s are the next
+/// q_lengths[s] tokens of q, its keys those of sequence s of the cache, and the default bias that of its own keys. Without
+/// segments and mask; q_offset is where query 0 of every sequence stands.
+void sigmoid_sequences(const SigmoidInputs& x, std::span<const std::int32_t> q_lengths, const WeightedOutputs& out,
+                       const SigmoidOptions& options = {}, Context& context = default_context());
 
 ATTENTA_END
 

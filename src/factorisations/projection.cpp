@@ -2,12 +2,15 @@
 #include <attenta/core/error.hpp>
 #include <attenta/linear/features/performer.hpp>
 
-#include <Eigen/QR>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <random>
+#include <vector>
+
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -50,10 +53,10 @@ std::vector<float> performer_projection(std::int64_t features, std::int64_t dim,
     for (std::int64_t first = 0; first < features; first += dim) {
         Eigen::MatrixXd gaussian(dim, dim);
         for (auto& x : gaussian.reshaped()) x = normal();
-        const Eigen::HouseholderQR<Eigen::MatrixXd> qr(gaussian);
+        const auto [orthonormal, r] = factorisation::thin_qr(gaussian);
         // With R's diagonal made positive the directions are uniform; as they come, they lean to one side.
-        const Eigen::VectorXd signs = qr.matrixQR().diagonal().cwiseSign();
-        const Eigen::MatrixXd q = qr.householderQ() * Eigen::MatrixXd(signs.asDiagonal());
+        const Eigen::VectorXd signs = r.diagonal().cwiseSign();
+        const Eigen::MatrixXd q = orthonormal * signs.asDiagonal();
         for (std::int64_t m = 0; m < std::min(dim, features - first); ++m) {
             const double to = length();
             for (std::int64_t d = 0; d < dim; ++d) w.push_back(static_cast<float>(to * q(d, m)));

@@ -3,10 +3,12 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/kv/policies/q_filters.hpp>
 
-#include <Eigen/Eigenvalues>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <string>
+
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -17,8 +19,8 @@ Eigen::VectorXd main_direction(Heads<const float> q, std::int64_t head) {
     Eigen::MatrixXd queries(q.tokens, q.dim);
     for (std::int64_t t = 0; t < q.tokens; ++t)
         for (std::int64_t c = 0; c < q.dim; ++c) queries(t, c) = q.row(head, t)[c];
-    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(queries.transpose() * queries);
-    const Eigen::VectorXd u = solver.eigenvectors().col(q.dim - 1);  // eigenvalues ascend
+    const Eigen::VectorXd u =
+        factorisation::symmetric_eigen(queries.transpose() * queries).vectors.col(q.dim - 1);  // eigenvalues ascend
     const auto positive = ((queries * u).array() > 0).count();
     return 2 * positive > q.tokens ? u : -u;
 }
