@@ -3,13 +3,13 @@
 #include <attenta/analysis/common/ranking.hpp>
 #include <attenta/core/run_tasks.hpp>
 
-#include <Eigen/QR>
-#include <Eigen/SVD>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <vector>
 
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -35,20 +35,11 @@ struct Directions {
     MatrixXd to, from;
 
     Directions(const MatrixXd& tokens, const MatrixXd& queries, const MatrixXd& keys) {
-        const Eigen::HouseholderQR<MatrixXd> q(queries), k(keys);
-        const Index dim = queries.cols();
-        const MatrixXd r_q = q.matrixQR().topRows(dim).triangularView<Eigen::Upper>(),
-                       r_k = k.matrixQR().topRows(dim).triangularView<Eigen::Upper>();
-        const Eigen::BDCSVD<MatrixXd> svd(r_q * r_k.transpose(), Eigen::ComputeFullU | Eigen::ComputeFullV);
-        const auto projected = [&](const Eigen::HouseholderQR<MatrixXd>& qr, const MatrixXd& small) -> MatrixXd {
-            MatrixXd basis = MatrixXd::Zero(qr.rows(), dim);
-            basis.topRows(dim) = small;
-            basis.applyOnTheLeft(qr.householderQ());
-            return tokens * basis;
-        };
-        sigma = svd.singularValues();
-        to = projected(q, svd.matrixU());
-        from = projected(k, svd.matrixV());
+        const auto q = factorisation::thin_qr(queries), k = factorisation::thin_qr(keys);
+        const auto svd = factorisation::svd(q.r * k.r.transpose());
+        sigma = svd.singular;
+        to = tokens * (q.q * svd.u);
+        from = tokens * (k.q * svd.v);
     }
 };
 
