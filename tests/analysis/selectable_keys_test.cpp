@@ -140,6 +140,22 @@ TEST(SelectableKeys, EqualsItsDefinition) {
         }
 }
 
+/// Keys of few integers: many are the same, in line, or as far from a hull as others.
+TEST(SelectableKeys, EqualsItsDefinitionOfAGrid) {
+    Memory memory;
+    for (const auto& [tokens, dim, last] : {std::array<std::int64_t, 3>{17, 2, 3}, {16, 2, 1}, {12, 3, 2}, {10, 4, 1}})
+        for (int time = 0; time < 4; ++time) {
+            Rows keys;
+            for (std::int64_t t = 0; t < tokens; ++t)
+                for (std::int64_t c = 0; c < dim; ++c) {
+                    if (c == 0) keys.emplace_back();
+                    keys.back().push_back(static_cast<double>(memory.random.integer(0, last)));
+                }
+            const SelectableKeysInputs x{keys_of(memory, keys)};
+            expect_values<call>(x, {}, definition(x, {}));
+        }
+}
+
 /// Also of a cloud that is far from 0, and of numbers whose squares are no floats.
 TEST(SelectableKeys, EqualsItsDefinitionOfAnySize) {
     Memory memory;
