@@ -2,11 +2,10 @@
 
 #include <attenta/analysis/attention_vectors.hpp>
 #include <attenta/analysis/common/ranking.hpp>
-#include <attenta/analysis/kernels.hpp>
+#include <attenta/analysis/common/row_norms.hpp>
 #include <attenta/engine/dense/dense.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -56,15 +55,6 @@ inline std::vector<float> class_means(const AttentionVectorsInputs& x, std::int6
     return means;
 }
 
-inline std::vector<double> norms(const float* x, std::int64_t rows, std::int64_t dim, Context& context) {
-    std::vector<double> to(static_cast<std::size_t>(rows));
-    for_pieces(context, rows, 256, [&](std::int64_t begin, std::int64_t end) {
-        precise_dots()(x + begin * dim, x + begin * dim, end - begin, dim, to.data() + begin);
-    });
-    for (double& n : to) n = std::sqrt(n);
-    return to;
-}
-
 /// The class of the highest cosine [n, heads].
 inline std::vector<std::int64_t> guesses(const DenseTensor<const float, 4>& x, const std::vector<float>& means,
                                          std::int64_t classes, Context& context) {
@@ -72,8 +62,8 @@ inline std::vector<std::int64_t> guesses(const DenseTensor<const float, 4>& x, c
     std::vector<float> products(static_cast<std::size_t>(heads * count * classes));
     dense::multiply(by_head(x), {means.data(), heads, classes, dim}, {products.data(), heads, count, classes},
                     {.b_transposed = true}, context);
-    const std::vector<double> of_x = norms(x.data, count * heads, dim, context),
-                              of_means = norms(means.data(), heads * classes, dim, context);
+    const std::vector<double> of_x = row_norms(x.data, count * heads, dim, context),
+                              of_means = row_norms(means.data(), heads * classes, dim, context);
     std::vector<std::int64_t> guess(static_cast<std::size_t>(count * heads));
     for_pieces(context, count * heads, 256, [&](std::int64_t begin, std::int64_t end) {
         std::vector<double> cosine(static_cast<std::size_t>(classes));
