@@ -160,6 +160,7 @@ std::vector<Mechanism> weights_readout_rows();
 std::vector<Mechanism> head_readout_rows();
 std::vector<Mechanism> calibration_rows();
 std::vector<Mechanism> decomposition_rows();
+std::vector<Mechanism> document_readout_rows();
 
 }  // namespace rows
 
