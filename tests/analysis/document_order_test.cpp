@@ -112,6 +112,23 @@ TEST(DocumentOrder, LowerOnesComeFirstOfEqualScores) {
                         {{"score", {0.125, 0.25, 0.125, 0.25, 0.125}}, {"order", {4, 2, 0, 3, 1}}});
 }
 
+/// Sums over heads and over tokens anywhere in the row must round alike.
+TEST(DocumentOrder, EqualWeightsAreEqualScoresWhereverADocumentLies) {
+    Memory memory;
+    DocumentOrderInputs x;
+    x.attn = {memory.vector(std::vector<float>(3 * 7 * 61, 1.f / 61)).data(), {3, 7, 61}};
+    x.doc_start = memory.indices({2, 13, 24, 50, 37});
+    x.doc_end = memory.indices({13, 24, 35, 61, 48});
+    const std::vector<double> score(5, double{1.f / 61} * 11);
+    expect_values<call>(x, {DocumentOrder::sort, false}, {{"score", score}, {"order", {0, 1, 2, 3, 4}}});
+    DocumentOrderInputs flat;
+    flat.position_attn = {x.attn.data, {3, 1, 7, 61}};
+    flat.relevance = memory.vector(std::vector<float>(61, 0.5f));
+    std::vector<double> places(61);
+    std::iota(places.begin(), places.end(), 0.0);
+    expect_values<call>(flat, {DocumentOrder::rank}, {{"score", std::vector<double>(61, 1.0 / 61)}, {"order", places}});
+}
+
 TEST(DocumentOrderErrors, SaysWhatDoesNotFit) {
     Memory memory;
     DocumentOrderInputs x = prompt(memory, 2, 3, 4, 5);

@@ -66,6 +66,18 @@ TEST(HeadRelevance, IsNothingForAConceptThatNeverWinsAndTheLowestWinsOfEqualOnes
     expect_values<call>(x, {3}, {{"count", {1, 0, 0, 1, 0, 0}}, {"relevance", {1, 1, 0, 0, 0, 0}}});
 }
 
+/// Concepts of one word and of many are equally strong where all weights are equal.
+TEST(HeadRelevance, GivesTheVotesOfUniformWeightsToTheFirstConcept) {
+    Memory memory;
+    std::vector<std::int64_t> concepts(77, 2);
+    concepts[0] = -1;
+    concepts[40] = 0;
+    concepts[9] = concepts[76] = concepts[50] = 1;
+    const HeadRelevanceInputs x{{memory.vector(std::vector<float>(2 * 3 * 49 * 77, 1.f / 77)).data(), {2, 3, 49, 77}},
+                                memory.indices(concepts)};
+    expect_values<call>(x, {3}, {{"count", {2, 0, 0, 2, 0, 0, 2, 0, 0}}, {"relevance", {1, 1, 1, 0, 0, 0, 0, 0, 0}}});
+}
+
 TEST(HeadRelevanceErrors, SaysWhatDoesNotFit) {
     Memory memory;
     HeadRelevanceInputs x{memory.weights<4>({3, 2, 4, 5}), memory.indices({0, -1, 1, 1, 2})};

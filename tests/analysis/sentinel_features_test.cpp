@@ -100,6 +100,27 @@ TEST(SentinelFeatures, AreZeroWithoutWeightOnTheContextAndSentencesMayOverlap) {
     expect_values<call>(x, {1, 4}, {{"features", {0, 0.375, 0, 0.5}}});
 }
 
+TEST(SentinelFeatures, KeepTheLowerOnesOfEqualSentencesAndStopAtTheFirstThatDoesNotFit) {
+    Memory memory;
+    const std::vector<float> attn = {0.125f, 0.125f, 0.0625f, 0.0625f, 0.0625f, 0.0625f, 0.125f, 0.125f, 0.25f};
+    SentinelFeaturesInputs x{
+        {memory.vector(attn).data(), {1, 1, 9}}, memory.indices({0, 2, 4, 6, 8}), memory.indices({2, 4, 6, 8, 9})};
+    x.coef = memory.vector({1});
+    x.intercept = memory.vector({0});
+    const auto keeps = [&](std::int64_t budget, const std::vector<double>& keep) {
+        const SentinelFeaturesOptions o{0, 9, budget};
+        Values want = definition(x, o);
+        EXPECT_EQ(want["keep"], keep);
+        expect_values<call>(x, o, want);
+    };
+    keeps(0, {0, 0, 0, 0, 1});
+    keeps(2, {0, 0, 0, 0, 1});
+    keeps(3, {1, 0, 0, 0, 1});
+    keeps(7, {1, 1, 0, 1, 1});
+    keeps(8, {1, 1, 0, 1, 1});
+    keeps(9, {1, 1, 1, 1, 1});
+}
+
 TEST(SentinelFeaturesErrors, SayWhatDoesNotFit) {
     Memory memory;
     auto [x, o] = text(memory, 2, 3, 4, 6);

@@ -50,6 +50,7 @@ inline void check_sentinel_features(const SentinelFeaturesInputs& x, const Senti
     check.range("context_start", options.context_start, 0, keys - 1);
     check.range("context_end", options.context_end, options.context_start + 1, keys);
     check.token_ranges("sentence", x.sent_start, x.sent_end, options.context_start, options.context_end);
+    check.scratch("the features", std::ssize(x.sent_start), x.attn.size(0), x.attn.size(1));
     check.finite_numbers("attn", x.attn);
     check_probe(check, x, options);
     check.outputs(out, x, options);
