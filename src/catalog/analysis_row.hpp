@@ -64,8 +64,10 @@ LetterSizes letter_sizes(const Inputs& x, const Options& options) {
     if constexpr (!analysis::ReadsCache<Inputs>) {
         for (const analysis::Operand& in : analysis::operands(x)) {
             std::string_view left(in.shape.text + 1);
-            for (std::size_t i = 0; in.data && i < in.shape.rank; ++i)
-                sizes.set(ShapeLetters::cut(left, i + 1 < in.shape.rank ? ", " : "]"), in.sizes[i]);
+            for (std::size_t i = 0; in.data && i < in.shape.rank; ++i) {
+                const std::string_view letter = ShapeLetters::cut(left, i + 1 < in.shape.rank ? ", " : "]");
+                if (sizes[in.shape.letters[i]] == LetterSizes::unknown) sizes.set(letter, in.sizes[i]);
+            }
         }
     } else {
         const InputList list(x);

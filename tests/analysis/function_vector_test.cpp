@@ -12,7 +12,7 @@ constexpr auto call = &analysis::function_vector;
 Values definition(const FunctionVectorInputs& x, const FunctionVectorOptions& o) {
     const std::int64_t prompts = x.o.size(0), heads = x.o.count(1, 3), dim = x.o.size(3), width = x.w_o.size(3);
     std::vector<double> weight(static_cast<std::size_t>(heads));
-    Values want{{"heads", {}}, {"vector", std::vector<double>(static_cast<std::size_t>(width))}};
+    Values want{{"vector", std::vector<double>(static_cast<std::size_t>(width))}};
     if (o.mode == HeadChoice::top) {
         std::vector<double> effect(weight.size());
         for (std::int64_t n = 0; n < x.effect.count(); ++n)

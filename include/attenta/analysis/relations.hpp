@@ -27,13 +27,14 @@ struct RelationsInputs {
     Heads<const float> q, k, v;
     Heads<const float> q_student = {}, k_student = {}, v_student = {};  ///< all or none
 
+    /// S is the number of the student's heads. Sizes that begin with H are of groups, whose numbers divide each other.
     static void list(auto&& visit, auto& x) {
         visit("q", x.q, "[H, T, D]");
         visit("k", x.k, "[H, T, D]");
         visit("v", x.v, "[H, T, D]");
-        visit("q_student", x.q_student, "[Hs, T, Ds]", Input::optional);
-        visit("k_student", x.k_student, "[Hs, T, Ds]", Input::optional);
-        visit("v_student", x.v_student, "[Hs, T, Ds]", Input::optional);
+        visit("q_student", x.q_student, "[S, T, Ds]", Input::optional);
+        visit("k_student", x.k_student, "[S, T, Ds]", Input::optional);
+        visit("v_student", x.v_student, "[S, T, Ds]", Input::optional);
     }
     bool has_student() const { return q_student.data || k_student.data || v_student.data; }
 };
