@@ -163,6 +163,7 @@ std::vector<Mechanism> head_readout_rows();
 std::vector<Mechanism> calibration_rows();
 std::vector<Mechanism> decomposition_rows();
 std::vector<Mechanism> parameter_and_feature_rows();
+std::vector<Mechanism> document_readout_rows();
 
 }  // namespace rows
 

@@ -224,6 +224,16 @@ std::size_t Arguments::choice(std::string_view name, const Json& json, std::span
     refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected one of " + list);
 }
 
+std::vector<std::array<std::size_t, 2>> Arguments::pairs_of_choices(std::string_view name, const Json& json,
+                                                                    std::span<const std::string_view> names) const {
+    const auto is_pair = [](const Json& one) { return one.is_array() && one.size() == 2; };
+    if (!json.is_array() || !std::all_of(json.begin(), json.end(), is_pair))
+        refuse("parameter " + in_quotes(name) + " is " + shown_json(json) + ", expected a list of lists of 2 strings");
+    std::vector<std::array<std::size_t, 2>> pairs;
+    for (const Json& one : json) pairs.push_back({choice(name, one[0], names), choice(name, one[1], names)});
+    return pairs;
+}
+
 bool is_null(const Json& json) { return json.is_null(); }
 
 ATTENTA_END

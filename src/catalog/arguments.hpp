@@ -132,6 +132,8 @@ private:
     void read(std::string_view name, const nlohmann::json& json, T& value) const;
     template <NamedEnum E>
     void read(std::string_view name, const nlohmann::json& json, E& value) const;
+    template <NamedEnum E>
+    void read(std::string_view name, const nlohmann::json& json, std::vector<std::array<E, 2>>& value) const;
     template <class T>
     void read(std::string_view name, const nlohmann::json& json, std::optional<T>& value) const;
     /// The names in an object, and a member of it.
@@ -140,6 +142,9 @@ private:
     /// The place in `names` of the string that a parameter is.
     std::size_t choice(std::string_view name, const nlohmann::json& json,
                        std::span<const std::string_view> names) const;
+    /// The places of the strings of a list of pairs.
+    std::vector<std::array<std::size_t, 2>> pairs_of_choices(std::string_view name, const nlohmann::json& json,
+                                                             std::span<const std::string_view> names) const;
 
     std::string mechanism_;
     const Tensors& tensors_;
@@ -276,6 +281,14 @@ template <NamedEnum E>
 void Arguments::read(std::string_view name, const nlohmann::json& json, E& value) const {
     constexpr auto names = names_of(E());
     value = static_cast<E>(choice(name, json, names));
+}
+
+template <NamedEnum E>
+void Arguments::read(std::string_view name, const nlohmann::json& json, std::vector<std::array<E, 2>>& value) const {
+    constexpr auto names = names_of(E());
+    value.clear();
+    for (const auto& [a, b] : pairs_of_choices(name, json, names))
+        value.push_back({static_cast<E>(a), static_cast<E>(b)});
 }
 
 template <class T>

@@ -49,6 +49,10 @@ constexpr std::string_view type_text(const std::array<std::int64_t, 2>&) { retur
 constexpr std::string_view type_text(const std::vector<double>&) { return "list of floats"; }
 constexpr std::string_view type_text(const ParameterGroup auto&) { return "object"; }
 constexpr std::string_view type_text(const std::vector<std::array<std::int64_t, 2>>&) { return "list of 2 ints"; }
+template <NamedEnum E>
+constexpr std::string_view type_text(const std::vector<std::array<E, 2>>&) {
+    return "list of 2 strings";
+}
 constexpr std::string_view type_text(const std::vector<std::string>&) { return "list of strings"; }
 constexpr std::string_view type_text(const std::vector<Operation>&) { return "lists of a string and ints"; }
 
@@ -57,6 +61,11 @@ template <class T>
 std::string default_text(const T& value) {
     char text[32];
     return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+template <NamedEnum E>
+std::string default_text(const E& value) {
+    constexpr auto names = names_of(E());
+    return std::string("\"").append(names[static_cast<std::size_t>(value)]).append("\"");
 }
 template <class T, std::size_t N>
 std::string default_text(const std::array<T, N>& value) {
@@ -71,7 +80,8 @@ inline std::string default_text(const std::vector<std::string>& value) {
     return text.append("]");
 }
 std::string default_text(const ParameterGroup auto&) { return "{}"; }
-inline std::string default_text(const std::vector<std::array<std::int64_t, 2>>& value) {
+template <class T>
+std::string default_text(const std::vector<std::array<T, 2>>& value) {
     std::string text;
     for (const auto& pair : value) text.append(text.empty() ? "[" : ", ").append(default_text(pair));
     return value.empty() ? "[]" : text.append("]");
@@ -87,11 +97,6 @@ inline std::string default_text(const std::vector<std::int64_t>& value) {
     std::string text;
     for (const std::int64_t x : value) text.append(text.empty() ? "[" : ", ").append(default_text(x));
     return value.empty() ? "[]" : text.append("]");
-}
-template <NamedEnum E>
-std::string default_text(const E& value) {
-    constexpr auto names = names_of(E());
-    return std::string("\"").append(names[static_cast<std::size_t>(value)]).append("\"");
 }
 template <class T>
 std::string default_text(const std::optional<T>& value) {

@@ -246,6 +246,11 @@ TEST(RunCase, StringsAndListsAreParameters) {
     EXPECT_EQ(with(graph, R"({"mix": [0.2, 0.3, 0.2, 0.3]})"), "(no Error)");
     EXPECT_EQ(with(graph, R"({"mix": [1, 2]})"), "social: parameter 'mix' is [1,2], expected a list of 4 numbers");
     EXPECT_EQ(with(graph, R"({"mix": [1, 2, 3, null]})"), "social: parameter 'mix[3]' is null, expected a number");
+    const TensorFile related = TensorFile::load(golden_path("analysis", "relations", "one_relation_head"));
+    const std::string pairs = "relations: parameter 'pairs' is ";
+    EXPECT_EQ(with(related, R"({"pairs": [["q", "k"], ["v", "v"]]})"), "(no Error)");
+    EXPECT_EQ(with(related, R"({"pairs": ["q"]})"), pairs + R"(["q"], expected a list of lists of 2 strings)");
+    EXPECT_EQ(with(related, R"({"pairs": [["q", "o"]]})"), pairs + R"("o", expected one of "q", "k", "v")");
 }
 
 /// Python's json writes Infinity. Upper limits may be open; all else needs a finite number, and the message names it.

@@ -71,6 +71,11 @@ ATTENTA_DECLARE_KERNEL(SmoothEntropy, smooth_entropy)
 using RowDivergence = float (*)(const float* x, const float* y, std::int64_t n, float gain, float floor);
 ATTENTA_DECLARE_KERNEL(RowDivergence, row_divergence)
 
+/// Σ_j a_j log(a_j / b_j), a the softmax of the scores s and b that of `other`: from differences of scores, so that vanished weights do
+/// not matter.
+using ScoreDivergence = float (*)(const float* s, const float* other, std::int64_t n);
+ATTENTA_DECLARE_KERNEL(ScoreDivergence, score_divergence)
+
 /// o = (1 + gain) o + bias
 using ScaleAndShift = void (*)(float* o, std::int64_t n, const float* gain, const float* bias);
 ATTENTA_DECLARE_KERNEL(ScaleAndShift, scale_and_shift)

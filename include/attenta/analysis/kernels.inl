@@ -234,6 +234,31 @@ float row_divergence(const float* x, const float* y, std::int64_t n, float gain,
 }
 
 template <class Arch>
+float score_divergence(const float* s, const float* other, std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const FlushToZero flush;
+    const B top(simd::row_max<Arch>(s, n)), other_top(simd::row_max<Arch>(other, n)),
+        nothing(-std::numeric_limits<float>::infinity());
+    B sum(0.f), other_sum(0.f), differences(0.f);
+    const auto add = [&](B x, B y) ATTENTA_FLATTEN {
+        const B weight = simd::exp<Arch>(x - top), difference = (x - top) - (y - other_top);
+        sum = sum + weight;
+        other_sum = other_sum + simd::exp<Arch>(y - other_top);
+        differences = differences + xsimd::select(weight == B(0.f), B(0.f), weight * difference);
+    };
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L) add(simd::load<Arch>(s + i), simd::load<Arch>(other + i));
+    if (i < n) {
+        const std::uint32_t there = (std::uint32_t{1} << (n - i)) - 1;
+        add(simd::select<Arch>(there, simd::load_part<Arch>(s + i, n - i), nothing),
+            simd::select<Arch>(there, simd::load_part<Arch>(other + i, n - i), nothing));
+    }
+    const float all = simd::reduce_add<Arch>(sum), other_all = simd::reduce_add<Arch>(other_sum);
+    return simd::reduce_add<Arch>(differences) / all + std::log(other_all / all);
+}
+
+template <class Arch>
 void scale_and_shift(float* o, std::int64_t n, const float* gain, const float* bias) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
@@ -287,6 +312,7 @@ ATTENTA_DEFINE_KERNEL(WeighScores, weigh_scores, &kernels::weigh_scores<simd::Na
 ATTENTA_DEFINE_KERNEL(DistanceSum, distance_sum, &kernels::distance_sum<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(SmoothEntropy, smooth_entropy, &kernels::smooth_entropy<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(RowDivergence, row_divergence, &kernels::row_divergence<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(ScoreDivergence, score_divergence, &kernels::score_divergence<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(ScaleAndShift, scale_and_shift, &kernels::scale_and_shift<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(ScaleWeights, scale_weights, &kernels::scale_weights<simd::NativeArch>)
 

@@ -23,9 +23,8 @@ inline void check_value_projection(const ValueProjectionInputs& x, const ValuePr
     if (x.w_o.size(0) % x.v.heads != 0)
         check.refuse("v has " + checks::text(x.v.heads) + " heads, needs a divisor of the " +
                      checks::text(x.w_o.size(0)) + " of w_o");
-    if (options.norm != ProjectionNorm::none && x.norm_w.empty()) check.refuse("norm_w is missing, the norm needs it");
-    if (options.norm == ProjectionNorm::layernorm && x.norm_b.empty())
-        check.refuse("norm_b is missing, layernorm needs it");
+    if (options.norm != ProjectionNorm::none) check.needs("norm_w", !x.norm_w.empty(), "the norm");
+    if (options.norm == ProjectionNorm::layernorm) check.needs("norm_b", !x.norm_b.empty(), "layernorm");
     check.finite("eps", options.eps);
     if (options.eps < 0) check.refuse("eps is " + std::to_string(options.eps) + ", needs 0 or more");
     check.range("target", options.target, 0, x.unembed.size(1) - 1);

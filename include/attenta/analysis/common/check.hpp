@@ -29,6 +29,10 @@ public:
     const char* function() const { return function_; }
     [[noreturn]] void refuse(const std::string& reason) const { fail(function_, reason); }
 
+    /// Throws Error unless an optional input is given that `by` needs.
+    void needs(const char* name, bool given, std::string_view by) const {
+        if (!given) refuse(std::string(name) + " is missing, " + std::string(by) + " needs it");
+    }
     void at_least(const char* name, std::int64_t n, std::int64_t least) const {
         checks::require_at_least(function_, name, n, least);
     }
