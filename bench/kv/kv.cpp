@@ -1,5 +1,6 @@
 #include "bench/kv/kv.hpp"
 
+#include "bench/kv/peers.hpp"
 #include "bench/normals.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/sampling.hpp"
@@ -10,12 +11,15 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +30,7 @@ namespace {
 using attenta::CacheOptions, attenta::Heads, attenta::KvCache;
 
 std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
-    name = "kv/attenta/" + name;
+    name = "kv/" + name;
     for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
     return name + "/threads:1";
 }
@@ -133,24 +137,74 @@ void run_quant(benchmark::State& state, const QuantShape& shape, const attenta::
     state.counters["bytes_per_token"] = static_cast<double>(shape.kv_heads * caches::row_bytes(codes));
 }
 
+/// The peer's outputs are those of exact attention, as far as its codes allow.
+void check_peer(const QuantPeer& peer, const Heads<float>& got, const Heads<float>& want) {
+    double largest = 0, error = 0;
+    for (std::int64_t h = 0; h < want.heads; ++h)
+        for (std::int64_t t = 0; t < want.tokens; ++t)
+            for (std::int64_t i = 0; i < want.dim; ++i) {
+                const double x = double{want.row(h, t)[i]};
+                largest = std::max(largest, std::abs(x));
+                error = std::max(error, std::abs(double{got.row(h, t)[i]} - x));
+            }
+    if (!(error <= peer.error * largest))
+        throw std::runtime_error(std::string(peer.library) + ", " + std::string(peer.storage) + ": outputs are " +
+                                 std::to_string(error) + " off, the largest is " + std::to_string(largest));
+}
+
+void run_peer(benchmark::State& state, const QuantShape& shape, const QuantPeer& peer) {
+    const Normals q(shape.query_heads, shape.queries, D), k(shape.kv_heads, context, D), v(shape.kv_heads, context, D);
+    Normals ours(shape.query_heads, shape.queries, D), theirs(shape.query_heads, shape.queries, D);
+    const auto as_tokens = [&](auto* data) { return attenta::nhd(data, shape.queries, shape.query_heads, D); };
+    const QuantProblem problem{as_tokens(q.view().data), k.view(), v.view(), as_tokens(theirs.view().data)};
+    const Heads<float> want = as_tokens(ours.view().data);
+    KvCache f32({.kv_heads = shape.kv_heads, .dim = D, .capacity = context});
+    f32.append(0, k.view(), v.view());
+    const auto attend = [&](std::size_t) { f32.attend(0, problem.q, want, {.causal = true}); };
+    const auto run = peer.prepare(problem);
+    attend(0), run();
+    check_peer(peer, problem.o, want);
+    std::array<Sample, 2> s;
+    for (auto _ : state) s = sample_in_turn([&](std::size_t) { run(); }, attend);
+    hand_over(s[0], state);
+    state.counters["f32_ratio"] = s[1].seconds / s[0].seconds;
+    state.counters["bytes_per_token"] = 2 * static_cast<double>(shape.kv_heads * D) * peer.bits / 8;
+}
+
+std::vector<QuantPeer>& peers() {
+    static std::vector<QuantPeer> all;
+    return all;
+}
+
 }  // namespace
+
+const std::vector<QuantPeer>& quant_peers() { return peers(); }
+
+AddQuantPeer::AddQuantPeer(const QuantPeer& added) { peers().push_back(added); }
 
 void register_kv() {
     for (const caches::Policy& policy : caches::policies()) {
         if (policy.name == std::string("full")) continue;
-        register_benchmark(
-            name_of(policy.name + std::string("/decode"), {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
-            [&policy](benchmark::State& state) { run_decode(state, policy); });
+        register_benchmark(name_of(std::string("attenta/") + policy.name + "/decode",
+                                   {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
+                           [&policy](benchmark::State& state) { run_decode(state, policy); });
     }
-    register_benchmark(name_of("evict_one", {{"Hkv", Hkv}, {"D", D}, {"kept", kept}}), run_evict_one);
-    register_benchmark(name_of("snapkv/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
-                       [](benchmark::State& state) { run_prompt(state, 4, 1); });
-    for (const caches::Storage& storage : caches::storages())
-        for (const QuantShape& s : quant_shapes)
-            register_benchmark(
-                name_of(std::string("quant/") + storage.name + '/' + s.phase,
-                        {{"Hq", s.query_heads}, {"Hkv", s.kv_heads}, {"D", D}, {"Tq", s.queries}, {"Tk", context}}),
-                [&storage, &s](benchmark::State& state) { run_quant(state, s, storage.storage); });
+    register_benchmark(name_of("attenta/evict_one", {{"Hkv", Hkv}, {"D", D}, {"kept", kept}}), run_evict_one);
+    register_benchmark(
+        name_of("attenta/snapkv/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
+        [](benchmark::State& state) { run_prompt(state, 4, 1); });
+    const auto quant_name = [](std::string library, std::string storage, const QuantShape& s) {
+        return name_of(library + "/quant/" + storage + '/' + s.phase,
+                       {{"Hq", s.query_heads}, {"Hkv", s.kv_heads}, {"D", D}, {"Tq", s.queries}, {"Tk", context}});
+    };
+    for (const QuantShape& s : quant_shapes) {
+        for (const caches::Storage& storage : caches::storages())
+            register_benchmark(quant_name("attenta", storage.name, s),
+                               [&storage, &s](benchmark::State& state) { run_quant(state, s, storage.storage); });
+        for (const QuantPeer& peer : quant_peers())
+            register_benchmark(quant_name(std::string(peer.library), std::string(peer.storage), s),
+                               [&peer, &s](benchmark::State& state) { run_peer(state, s, peer); });
+    }
 }
 
 }  // namespace bench

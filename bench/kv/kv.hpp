@@ -9,6 +9,7 @@
 //   kv/attenta/quant/<storage>/<decode|prefill>/Hq:/Hkv:/D:/Tq:/Tk:32768/threads:1
 //       f32_ratio        time of KvCache::attend on a cache in f32 / this time
 //       bytes_per_token  of K and V of all heads
+//   kv/<ggml|onnxruntime>/quant/<storage>/...   the same of their caches; f32_ratio is to ours in f32
 //
 // Sampled as in attend.hpp; what a ratio compares runs turn by turn in the same process.
 #pragma once

@@ -54,6 +54,16 @@ const std::vector<Work>& works() {
         {"softmax", "rope_nope", {}, R"({"window": 0})", {}, true, false},
         {"softmax", "multi_token", {{"A", 6}, {"B", 11}}, "{}", {"kernel_pre", "head_pre"}, true, false},
         {"softmax", "path", {}, "{}", {}, true, false},
+        {"variants", "sigmoid", {}, R"({"bias": -8, "causal": true})"},
+        {"variants", "relu", {}, R"({"causal": true})"},
+        {"variants", "sparsemax", {}, R"({"causal": true})"},
+        {"variants", "entmax", {}, R"({"alpha": 1.5, "causal": true})"},
+        {"variants", "normalized", {}, R"({"causal": true})"},
+        {"variants", "combined", {}, R"({"causal": true})"},
+        {"variants", "hopfield", {}, R"({"steps": 1})", {}, false},
+        {"variants", "efficient_projection", {{"M", 128}, {"N", 128}}, R"({"causal": true})"},
+        {"variants", "additive", {{"A", 16}, {"Dq", 128}, {"Dk", 128}}, R"({"causal": true})"},
+        {"variants", "neural", {{"N", 8}, {"M", 4}}, R"({"causal": true})", {}, true, false},
         {"lowrank", "linformer", {{"Hp", 1}, {"TR", 256}, {"E", 8192}}, "{}", {}, false, false},
         {"lowrank", "nystrom", {}, R"({"landmarks": 256})", {}, false, false},
     };
@@ -69,8 +79,11 @@ constexpr Shape prefill{"prefill", 8, 2, 128, 4096, 4096}, decode{"decode", 8, 2
 
 std::int64_t size_of(std::string_view letter, const Sizes& sizes) {
     std::int64_t number = 1;
-    if (letter.empty() || std::from_chars(letter.data(), letter.data() + letter.size(), number).ec == std::errc())
-        return number;
+    const char* const end = letter.data() + letter.size();
+    const auto [rest, error] = std::from_chars(letter.data(), end, number);  // "128", "2N"
+    if (letter.empty() || (error == std::errc() && rest == end)) return number;
+    if (error == std::errc())
+        return number * size_of(letter.substr(static_cast<std::size_t>(rest - letter.data())), sizes);
     if (letter.ends_with("/2")) return size_of(letter.substr(0, letter.size() - 2), sizes) / 2;
     const auto found = sizes.find(letter);
     if (found == sizes.end()) attenta::fail("bench", "no size for " + std::string(letter));

@@ -15,7 +15,13 @@ struct ggml_context;
 struct ggml_threadpool;
 
 using ggml_fp16_t = std::uint16_t;
-enum ggml_type : int { GGML_TYPE_F32 = 0, GGML_TYPE_F16 = 1, GGML_TYPE_I32 = 26 };
+enum ggml_type : int {
+    GGML_TYPE_F32 = 0,
+    GGML_TYPE_F16 = 1,
+    GGML_TYPE_Q4_0 = 2,
+    GGML_TYPE_Q8_0 = 8,
+    GGML_TYPE_I32 = 26
+};
 
 struct ggml_init_params {
     std::size_t mem_size;
@@ -46,6 +52,8 @@ const char* ggml_version();
 std::size_t ggml_tensor_overhead();
 void* ggml_get_data(const ggml_tensor* tensor);
 ggml_fp16_t ggml_fp32_to_fp16(float x);
+std::size_t ggml_quantize_chunk(ggml_type type, const float* from, void* to, std::int64_t first, std::int64_t rows,
+                                std::int64_t row, const float* importance);
 ggml_tensor* ggml_new_tensor_2d(ggml_context* context, ggml_type type, std::int64_t ne0, std::int64_t ne1);
 ggml_tensor* ggml_new_tensor_3d(ggml_context* context, ggml_type type, std::int64_t ne0, std::int64_t ne1,
                                 std::int64_t ne2);

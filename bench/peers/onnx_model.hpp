@@ -1,6 +1,7 @@
 // ONNX files of a single node, written by hand: a protocol buffer is a list of fields, and few of them are needed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,7 +43,9 @@ private:
     std::string bytes_;
 };
 
-enum class Type : std::uint8_t { f32 = 1, i32 = 6, f16 = 10 };
+enum class Type : std::uint8_t { f32 = 1, u8 = 2, i8 = 3, i32 = 6, f16 = 10 };
+
+inline std::size_t size_of(Type type) { return type == Type::u8 || type == Type::i8 ? 1 : type == Type::f16 ? 2 : 4; }
 
 /// Without a name it is not given.
 struct Tensor {

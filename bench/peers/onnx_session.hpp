@@ -78,7 +78,7 @@ public:
 
 private:
     Owned<Value> tensor(const onnx::Tensor& t, void* data, const Shape& shape) const {
-        std::size_t bytes = t.type == onnx::Type::f16 ? 2 : 4;
+        std::size_t bytes = onnx::size_of(t.type);
         for (const std::int64_t n : shape) bytes *= static_cast<std::size_t>(n);
         return create<Value>(api().CreateTensorWithDataAsOrtValue, memory_.get(), data, bytes, shape.data(),
                              shape.size(), static_cast<int>(t.type));
