@@ -66,7 +66,7 @@ ATTENTA_INLINE void rollout(const RolloutInputs& x, const RolloutOutputs& out, c
 }
 
 ATTENTA_INLINE void rollout_row(const RolloutInputs& x, std::int64_t position, std::span<float> row,
-                                const RolloutOptions& options, Context& context) {
+                                const RolloutOptions& options) {
     const Check check("rollout_row", x);
     check.within("residual", options.residual, 0, 1);
     const std::int64_t layers = x.attn.size(0), heads = x.attn.size(1), tokens = x.attn.size(2);
