@@ -123,12 +123,8 @@ public:
         for (const Heads<float>& r : {part(0, s_.query_heads), part(queries, s_.kv_heads)})
             attenta::rope_rotate(Heads<const float>(r), positions, r, table_, context);
         cache_.append(0, part(queries, s_.kv_heads), part(queries + keys, s_.kv_heads));
-        cache_.attend(0, part(0, s_.query_heads), nhd(o.data(), n, s_.query_heads, head), {.causal = true}, nullptr,
-                      context);
-        for (std::int64_t t = 0; t < n; ++t)
-            for (std::int64_t c = 0; c < queries; ++c)
-                o[static_cast<std::size_t>(t * queries + c)] *=
-                    sigmoid(qkv[static_cast<std::size_t>(t * stride + queries + 2 * keys + c)]);
+        cache_.attend(0, part(0, s_.query_heads), nhd(o.data(), n, s_.query_heads, head),
+                      {.causal = true, .output_gate = part(queries + 2 * keys, s_.query_heads)}, nullptr, context);
         const Rows y = project(o, out_, n, context);
         std::transform(x.begin(), x.end(), y.begin(), x.begin(), std::plus<>());
         tokens_ += n;

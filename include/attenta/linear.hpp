@@ -38,6 +38,7 @@
 #include <attenta/linear/recurrent/mlstm.hpp>
 #include <attenta/linear/recurrent/rwkv6.hpp>
 #include <attenta/linear/recurrent/titans.hpp>
+#include <attenta/linear/sequences.hpp>
 
 // In headers mode those that call exact attention, whose kernels take a minute to compile, are included by name.
 #if !defined(ATTENTA_HEADERS)

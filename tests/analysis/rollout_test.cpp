@@ -50,6 +50,53 @@ TEST(Rollout, KeepsNanInItsRows) {
     });
 }
 
+TEST(Rollout, OfOneRowIsThatOfAll) {
+    Memory memory;
+    for (const auto& sizes : {std::array<std::int64_t, 4>{1, 1, 1, 1}, {1, 3, 5, 5}, {3, 2, 17, 17}, {4, 5, 70, 70}})
+        for (const bool causal : {false, true})
+            for (const double residual : {0.5, 0.0, 1.0}) {
+                const RolloutInputs x{memory.weights(sizes, causal)};
+                const std::vector<double> all = definition(x, {residual}).at("rollout");
+                const std::int64_t n = sizes[3];
+                std::vector<float> row(static_cast<std::size_t>(n));
+                for (const std::int64_t i : {std::int64_t{0}, n / 2, n - 1}) {
+                    analysis::rollout_row(x, i, row, {residual});
+                    for (std::int64_t j = 0; j < n; ++j)
+                        EXPECT_NEAR(row[static_cast<std::size_t>(j)],
+                                    all[static_cast<std::size_t>(((sizes[0] - 1) * n + i) * n + j)], 1e-6);
+                }
+            }
+}
+
+TEST(Rollout, OfOneRowPassesByNanThatItDoesNotMeet) {
+    Memory memory;
+    auto weights = memory.weights<4>({2, 1, 9, 9}, true);
+    const_cast<float*>(weights.data)[9 * 9 + 4 * 9 + 2] = std::nanf("");  // row 4 of the upper layer
+    std::vector<float> row(9);
+    for (const std::int64_t i : {3, 4, 5}) {
+        analysis::rollout_row({weights}, i, row);
+        for (const float e : row) EXPECT_EQ(std::isnan(e), i == 4) << i;
+    }
+}
+
+TEST(RolloutErrors, OfOneRow) {
+    Memory memory;
+    auto weights = memory.weights<4>({2, 3, 7, 7});
+    std::vector<float> row(7);
+    EXPECT_TRUE(refuses([&] { analysis::rollout_row({weights}, 7, row); }, {"rollout_row", "position", "7"}));
+    EXPECT_TRUE(refuses([&] { analysis::rollout_row({weights}, -1, row); }, {"rollout_row", "position"}));
+    EXPECT_TRUE(refuses([&] { analysis::rollout_row({weights}, 1, std::span(row).first(6)); },
+                        {"rollout_row", "row", "6", "7"}));
+    EXPECT_TRUE(refuses([&] { analysis::rollout_row({weights}, 1, row, {2}); }, {"rollout_row", "residual"}));
+    EXPECT_TRUE(refuses(
+        [&] {
+            analysis::rollout_row({weights}, 1, {const_cast<float*>(weights.data), 7});
+        },
+        {"rollout_row", "row", "attn"}));
+    weights.sizes[2] = 6;
+    EXPECT_TRUE(refuses([&] { analysis::rollout_row({weights}, 1, row); }, {"rollout_row", "attn"}));
+}
+
 TEST(RolloutErrors, SaysWhatDoesNotFit) {
     Memory memory;
     const RolloutInputs x{memory.weights<4>({2, 3, 7, 7})};

@@ -95,3 +95,27 @@ TEST(ReadmeTest, Snapshots) {
                               o.slice(0, 2), accepted);
     EXPECT_EQ(state.matrix, accepted.matrix);
 }
+
+TEST(ReadmeTest, Serving) {
+    constexpr std::int64_t heads = 2, tokens = 5, dim = 16;
+    Random random(3);
+    const Tensor<float> qs = random_tensor(random, heads, tokens, dim), ks = random_tensor(random, heads, tokens, dim),
+                        vs = random_tensor(random, heads, tokens, dim), gs = random_tensor(random, heads, tokens, 1),
+                        bs = random_tensor(random, heads, tokens, 1), out(heads, tokens, dim), alone(heads, 4, dim);
+    gs.each_row([](float* x, std::int64_t, std::int64_t) { *x = -std::abs(*x); });
+    const Heads<const float> q = qs.view(), k = ks.view(), v = vs.view(), gates = gs.view(), beta = bs.view();
+    const Heads<float> o = out.view();
+    const attenta::LinearState state(heads, dim, dim);
+
+#include "blocks/serving.inc"
+
+    attenta::LinearState second, kept;
+    const auto last = [](const Heads<const float>& x) { return x.slice(1, 4); };
+    attenta::gated_delta_rule({.q = last(q), .k = last(k), .v = last(v), .g = last(gates), .beta = last(beta)},
+                              alone.view(), second);
+    pool.load(3, kept);
+    EXPECT_EQ(kept.matrix, second.matrix);
+    alone.each_row([&](const float* row, std::int64_t h, std::int64_t t) {
+        EXPECT_TRUE(std::equal(row, row + dim, o.row(h, t + 1)));
+    });
+}

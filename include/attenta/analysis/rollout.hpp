@@ -5,12 +5,13 @@
 //   rollout_l = R_l = A_l R_{l−1},   head_rollout_lh = rownorm((1 − r) attn_lh + r I) R_{l−1},   R_{−1} = I
 //   relevance_lj = max_i R_l[i, j]
 //
-// Time L·(H + 1)·T³, or L·T³ without head_rollout.
+// Time L·(H + 1)·T³, or L·T³ without head_rollout; L·H·T² for one row of the last layer.
 #pragma once
 
 #include <attenta/analysis/common/check.hpp>
 
 #include <cstdint>
+#include <span>
 
 ATTENTA_BEGIN
 
@@ -41,6 +42,11 @@ struct RolloutOutputs {
 /// Throws Error on weights that are not square and a residual outside [0, 1]; nothing is written then.
 void rollout(const RolloutInputs& x, const RolloutOutputs& out, const RolloutOptions& options = {},
              Context& context = default_context());
+
+/// Row `position` of the last layer's R alone, [T]: the row of I goes down through the layers. Throws Error as rollout does, on a
+/// position outside the tokens and on a row of another size; nothing is written then.
+void rollout_row(const RolloutInputs& x, std::int64_t position, std::span<float> row,
+                 const RolloutOptions& options = {}, Context& context = default_context());
 
 }  // namespace analysis
 

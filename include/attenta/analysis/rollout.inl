@@ -3,8 +3,13 @@
 #include <attenta/analysis/common/layer_mix.hpp>
 #include <attenta/analysis/common/weight_sums.hpp>
 #include <attenta/analysis/rollout.hpp>
+#include <attenta/engine/common/bytes.hpp>
+#include <attenta/engine/common/checks.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
 #include <vector>
 
 ATTENTA_BEGIN
@@ -58,6 +63,40 @@ ATTENTA_INLINE void rollout(const RolloutInputs& x, const RolloutOutputs& out, c
         }
         if (out.relevance) detail::column_maxima(layer, tokens, tokens, out.relevance + l * tokens);
     }
+}
+
+ATTENTA_INLINE void rollout_row(const RolloutInputs& x, std::int64_t position, std::span<float> row,
+                                const RolloutOptions& options) {
+    const Check check("rollout_row", x);
+    check.within("residual", options.residual, 0, 1);
+    const std::int64_t layers = x.attn.size(0), heads = x.attn.size(1), tokens = x.attn.size(2);
+    check.range("position", position, 0, tokens - 1);
+    if (static_cast<std::int64_t>(row.size()) != tokens)
+        check.refuse("row has " + std::to_string(row.size()) + " numbers, needs " + std::to_string(tokens));
+    const NamedBytes attn{"attn", bytes_of(std::span(x.attn.data, static_cast<std::size_t>(x.attn.count())))};
+    checks::check_apart("rollout_row", "row", bytes_of(row), {&attn, 1});
+
+    const auto residual = static_cast<float>(options.residual);
+    const float of_head = (1 - residual) / static_cast<float>(heads);
+    const SumOfWeights sum = sum_of_weights();
+    const AddWeightedRow add = add_weighted_row();
+    std::vector<float> above(row.size()), below(row.size());
+    above[static_cast<std::size_t>(position)] = 1;
+    for (std::int64_t l = layers - 1; l >= 0; --l) {
+        std::fill(below.begin(), below.end(), 0.f);
+        for (std::int64_t i = 0; i < tokens; ++i) {
+            const float share = above[static_cast<std::size_t>(i)];
+            if (share == 0) continue;  // its row may hold NaN
+            const auto weights = [&](std::int64_t h) { return x.attn.data + ((l * heads + h) * tokens + i) * tokens; };
+            float total = residual;
+            for (std::int64_t h = 0; h < heads; ++h) total += of_head * sum(weights(h), tokens);
+            if (total == 0) continue;
+            for (std::int64_t h = 0; h < heads; ++h) add(weights(h), tokens, share / total * of_head, below.data());
+            below[static_cast<std::size_t>(i)] += share / total * residual;
+        }
+        above.swap(below);
+    }
+    std::copy(above.begin(), above.end(), row.begin());
 }
 
 }  // namespace analysis

@@ -54,6 +54,9 @@ public:
     void store(std::int64_t slot, const LinearState& state);
     void load(std::int64_t slot, LinearState& state) const;
 
+    /// Throws Error, in the name of `function`, unless these are slots of the pool, each given once.
+    void require_distinct(const char* function, std::span<const std::int64_t> slots) const;
+
     // Memory, [slot] behind each other.
     void* matrices() { return half_.empty() ? static_cast<void*>(floats_.data()) : half_.data(); }
     float* normalizer(std::int64_t slot) { return normalizers_.data() + slot * shape_.normalizer; }

@@ -64,6 +64,10 @@ ATTENTA_INLINE StatePool::StatePool(std::int64_t slots, const StateShape& shape,
         floats_.resize(matrices);
 }
 
+ATTENTA_INLINE void StatePool::require_distinct(const char* function, std::span<const std::int64_t> slots) const {
+    require_slots(function, slots, slots.size(), true);
+}
+
 ATTENTA_INLINE void StatePool::require_slots(const char* function, std::span<const std::int64_t> slots,
                                              std::size_t states, bool once) const {
     if (slots.size() != states)

@@ -277,7 +277,7 @@ ATTENTA_INLINE void Plan::reserve_scratch() {
 ATTENTA_INLINE void Plan::gate_outputs(const Job& job, const Task& rows) const {
     const Heads<const float>& gate = job.output_gate;
     if (!gate.data || !job.values) return;
-    const GateFunction multiply = gate_row(isa_);
+    const GateFunction multiply = gate_output_row(isa_);
     for (std::int64_t head = rows.head_begin; head < rows.head_end; ++head)
         for (std::int64_t r = rows.row_begin; r < rows.row_end; ++r) {
             const QueryRow row = rows.query_row(head, r);
@@ -348,7 +348,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
             }
             if (job.output_gate.data && to) {
                 const Heads<const float>& gate = job.output_gate;
-                gate_row(isa_)(gate.row(m.head, m.token), gate.dim, kv.v.dim, to);
+                gate_output_row(isa_)(gate.row(m.head, m.token), gate.dim, kv.v.dim, to);
             }
             if (lse) lse[at] = row.lse();
             if (statistics.found) statistics.found[at] = row;

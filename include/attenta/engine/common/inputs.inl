@@ -38,7 +38,9 @@ ATTENTA_INLINE std::int64_t LetterSizes::operator[](std::uint32_t letter) const 
 }
 
 ATTENTA_INLINE void LetterSizes::set(std::uint32_t letter, std::int64_t size) {
-    if (count_ < sizes_.size()) sizes_[count_++] = {letter, size};
+    if (count_ == sizes_.size())
+        fail("LetterSizes", "an input list has more than " + std::to_string(count_) + " sizes, needs a larger table");
+    sizes_[count_++] = {letter, size};
 }
 
 ATTENTA_INLINE bool LetterSizes::take(const Input& input) {

@@ -47,7 +47,7 @@ void sum_row_parts(const float* o_parts, std::int64_t o_step, std::int64_t parts
 }
 
 template <class Arch>
-void gate_row(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o) {
+void gate_output_row(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o) {
     constexpr std::int64_t L = simd::lanes<Arch>;
     const bool is_row = gate_dim > 1;
     const auto factor = simd::sigmoid<Arch>(simd::Batch<Arch>(*gate));
@@ -66,6 +66,6 @@ void gate_row(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, floa
 
 ATTENTA_DEFINE_KERNEL(MergeFunction, merge_row, &kernels::merge_row<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(SumFunction, sum_row_parts, &kernels::sum_row_parts<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(GateFunction, gate_row, &kernels::gate_row<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(GateFunction, gate_output_row, &kernels::gate_output_row<simd::NativeArch>)
 
 ATTENTA_END
