@@ -1,5 +1,6 @@
 #include "bench/latent/latent.hpp"
 
+#include "bench/latent/peers.hpp"
 #include "bench/normals.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/roofline.hpp"
@@ -7,15 +8,17 @@
 
 #include <attenta/core/isa.hpp>
 #include <attenta/latent.hpp>
+#include <attenta/softmax.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <initializer_list>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +28,8 @@ namespace {
 
 using attenta::Dtype, attenta::Heads, attenta::KvView, attenta::LatentForm;
 
-std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
-    name = "latent/attenta/" + name;
+std::string name_of(std::string name, const std::vector<std::pair<const char*, std::int64_t>>& sizes) {
+    name = "latent/" + name;
     for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
     return name + "/threads:1";
 }
@@ -70,6 +73,10 @@ struct MlaShape {
 constexpr MlaShape mla_shapes[] = {{"decode", 128, 512, 64, 128, 128, 1, 8192, 4},
                                    {"decode", 16, 512, 64, 128, 128, 1, 32768, 2},
                                    {"prefill", 16, 512, 64, 128, 128, 2048, 2048, 1}};
+
+std::vector<std::pair<const char*, std::int64_t>> sizes_of(const MlaShape& s) {
+    return {{"Hq", s.Hq}, {"R", s.R}, {"Dr", s.Dr}, {"Dn", s.Dn}, {"Dv", s.Dv}, {"Tq", s.Tq}, {"Tk", s.Tk}};
+}
 
 /// Multiply-adds of a form, and bytes that have to be read.
 std::pair<double, double> work_of(const MlaShape& s, LatentForm form, std::int64_t row_bytes) {
@@ -122,6 +129,30 @@ void run_mla(benchmark::State& state, const MlaShape& s, LatentForm form, Dtype 
     state.counters["bytes_per_token"] = static_cast<double>(layers[0].row_bytes());
 }
 
+/// Absorbed queries in the place of projected ones; checked against ours on the first layer.
+void run_latent_peer(benchmark::State& state, const MlaShape& s, const LatentPeer& peer) {
+    std::deque<Normals> layers;
+    for (int i = 0; i < s.layers; ++i) layers.emplace_back(1, s.Tk, s.R + s.Dr);
+    const Normals q(s.Hq, 1, s.R + s.Dr);
+    Normals ours(s.Hq, 1, s.R), theirs(s.Hq, 1, s.R);
+    LatentProblem problem{q.view(), {}, theirs.view(), 1 / std::sqrt(static_cast<float>(s.Dn + s.Dr))};
+    for (const Normals& rows : layers) problem.layers.push_back(rows.view());
+    const auto run = peer.prepare(problem);
+    run(0);
+    Heads<const float> values = problem.layers[0];
+    values.dim = s.R;
+    attenta::softmax_attention(problem.q, problem.layers[0], values, ours.view(), {.scale = problem.scale});
+    for (std::int64_t i = 0; i < s.Hq * s.R; ++i)
+        if (!(std::abs(theirs.view().data[i] - ours.view().data[i]) <= 1e-3f))
+            throw std::runtime_error(std::string(peer.library) + ": o [" + std::to_string(i) + "] is " +
+                                     std::to_string(theirs.view().data[i]) + ", attenta has " +
+                                     std::to_string(ours.view().data[i]));
+    Sample sampled;
+    for (auto _ : state) sampled = sample([&](std::size_t i) { run(i % problem.layers.size()); });
+    hand_over(sampled, state);
+    state.counters["bytes_per_token"] = static_cast<double>((s.R + s.Dr) * 4);
+}
+
 struct TiedShape {
     const char* phase;
     std::int64_t Hq, Hkv, D, Dr, Tq, Tk;
@@ -142,29 +173,37 @@ void run_tied(benchmark::State& state, const TiedShape& s) {
     state.counters["bytes_per_token"] = static_cast<double>((s.Hkv * s.D + s.Dr) * 4);
 }
 
+std::vector<LatentPeer>& peers() {
+    static std::vector<LatentPeer> all;
+    return all;
+}
+
 }  // namespace
 
+const std::vector<LatentPeer>& latent_peers() { return peers(); }
+
+AddLatentPeer::AddLatentPeer(const LatentPeer& added) { peers().push_back(added); }
+
 void register_latent() {
+    for (const MlaShape& s : mla_shapes)
+        for (const LatentPeer& peer : latent_peers())
+            if (s.Tq == 1)
+                register_benchmark(name_of(std::string(peer.library) + "/mla/absorbed/decode/f32", sizes_of(s)),
+                                   [&s, &peer](benchmark::State& state) { run_latent_peer(state, s, peer); });
     for (const MlaShape& s : mla_shapes)
         for (const LatentForm form : {LatentForm::absorbed, LatentForm::expanded})
             for (const Dtype type : {Dtype::f32, Dtype::bf16}) {
                 const bool decode = s.Tq == 1;
                 if ((decode && form == LatentForm::expanded) || (!decode && type == Dtype::bf16)) continue;
-                const std::string name = std::string("mla/") +
+                const std::string name = std::string("attenta/mla/") +
                                          std::string(names_of(form)[static_cast<std::size_t>(form)]) + '/' + s.phase +
                                          '/' + attenta::name(type);
-                register_benchmark(name_of(name, {{"Hq", s.Hq},
-                                                  {"R", s.R},
-                                                  {"Dr", s.Dr},
-                                                  {"Dn", s.Dn},
-                                                  {"Dv", s.Dv},
-                                                  {"Tq", s.Tq},
-                                                  {"Tk", s.Tk}}),
+                register_benchmark(name_of(name, sizes_of(s)),
                                    [&s, form, type](benchmark::State& state) { run_mla(state, s, form, type); });
             }
     for (const TiedShape& s : tied_shapes)
         register_benchmark(
-            name_of(std::string("grouped_tied/") + s.phase + "/f32",
+            name_of(std::string("attenta/grouped_tied/") + s.phase + "/f32",
                     {{"Hq", s.Hq}, {"Hkv", s.Hkv}, {"D", s.D}, {"Dr", s.Dr}, {"Tq", s.Tq}, {"Tk", s.Tk}}),
             [&s](benchmark::State& state) { run_tied(state, s); });
 }

@@ -71,7 +71,7 @@ ggml_tensor* ggml_rwkv_wkv6(ggml_context* context, ggml_tensor* k, ggml_tensor* 
 ggml_tensor* ggml_rwkv_wkv7(ggml_context* context, ggml_tensor* r, ggml_tensor* decay, ggml_tensor* k, ggml_tensor* v,
                             ggml_tensor* a, ggml_tensor* b, ggml_tensor* state);
 ggml_tensor* ggml_ssm_scan(ggml_context* context, ggml_tensor* state, ggml_tensor* x, ggml_tensor* dt, ggml_tensor* A,
-                           ggml_tensor* B, ggml_tensor* C, ggml_tensor* ids);
+                           ggml_tensor* B, ggml_tensor* C, ggml_tensor* ids, std::int64_t states);
 ggml_cgraph* ggml_new_graph(ggml_context* context);
 void ggml_build_forward_expand(ggml_cgraph* graph, ggml_tensor* tensor);
 void ggml_log_set(void (*log)(int level, const char* text, void* data), void* data);

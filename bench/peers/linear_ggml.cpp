@@ -65,21 +65,14 @@ private:
     /// Of [token, head, dim]: the innermost dimension comes first.
     ggml_tensor* tensor(Heads<const float> x) { return tensor(x.data, x.dim, x.heads, x.tokens); }
     ggml_tensor* tensor(const char* name) { return tensor(in_.at(name)); }
-    template <class F>
-    ggml_tensor* changed(const char* name, const F& f) {
-        const Heads<const float> x = in_.at(name);
-        std::vector<float>& copy = copies_.emplace_back(x.data, x.data + x.heads * x.tokens * x.dim);
-        std::transform(copy.begin(), copy.end(), copy.begin(), f);
-        return tensor(Heads<const float>(attenta::nhd(copy.data(), x.tokens, x.heads, x.dim)));
-    }
+    /// Of their logarithms.
     ggml_tensor* gates() {
-        return changed("g", [](float x) { return std::exp(x); });
+        const Heads<const float> g = in_.at("g");
+        gates_.resize(static_cast<std::size_t>(g.heads * g.tokens * g.dim));
+        std::transform(g.data, g.data + gates_.size(), gates_.begin(), [](float x) { return std::exp(x); });
+        return tensor(Heads<const float>(attenta::nhd(gates_.data(), g.tokens, g.heads, g.dim)));
     }
     ggml_tensor* row_of_states() { return state_ = tensor(nullptr, static_cast<std::int64_t>(states_)); }
-    float scale() const { return 1 / std::sqrt(static_cast<float>(in_.at("k").dim)); }
-    ggml_tensor* scaled_queries() {
-        return changed("q", [s = scale()](float x) { return s * x; });
-    }
 
     /// It takes logarithms of gates, and scales by itself.
     ggml_tensor* delta() {
@@ -90,15 +83,15 @@ private:
     }
     ggml_tensor* gla() {
         return ggml_gated_linear_attn(context_.get(), tensor("k"), tensor("v"), tensor("q"), gates(), row_of_states(),
-                                      scale());
+                                      1 / std::sqrt(static_cast<float>(in_.at("k").dim)));
     }
     ggml_tensor* rwkv6() {
-        return ggml_rwkv_wkv6(context_.get(), tensor("k"), tensor("v"), scaled_queries(), tensor("u"), gates(),
+        return ggml_rwkv_wkv6(context_.get(), tensor("k"), tensor("v"), tensor("q"), tensor("u"), gates(),
                               row_of_states());
     }
     ggml_tensor* rwkv7() {
-        return ggml_rwkv_wkv7(context_.get(), scaled_queries(), gates(), tensor("k"), tensor("v"), tensor("a"),
-                              tensor("b"), row_of_states());
+        return ggml_rwkv_wkv7(context_.get(), tensor("q"), gates(), tensor("k"), tensor("v"), tensor("a"), tensor("b"),
+                              row_of_states());
     }
     /// It takes softplus of dt by itself.
     ggml_tensor* ssm_scan() {
@@ -107,14 +100,13 @@ private:
         ggml_tensor* const ids = ggml_new_tensor_4d(context_.get(), GGML_TYPE_I32, 1, 1, 1, 1);
         ids->data = &sequence_;
         return ggml_ssm_scan(context_.get(), state_, tensor("x"), tensor(in_.at("dt").data, x.heads, x.tokens),
-                             tensor(in_.at("A").data, 1, x.heads), tensor("B"), tensor("C"), ids);
+                             tensor(in_.at("A").data, 1, x.heads), tensor("B"), tensor("C"), ids, 1);
     }
 
     const attenta::NamedInputs in_;
     ggml::Cpu cpu_;
     std::unique_ptr<ggml_context, ggml::Free> context_ = ggml::context_of_graph();
-    std::vector<std::vector<float>> copies_;
-    std::vector<float> spare_;
+    std::vector<float> gates_, spare_;
     std::size_t outputs_ = 0, states_ = 0;
     std::int32_t sequence_ = 0;
     ggml_tensor *state_ = nullptr, *out_ = nullptr;

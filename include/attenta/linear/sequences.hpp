@@ -1,7 +1,8 @@
 // A batch of sequences for any linear mechanism, prefill and decode mixed: what a serving step has.
 //
 //     StatePool pool(256, StateShape::of(state));
-//     linear_sequences<gated_delta_rule>(x, o, pool, {.starts = {{0, 1, 2, 514}}, .slots = {{7, 31, 2}}});
+//     const std::vector<std::int64_t> starts = {0, 1, 2, 514}, slots = {7, 31, 2};    // two steps and a prompt
+//     linear_sequences<gated_delta_rule>(x, o, pool, {starts, slots});
 //
 // Each sequence gives the bits that it gives alone. A pool in bfloat16 rounds its states between calls, not within them.
 #pragma once
