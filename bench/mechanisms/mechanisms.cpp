@@ -61,7 +61,6 @@ const std::vector<Work>& works() {
         {"variants", "normalized", {}, R"({"causal": true})"},
         {"variants", "combined", {}, R"({"causal": true})"},
         {"variants", "hopfield", {}, R"({"steps": 1})", {}, false},
-        {"variants", "efficient_projection", {{"M", 128}, {"N", 128}}, R"({"causal": true})"},
         {"variants", "additive", {{"A", 16}, {"Dq", 128}, {"Dk", 128}}, R"({"causal": true})"},
         {"variants", "neural", {{"N", 8}, {"M", 4}}, R"({"causal": true})", {}, true, false},
         {"lowrank", "linformer", {{"Hp", 1}, {"TR", 256}, {"E", 8192}}, "{}", {}, false, false},
