@@ -39,6 +39,7 @@ struct ViewOptions {
     std::filesystem::path source;  ///< a case, or the folder of a model; empty: the bundled model
     std::filesystem::path out = "attention.html";
     std::optional<std::string> prompt;
+    std::filesystem::path prompt_file;
     std::vector<std::int32_t> prompt_ids;
     std::vector<std::string> parameters;  ///< NAME=VALUE
     view::Settings settings;

@@ -42,17 +42,29 @@ Exit code: 0, or 2 where there is nothing to view or the page cannot be written;
 void add_view(CLI::App& app, cli::ViewOptions& o, int& code) {
     auto* view = app.add_subcommand("view", "Draws attention weights as a page of HTML");
     view->add_option("FILE|MODEL", o.source, "case or model");
-    view->add_option("--out", o.out, "The page")->capture_default_str();
-    view->add_option("--prompt", o.prompt, "Text for a model whose tokens are bytes");
-    view->add_option("--prompt-ids", o.prompt_ids, "Token numbers for any other model: 1,2,3")->delimiter(',');
-    view->add_option("--layers", o.settings.layers, "Layers to show, all by default: 0,2")->delimiter(',');
-    view->add_option("--pool", o.settings.most_tiles, "Tiles on a side of a head, at most; 256 where the page stays small");
-    view->add_option("--policy", o.settings.policies, "Eviction policies whose kept tokens are shown: h2o,snapkv")
+    view->add_option("-o,--out", o.out, "The page")->capture_default_str();
+    auto* prompt = view->add_option("--prompt", o.prompt, "Text for a model whose tokens are bytes");
+    auto* file = view->add_option("--file", o.prompt_file, "The text from a file")->excludes(prompt);
+    view->add_option("--prompt-ids", o.prompt_ids, "Token numbers for any other model: 1,2,3")
         ->delimiter(',')
-        ->check(CLI::IsMember(view::policy_names()));
+        ->allow_extra_args(false)
+        ->excludes(prompt)
+        ->excludes(file);
+    view->add_option("--layers", o.settings.layers, "Layers to show, all by default: 0,2")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    view->add_option("--pool", o.settings.most_tiles,
+                     "Tiles on a side of a head, at most; 256 where the page stays small");
+    auto* policy =
+        view->add_option("--policy", o.settings.policies, "Eviction policies whose kept tokens are shown: h2o,snapkv")
+            ->delimiter(',')
+            ->allow_extra_args(false)
+            ->check(CLI::IsMember(view::policy_names()));
     view->add_option("--budget", o.settings.budget, "Tokens that a policy keeps, a quarter by default")
+        ->needs(policy)
         ->check(CLI::PositiveNumber);
     view->add_option("--prefill", o.settings.prefill, "Tokens that a policy reads at once, half by default")
+        ->needs(policy)
         ->check(CLI::PositiveNumber);
     view->add_option("--selection", o.settings.selections,
                      "Sparse mechanism whose keys are shown, with its parameters; repeatable")

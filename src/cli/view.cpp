@@ -1,6 +1,8 @@
 #include "view.hpp"
 
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <new>
 
 #include "commands.hpp"
@@ -33,15 +35,30 @@ std::map<std::string, std::string> parameters_of(const std::vector<std::string>&
     return parameters;
 }
 
+std::string text_of(const fs::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    if (fs::is_directory(path) || !stream) throw attenta::Error(path.string() + ": cannot be read");
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+view::Prompt prompt_of(const ViewOptions& o) {
+    if (!o.prompt_ids.empty()) return {.ids = o.prompt_ids};
+    if (!o.prompt_file.empty()) return {.text = text_of(o.prompt_file)};
+    return {.text = o.prompt.value_or(default_prompt)};
+}
+
 view::Picture picture_of(const ViewOptions& o) {
-    const bool prompted = o.prompt || !o.prompt_ids.empty();
     if (!o.source.empty() && !fs::is_directory(o.source)) {
-        if (prompted) throw attenta::Error("--prompt and --prompt-ids are for models, " + o.source.string() + " is a file");
+        if (o.prompt || !o.prompt_file.empty() || !o.prompt_ids.empty())
+            throw attenta::Error("--prompt, --file and --prompt-ids are for models, " + o.source.string() +
+                                 " is a file");
         return view::of_case(o.source, parameters_of(o.parameters), o.settings);
     }
     if (!o.parameters.empty()) throw attenta::Error("--set is for cases, the source is a model");
-    const view::Prompt prompt{prompted ? o.prompt.value_or("") : default_prompt, o.prompt_ids};
-    return view::of_model(o.source.empty() ? fs::path(ATTENTA_MODEL) : o.source, prompt, o.settings);
+    if (!o.source.empty()) return view::of_model(o.source, prompt_of(o), o.settings);
+    view::Picture picture = view::of_model(ATTENTA_MODEL, prompt_of(o), o.settings);
+    picture.title = "The bundled model";
+    return picture;
 }
 
 }  // namespace

@@ -18,9 +18,7 @@ struct Grid {
     std::int64_t rows() const { return parts(queries, tile_queries); }
     std::int64_t cols() const { return parts(keys, tile_keys); }
     std::int64_t tiles() const { return rows() * cols(); }
-    std::int64_t queries_of(std::int64_t row) const {
-        return std::min(tile_queries, queries - row * tile_queries);
-    }
+    std::int64_t queries_of(std::int64_t row) const { return std::min(tile_queries, queries - row * tile_queries); }
     std::int64_t keys_of(std::int64_t col) const { return std::min(tile_keys, keys - col * tile_keys); }
     /// A tile is a pair.
     bool exact() const { return tile_queries == 1 && tile_keys == 1; }

@@ -28,8 +28,8 @@ struct Head {
     double sink = 0;      ///< what key 0 receives
     double distance = 0;  ///< tokens
     std::int64_t strongest = 0;
-    double received = 0;  ///< by the strongest key
-    std::vector<float> max;  ///< [rows, cols] NaN where a weight is
+    double received = 0;      ///< by the strongest key
+    std::vector<float> max;   ///< [rows, cols] NaN where a weight is
     std::vector<float> mean;  ///< over all pairs of a tile, hidden ones too: the sums of rows stay what they are
     std::vector<Kept> kept;   ///< of each overlay
 };

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -18,21 +20,21 @@ using attenta::KvView;
 namespace saturating = attenta::saturating;
 using attenta::saturating::multiply;
 
-/// What all heads of a page may take together, in tiles of two numbers of 16 bits: some 16 MiB of text.
-constexpr std::int64_t tiles_of_a_page = 3 << 20;
-constexpr std::int64_t usual_side = 256, least_side = 32, most_side = 4096;
+/// What the tiles of all heads of a page may take together, in characters.
+constexpr std::int64_t usual_page = 4 << 20;
+constexpr std::int64_t usual_side = 256, least_side = 16, most_side = 4096;
 
-std::int64_t side_of(std::int64_t wanted, std::int64_t heads) {
+std::int64_t side_of(std::int64_t wanted, std::int64_t heads, std::int64_t overlays) {
     if (wanted < 0 || wanted > most_side)
         attenta::fail("view", "pool is " + std::to_string(wanted) + ", needs 1 to " + std::to_string(most_side));
     if (wanted > 0) return wanted;
-    const double side = std::sqrt(static_cast<double>(tiles_of_a_page) / static_cast<double>(heads));
+    // A tile has two numbers of 16 bits, 8 for each overlay, and base64 writes 3 bytes as 4 characters.
+    const double of_tile = (4 + static_cast<double>(overlays)) * 4 / 3;
+    const double side = std::sqrt(static_cast<double>(usual_page) / of_tile / static_cast<double>(heads));
     return std::clamp(static_cast<std::int64_t>(side), least_side, usual_side);
 }
 
-std::int64_t machine_memory() {
-    return multiply(::sysconf(_SC_PHYS_PAGES), ::sysconf(_SC_PAGESIZE));
-}
+std::int64_t machine_memory() { return multiply(::sysconf(_SC_PHYS_PAGES), ::sysconf(_SC_PAGESIZE)); }
 
 std::string mebibytes(std::int64_t bytes) { return std::to_string((bytes >> 20) + 1) + " MiB"; }
 
@@ -54,9 +56,17 @@ std::vector<std::int64_t> chosen(std::vector<std::int64_t> wanted, std::int64_t 
     wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
     for (const std::int64_t layer : {wanted.front(), wanted.back()})
         if (layer < 0 || layer >= all)
-            attenta::fail("view", "there is no layer " + std::to_string(layer) + ", there are 0 to " +
-                                      std::to_string(all - 1));
+            attenta::fail("view",
+                          "there is no layer " + std::to_string(layer) + ", there are 0 to " + std::to_string(all - 1));
     return wanted;
+}
+
+/// Parameters that are given, for the eye: ", page_size 8, top_pages 2".
+std::string described(const std::string& parameters) {
+    std::string text;
+    for (const auto& [name, value] : nlohmann::ordered_json::parse(parameters).items())
+        if (!value.is_null()) text += ", " + name + " " + (value.is_string() ? value.get<std::string>() : value.dump());
+    return text;
 }
 
 }  // namespace
@@ -65,14 +75,15 @@ Layers::Layers(Picture& picture, const Settings& settings, std::int64_t all_laye
     : picture_(picture) {
     picture.layers = chosen(settings.layers, all_layers);
     const std::int64_t per_layer = picture.heads_per_layer, heads = multiply(std::ssize(picture.layers), per_layer);
-    Grid& grid = picture.grid;
-    grid = Grid::of(grid.queries, grid.keys, side_of(settings.most_tiles, heads));
-
     const std::int64_t overlays = std::ssize(settings.policies) + std::ssize(settings.selections) + 1;
-    const std::int64_t of_tile = saturating::add(multiply(per_layer, 24 + 8 * overlays), multiply(heads, 24 + overlays)),
+    Grid& grid = picture.grid;
+    grid = Grid::of(grid.queries, grid.keys, side_of(settings.most_tiles, heads, overlays));
+
+    const std::int64_t of_tile =
+                           saturating::add(multiply(per_layer, 24 + 8 * overlays), multiply(heads, 24 + overlays)),
                        of_row = multiply(per_layer, 16 * overlays);
-    const std::int64_t picture_bytes = saturating::add(multiply(grid.tiles(), of_tile),
-                                                       multiply(saturating::add(grid.queries, grid.keys), of_row));
+    const std::int64_t picture_bytes =
+        saturating::add(multiply(grid.tiles(), of_tile), multiply(saturating::add(grid.queries, grid.keys), of_row));
     require_memory(saturating::add(other_bytes, picture_bytes), settings.memory, grid);
 }
 
@@ -94,8 +105,7 @@ void Layers::use_overlays(const Settings& settings, const Selection* own) {
     }
     if (own) selections_.push_back(*own);
     for (const std::string& text : settings.selections) selections_.push_back(selection_of(text));
-    for (const Selection& s : selections_)
-        describe(s.name, "selection" + (s.parameters == "{}" ? "" : " " + s.parameters));
+    for (const Selection& s : selections_) describe(s.name, "selection" + described(s.parameters));
 }
 
 std::vector<HeadMap> Layers::maps(HeadMap::Overlays overlays) const {

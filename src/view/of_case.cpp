@@ -51,10 +51,10 @@ public:
         return mechanism_ ? std::string(mechanism_->family) + "/" + std::string(mechanism_->name) : "";
     }
 
-    /// Of q, k and v. Cases of the family kv have tokens before heads.
+    /// Of q, k and v. Eviction policies have tokens before heads.
     Layered heads(const std::string& name) const {
         Layered x = array(name, 4);
-        if (!is_of("kv") || !x) return x;
+        if (!mechanism_ || mechanism_->inputs.find("q [T, ") == std::string::npos || !x) return x;
         Layered turned = x;
         std::swap(turned.heads, turned.tokens);
         for (std::int64_t l = 0; l < x.layers; ++l) {
@@ -86,7 +86,8 @@ private:
         const Tensor& t = found->second;
         const std::size_t rank = t.shape.size();
         if (rank + 1 < most || rank > most)
-            attenta::fail("view", "input '" + name + "' has " + std::to_string(rank) + " sizes, needs 3, or 4 with layers");
+            attenta::fail("view",
+                          "input '" + name + "' has " + std::to_string(rank) + " sizes, needs 3, or 4 with layers");
         Layered x;
         const auto size = [&](std::size_t from_end) { return from_end > rank ? 1 : t.shape[rank - from_end]; };
         x.layers = size(4);

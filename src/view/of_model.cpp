@@ -30,9 +30,11 @@ std::string hexadecimal(unsigned char byte) {
 std::size_t character_bytes(std::string_view text) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char lead = byte(0);
-    const std::size_t bytes = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3
-                              : lead >= 0xF0 && lead < 0xF5                                           ? 4
-                                                                                                      : 0;
+    const std::size_t bytes = lead < 0x80                   ? 1
+                              : lead >= 0xC2 && lead < 0xE0 ? 2
+                              : lead >= 0xE0 && lead < 0xF0 ? 3
+                              : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                            : 0;
     if (bytes == 0 || bytes > text.size()) return 0;
     for (std::size_t i = 1; i < bytes; ++i)
         if ((byte(i) & 0xC0) != 0x80) return 0;
@@ -102,8 +104,8 @@ Picture of_model(const std::filesystem::path& directory, const Prompt& prompt, c
     const auto count = static_cast<std::int64_t>(tokens.size());
 
     Picture picture;
-    picture.title = directory.filename().empty() ? directory.parent_path().filename().string()
-                                                 : directory.filename().string();
+    picture.title =
+        directory.filename().empty() ? directory.parent_path().filename().string() : directory.filename().string();
     picture.grid = {.queries = count, .keys = count};
     picture.heads_per_layer = config.heads;
     picture.tokens = names_of(tokens, config);

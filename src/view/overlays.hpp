@@ -15,7 +15,7 @@ namespace view {
 
 /// What attention reads in a layer.
 struct LayerInputs {
-    attenta::Heads<const float> q, k, v;       ///< v without data where there is none
+    attenta::Heads<const float> q, k, v;  ///< v without data where there is none
     attenta::SoftmaxOptions options;
     const attenta::Tensors* others = nullptr;  ///< a case's further inputs, which selections may read; or null
 };

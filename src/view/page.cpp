@@ -43,11 +43,9 @@ std::string halves(const std::vector<float>& values) {
 Json to_json(const Head& head, bool exact) {
     Json kept = Json::array();
     for (const Head::Kept& k : head.kept) kept.push_back({{"mass", k.mass}, {"tiles", base64(k.tiles)}});
-    Json json = {{"layer", head.layer},       {"head", head.head},
-                 {"entropy", head.entropy},   {"sink", head.sink},
-                 {"distance", head.distance}, {"strongest", head.strongest},
-                 {"received", head.received}, {"mean", halves(head.mean)},
-                 {"kept", kept}};
+    Json json = {{"layer", head.layer},       {"head", head.head},         {"entropy", head.entropy},
+                 {"sink", head.sink},         {"distance", head.distance}, {"strongest", head.strongest},
+                 {"received", head.received}, {"mean", halves(head.mean)}, {"kept", kept}};
     if (!exact) json["max"] = halves(head.max);
     return json;
 }

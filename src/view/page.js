@@ -160,8 +160,9 @@ function drawOverview() {
 
 // One head ------------------------------------------------------------------------------------------------------------
 
-const margin = {left: 128, bottom: 112, top: 4, right: 4}, font = '11px ui-monospace, "DejaVu Sans Mono", monospace';
-let cell = 1;  // pixels of a tile's side
+const margin = {left: 128, bottom: 128, top: 4, right: 4}, font = '11px ui-monospace, "DejaVu Sans Mono", monospace';
+const cell = {width: 1, height: 1};  // pixels of a tile
+const least = 16;                    // pixels of a tile's short side where a head is a narrow strip
 
 function scaled(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
@@ -174,19 +175,47 @@ function scaled(canvas, width, height) {
   return context;
 }
 
+/** Tiles are squares, unless a head is so narrow that nothing would be seen. */
+function setCell() {
+  const across = ($('plot').clientWidth - margin.left - margin.right) / cols, down = Math.max(340, window.innerHeight - 420) / rows;
+  const side = Math.max(Math.min(across, down, 40), 0.5);
+  cell.width = cols * 4 < rows ? Math.max(side, Math.min(across, least)) : side;
+  cell.height = rows * 4 < cols ? Math.max(side, Math.min(down, least)) : side;
+}
+
 /** Tokens along an axis, as many as there is room for: each label is the text up to the next one. */
-function labels(axis, write) {
-  const step = Math.ceil(13 / cell);
+function labels(axis, size) {
+  const step = Math.ceil(13 / size), found = [];
   for (let i = 0; i < axis.tiles; i += step) {
     const [first, last] = range(axis, i, step);
-    write((i + 0.5) * cell, first + axis.shift, text(first + axis.shift, last + axis.shift, 11));
+    const words = text(first + axis.shift, last + axis.shift, 11);
+    found.push({middle: (i + 0.5) * size, number: String(first + axis.shift), words});
   }
+  return found;
+}
+
+/** Writes a label that ends at x, y. */
+function writeLabel(context, x, y, turn, label) {
+  context.save();
+  context.translate(x, y);
+  context.rotate(turn);
+  context.fillStyle = colours.text;
+  context.fillText(label.words, 0, 0);
+  context.fillStyle = colours.muted;
+  context.fillText(label.number, label.words ? -context.measureText(label.words).width - 6 : 0, 0);
+  context.restore();
 }
 
 function drawMap() {
-  const head = data.heads[state.head], room = $('plot').clientWidth - margin.left - margin.right;
-  cell = Math.max(Math.min(room / cols, 680 / rows, 40), 0.5);
-  const width = cell * cols, height = cell * rows;
+  const head = data.heads[state.head], letter = 6.7;
+  margin.left = margin.bottom = 128;
+  setCell();
+  const beside = labels(queries, cell.height), below = labels(keys, cell.width);
+  const longest = all => Math.max(...all.map(l => l.number.length + (l.words ? [...l.words].length + 1 : 0)));
+  margin.left = Math.min(margin.left, longest(beside) * letter + 10);
+  margin.bottom = Math.min(margin.bottom, longest(below) * letter + 10);
+
+  const width = cell.width * cols, height = cell.height * rows;
   const full = [width + margin.left + margin.right, height + margin.top + margin.bottom];
   const context = scaled($('map'), ...full);
   scaled($('cursor'), ...full);
@@ -201,22 +230,9 @@ function drawMap() {
   context.font = font;
   context.textBaseline = 'middle';
   context.textAlign = 'right';
-  const write = (number, words) => {
-    context.fillStyle = colours.text;
-    context.fillText(words, 0, 0);
-    context.fillStyle = colours.muted;
-    context.fillText(number, words ? -context.measureText(words).width - 6 : 0, 0);
-  };
-  const at = (x, y, turn, number, words) => {
-    context.save();
-    context.translate(x, y);
-    context.rotate(turn);
-    write(number, words);
-    context.restore();
-  };
-  labels(queries, (middle, number, words) => at(margin.left - 6, margin.top + middle, 0, number, words));
-  labels(keys, (middle, number, words) =>
-    at(margin.left + middle, margin.top + height + 6, -Math.PI / 2, number, words));
+  for (const label of beside) writeLabel(context, margin.left - 6, margin.top + label.middle, 0, label);
+  for (const label of below)
+    writeLabel(context, margin.left + label.middle, margin.top + height + 6, -Math.PI / 2, label);
 }
 
 function drawLegend() {
@@ -273,14 +289,14 @@ function showTile() {
     const kept = tiles(head, state.overlay)[tile];
     $('where-kept').textContent = kept === 255 ? 'yes' : kept === 0 ? 'no' : `${Math.round(kept / 2.55)} % of the pairs`;
   }
-  const x = margin.left + col * cell, y = margin.top + row * cell;
+  const {width, height} = cell, x = margin.left + col * width, y = margin.top + row * height;
   context.strokeStyle = colours.focus;
   context.globalAlpha = 0.45;
-  context.strokeRect(margin.left, y, cols * cell, cell);
-  context.strokeRect(x, margin.top, cell, rows * cell);
+  context.strokeRect(margin.left, y, cols * width, height);
+  context.strokeRect(x, margin.top, width, rows * height);
   context.globalAlpha = 1;
   context.lineWidth = 2;
-  context.strokeRect(x - 1, y - 1, cell + 2, cell + 2);
+  context.strokeRect(x - 1, y - 1, width + 2, height + 2);
   context.lineWidth = 1;
 }
 
@@ -350,7 +366,9 @@ function start() {
   $('where-key-name').textContent = data.tileKeys === 1 ? 'key' : 'keys';
   $('value-control').hidden = exact;
   $('overlay-control').hidden = data.overlays.length === 0;
-  data.overlays.forEach((o, i) => $('overlay').append(element('option', {value: i}, `${o.name} (${o.detail})`)));
+  const named = name => data.overlays.filter(o => o.name === name).length;
+  data.overlays.forEach((o, i) =>
+    $('overlay').append(element('option', {value: i}, named(o.name) > 1 ? `${o.name} (${o.detail})` : o.name)));
   $('overlay').value = state.overlay;
   for (const [id, set] of Object.entries(controls))
     $(id).addEventListener('change', () => { set($(id).value); drawAll(); });
@@ -359,8 +377,8 @@ function start() {
   drawAll();
   $('cursor').addEventListener('pointermove', event => {
     const box = $('cursor').getBoundingClientRect();
-    pointTo(Math.floor((event.clientY - box.top - margin.top) / cell),
-            Math.floor((event.clientX - box.left - margin.left) / cell));
+    pointTo(Math.floor((event.clientY - box.top - margin.top) / cell.height),
+            Math.floor((event.clientX - box.left - margin.left) / cell.width));
   });
   $('cursor').addEventListener('keydown', moveInMap);
   document.addEventListener('keydown', shortcut);

@@ -51,7 +51,8 @@ void check(const Policy& policy, const LayerInputs& x) {
     const attenta::SoftmaxOptions& o = x.options;
     const std::int64_t tokens = x.q.tokens;
     if (!x.v.data) refuse(policy, "needs v");
-    if (x.v.heads != x.k.heads || x.v.tokens != x.k.tokens) refuse(policy, "needs as many heads and tokens of v as of k");
+    if (x.v.heads != x.k.heads || x.v.tokens != x.k.tokens)
+        refuse(policy, "needs as many heads and tokens of v as of k");
     if (!o.causal) refuse(policy, "needs causal attention");
     if (tokens != x.k.tokens)
         refuse(policy, "needs a query for each key, there are " + std::to_string(tokens) + " queries and " +
@@ -60,12 +61,13 @@ void check(const Policy& policy, const LayerInputs& x) {
         refuse(policy, "needs a multiple of the " + std::to_string(x.k.heads) + " heads of k, q has " +
                            std::to_string(x.q.heads));
     const bool edited = o.softcap != 0 || !o.alibi_slopes.empty() || !o.sink.empty() || o.bias;
-    const bool hidden = o.prefix != 0 || o.window_left >= 0 || o.mask || !o.segment_q.empty() || o.q_offset.value_or(0) != 0;
+    const bool hidden =
+        o.prefix != 0 || o.window_left >= 0 || o.mask || !o.segment_q.empty() || o.q_offset.value_or(0) != 0;
     if (edited || hidden) refuse(policy, "needs causal attention without windows, masks, biases, soft-cap and sinks");
     if (policy.budget < 1) refuse(policy, "has a budget of " + std::to_string(policy.budget) + ", needs at least 1");
     if (policy.prefill < 1 || policy.prefill > tokens)
-        refuse(policy, "reads " + std::to_string(policy.prefill) + " tokens at once, needs 1 to " +
-                           std::to_string(tokens));
+        refuse(policy,
+               "reads " + std::to_string(policy.prefill) + " tokens at once, needs 1 to " + std::to_string(tokens));
 }
 
 }  // namespace
@@ -89,7 +91,8 @@ std::unique_ptr<KeptPairs> kept_by(const Policy& policy, const LayerInputs& x, C
     const auto part = [&](const Heads<const float>& of, std::int64_t first, std::int64_t count) {
         return of.slice(first, count);
     };
-    evictor.prompt(part(x.q, 0, policy.prefill), part(x.k, 0, policy.prefill), part(x.v, 0, policy.prefill), {}, context);
+    evictor.prompt(part(x.q, 0, policy.prefill), part(x.k, 0, policy.prefill), part(x.v, 0, policy.prefill), {},
+                   context);
     leave(policy.prefill);
     for (std::int64_t t = policy.prefill; t < x.k.tokens; ++t) {
         evictor.step(part(x.q, t, 1), part(x.k, t, 1), part(x.v, t, 1), attenta::hnd(o.data(), x.q.heads, 1, x.v.dim),

@@ -34,8 +34,8 @@ KeyLists lists_of(std::string_view name, const CaseInputs& given, Context& conte
         attenta::saturating::multiply(attenta::saturating::multiply(x.q.heads, x.q.tokens), x.kv.v.dim);
     std::vector<float> o(static_cast<std::size_t>(size));
     KeyLists lists;
-    typename SparseFunction<function>::Outputs out{SparseOutputs{
-        .o = attenta::hnd(o.data(), x.q.heads, x.q.tokens, x.kv.v.dim), .lists = &lists}};
+    typename SparseFunction<function>::Outputs out{
+        SparseOutputs{.o = attenta::hnd(o.data(), x.q.heads, x.q.tokens, x.kv.v.dim), .lists = &lists}};
     function(x, out, options, context);
     return lists;
 }
