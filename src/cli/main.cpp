@@ -62,10 +62,10 @@ void add_view(CLI::App& app, cli::ViewOptions& o, int& code) {
             ->check(CLI::IsMember(view::policy_names()));
     view->add_option("--budget", o.settings.budget, "Tokens that a policy keeps, a quarter by default")
         ->needs(policy)
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40, "TOKENS"));
     view->add_option("--prefill", o.settings.prefill, "Tokens that a policy reads at once, half by default")
         ->needs(policy)
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40, "TOKENS"));
     view->add_option("--selection", o.settings.selections,
                      "Sparse mechanism whose keys are shown, with its parameters; repeatable")
         ->type_name("NAME[:PARAMETER=VALUE]...")

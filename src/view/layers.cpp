@@ -64,7 +64,8 @@ std::vector<std::int64_t> chosen(std::vector<std::int64_t> wanted, std::int64_t 
 /// Parameters that are given, for the eye: ", page_size 8, top_pages 2".
 std::string described(const std::string& parameters) {
     std::string text;
-    for (const auto& [name, value] : nlohmann::ordered_json::parse(parameters).items())
+    const auto given = nlohmann::ordered_json::parse(parameters);
+    for (const auto& [name, value] : given.items())
         if (!value.is_null()) text += ", " + name + " " + (value.is_string() ? value.get<std::string>() : value.dump());
     return text;
 }

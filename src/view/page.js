@@ -58,7 +58,7 @@ const range = (axis, i, n = 1) => [i * axis.tile, Math.min((i + n) * axis.tile, 
 
 function described(axis, tile) {
   const [first, last] = range(axis, tile), words = text(first + axis.shift, last + axis.shift, 24);
-  const number = last - first > 1 ? `${first}–${last - 1}` : `${first}`;
+  const number = last - first > 1 ? `${first + axis.shift}–${last + axis.shift - 1}` : `${first + axis.shift}`;
   return words ? `${number} “${words}”` : number;
 }
 

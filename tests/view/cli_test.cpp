@@ -46,7 +46,8 @@ std::string quoted(const fs::path& path) { return std::string(1, '\'').append(pa
 TEST_F(ViewCliTest, WritesThePageOfACase) {
     const Output out = view(quoted(golden_path("sparse", "quest", "several_queries")) + "--selection strided:stride=4");
     EXPECT_EQ(out.code, 0);
-    EXPECT_TRUE(out.text.starts_with(page().string() + ": 1 layers of 2 heads, 12 queries and 58 keys in 12 × 58 tiles, "))
+    EXPECT_TRUE(
+        out.text.starts_with(page().string() + ": 1 layers of 2 heads, 12 queries and 58 keys in 12 × 58 tiles, "))
         << out.text;
     EXPECT_TRUE(content().starts_with("<!DOCTYPE html>"));
     EXPECT_TRUE(content().ends_with("</html>\n"));
@@ -56,7 +57,8 @@ TEST_F(ViewCliTest, ReadsPromptsForTheBundledModel) {
     std::ofstream(file("prompt.txt")) << "get kavo=";
     const Output file_prompt = view("--policy h2o,snapkv --budget 4 --file " + quoted(file("prompt.txt")));
     EXPECT_EQ(file_prompt.code, 0) << file_prompt.text;
-    EXPECT_NE(file_prompt.text.find(": 3 layers of 4 heads, 9 queries and 9 keys"), std::string::npos) << file_prompt.text;
+    EXPECT_NE(file_prompt.text.find(": 3 layers of 4 heads, 9 queries and 9 keys"), std::string::npos)
+        << file_prompt.text;
     const std::string first = content();
     EXPECT_EQ(view("--policy h2o,snapkv --budget 4 --prompt get\\ kavo=").code, 0);
     EXPECT_EQ(content(), first);
@@ -81,12 +83,13 @@ TEST_F(ViewCliTest, ErrorsSayWhatIsWrongAndLeaveTheOldPage) {
     const std::vector<Bad> bad = {
         {quoted(file("no_such.safetensors")), "no_such.safetensors: "},
         {quoted(file("damaged.safetensors")), "damaged.safetensors: not a safetensors file"},
-        {quoted(golden_path("sparse", "routing", "shared_causal")), "has nothing to view, needs the tensors in.q and in.k"},
+        {quoted(golden_path("sparse", "routing", "shared_causal")),
+         "has nothing to view, needs the tensors in.q and in.k"},
         {quoted(file("no_model")), "model.safetensors"},
         {quoted(file("no_model/..")), "config.json"},
         {"--policy no_such", "--policy: no_such not in {"},
         {"--policy full", "--policy: full not in {"},
-        {"--policy h2o --budget 0", "--budget: Number less or equal to 0"},
+        {"--policy h2o --budget 0", "--budget: Value 0 not in range 1 to "},
         {"--budget 4", "--budget requires --policy"},
         {"--policy h2o --prefill 100000", "policy h2o reads 100000 tokens at once, needs 1 to 160"},
         {"--selection no_such", "there is no selection 'no_such', there are quest, "},

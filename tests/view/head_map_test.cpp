@@ -42,9 +42,12 @@ Head walk(HeadMap map, const Weights& w, std::int64_t piece) {
 
 class Thirds final : public KeptPairs {
 public:
-    static bool keeps(std::int64_t head, std::int64_t query, std::int64_t key) { return (head + 2 * query + key) % 3 == 0; }
+    static bool keeps(std::int64_t head, std::int64_t query, std::int64_t key) {
+        return (head + 2 * query + key) % 3 == 0;
+    }
     void row(std::int64_t head, std::int64_t query, std::int64_t first, std::span<bool> kept) const override {
-        for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = keeps(head, query, first + static_cast<std::int64_t>(i));
+        for (std::size_t i = 0; i < kept.size(); ++i)
+            kept[i] = keeps(head, query, first + static_cast<std::int64_t>(i));
     }
 };
 

@@ -72,7 +72,8 @@ TEST_F(ViewCaseTest, TakesTheParametersOfTheCase) {
 TEST_F(ViewCaseTest, EvictionPoliciesHaveTokensBeforeHeads) {
     EXPECT_EQ(view::of_case(golden_path("kv", "h2o", "gqa"), {}, {}).heads_per_layer, 4);
     EXPECT_EQ(view::of_case(golden_path("kv", "kv_quant", "bf16"), {}, {}).heads_per_layer, 4);
-    const Picture p = view::of_case(golden_path("kv", "h2o", "gqa"), {}, {.policies = {"h2o"}, .budget = 18, .prefill = 39});
+    const Picture p =
+        view::of_case(golden_path("kv", "h2o", "gqa"), {}, {.policies = {"h2o"}, .budget = 18, .prefill = 39});
     ASSERT_EQ(p.overlays.size(), 1u);
     EXPECT_EQ(p.overlays[0].detail, "eviction, budget 18 tokens per K/V head, the first 39 read at once");
     for (const view::Head& head : p.heads) {
@@ -82,7 +83,8 @@ TEST_F(ViewCaseTest, EvictionPoliciesHaveTokensBeforeHeads) {
 }
 
 TEST_F(ViewCaseTest, ASelectionLiesOverItsOwnCase) {
-    const Picture p = view::of_case(golden_path("sparse", "quest", "several_queries"), {}, {.selections = {"quest:page_size=8"}});
+    const Picture p =
+        view::of_case(golden_path("sparse", "quest", "several_queries"), {}, {.selections = {"quest:page_size=8"}});
     ASSERT_EQ(p.overlays.size(), 2u);
     EXPECT_EQ(p.overlays[0].name, "quest");
     EXPECT_EQ(p.overlays[0].detail, "selection, page_size 5, top_pages 4, include_last true");
@@ -128,7 +130,8 @@ TEST_F(ViewCaseTest, RefusesWhatIsNoPicture) {
     const attenta::Tensor q = normals({2, 5, 4}), k = normals({1, 9, 4});
     EXPECT_EQ(message({{"x", q}}), "view: FILE has nothing to view, needs the tensors in.q and in.k, or in.attn");
     EXPECT_EQ(message({{"q", normals({5, 4})}, {"k", k}}), "view: input 'q' has 2 sizes, needs 3, or 4 with layers");
-    EXPECT_EQ(message({{"q", normals({2, 0, 4})}, {"k", k}}), "view: input 'q' has no numbers, needs sizes of at least 1");
+    EXPECT_EQ(message({{"q", normals({2, 0, 4})}, {"k", k}}),
+              "view: input 'q' has no numbers, needs sizes of at least 1");
     EXPECT_EQ(message({{"q", q}, {"k", normals({3, 1, 9, 4})}}), "view: k has 3 layers, q has 1");
     EXPECT_EQ(message({{"q", q}, {"k", k}}, {.layers = {1}}), "view: there is no layer 1, there are 0 to 0");
     EXPECT_EQ(message({{"q", q}, {"k", k}}, {.most_tiles = 5000}), "view: pool is 5000, needs 1 to 4096");
@@ -136,7 +139,7 @@ TEST_F(ViewCaseTest, RefusesWhatIsNoPicture) {
               "view: attention of 5 queries and 9 keys takes 1 MiB of memory, there are 1 MiB");
     EXPECT_EQ(message({{"attn", q}}, {.policies = {"h2o"}}),
               "view: the file has weights alone, policies and selections need q and k");
-    EXPECT_EQ(message({{"q", q}, {"k", normals({1, 9, 3})}}), "softmax_statistics: q has 4 features, k has 3");
+    EXPECT_EQ(message({{"q", q}, {"k", normals({1, 9, 3})}}), "softmax_statistics: k has 3 features, q has 4");
 }
 
 /// Weights of every layer and head of the bundled model.
@@ -163,7 +166,8 @@ TEST_F(ViewModelTest, ShowsTheWeightsOfTheModel) {
 
 TEST_F(ViewModelTest, LayersThatAreNotShownStillCount) {
     const view::Prompt prompt{.text = "get kavo=", .ids = {}};
-    const Picture all = view::of_model(ATTENTA_MODEL, prompt, {}), last = view::of_model(ATTENTA_MODEL, prompt, {.layers = {2}});
+    const Picture all = view::of_model(ATTENTA_MODEL, prompt, {}),
+                  last = view::of_model(ATTENTA_MODEL, prompt, {.layers = {2}});
     ASSERT_EQ(std::ssize(last.heads), last.heads_per_layer);
     for (std::int64_t h = 0; h < last.heads_per_layer; ++h) {
         const view::Head &of_all = all.heads[static_cast<std::size_t>(2 * last.heads_per_layer + h)],
@@ -185,11 +189,14 @@ TEST_F(ViewModelTest, RefusesPromptsThatDoNotFit) {
     };
     const auto most = std::to_string(llama::Model(ATTENTA_MODEL).config().max_positions);
     EXPECT_EQ(message({}), "view: the prompt has 0 tokens, the model takes 1 to " + most);
-    EXPECT_EQ(message({.text = std::string(100000, 'a')}), "view: the prompt has 100000 tokens, the model takes 1 to " + most);
+    EXPECT_EQ(message({.text = std::string(100000, 'a')}),
+              "view: the prompt has 100000 tokens, the model takes 1 to " + most);
     EXPECT_EQ(message({.text = "a", .ids = {1}}), "view: there are a prompt and prompt-ids, needs one of them");
     EXPECT_NE(message({.ids = {1, 256}}), "(no Error)");
-    EXPECT_TRUE(message({.text = "abc"}, {.memory = 1000}).starts_with("view: attention of 3 queries and 3 keys takes "));
-    EXPECT_EQ(message({.text = "abc"}, {.policies = {"h2o"}, .prefill = 4}), "view: policy h2o reads 4 tokens at once, needs 1 to 3");
+    EXPECT_TRUE(
+        message({.text = "abc"}, {.memory = 1000}).starts_with("view: attention of 3 queries and 3 keys takes "));
+    EXPECT_EQ(message({.text = "abc"}, {.policies = {"h2o"}, .prefill = 4}),
+              "view: policy h2o reads 4 tokens at once, needs 1 to 3");
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // What a page says of a head, in double precision from the whole matrix of weights.
 #pragma once
 
+#include <attenta/core/view.hpp>
+
 #include "grid.hpp"
 #include "head_map.hpp"
 
@@ -42,7 +44,8 @@ inline Weights naive_softmax(const attenta::Heads<const float>& q, const attenta
         }
         for (const double x : s) sum += x == -INFINITY ? 0 : std::exp(x - top);
         for (std::int64_t j = 0; j < w.keys; ++j)
-            row[j] = s[static_cast<std::size_t>(j)] == -INFINITY ? 0 : std::exp(s[static_cast<std::size_t>(j)] - top) / sum;
+            row[j] =
+                s[static_cast<std::size_t>(j)] == -INFINITY ? 0 : std::exp(s[static_cast<std::size_t>(j)] - top) / sum;
     }
     return w;
 }
@@ -98,7 +101,8 @@ inline void expect_head(const view::Head& head, const view::Grid& grid, std::int
             const auto at = static_cast<std::size_t>(r * grid.cols() + c);
             const NaiveTile tile = naive_tile(w, grid, r, c);
             ASSERT_NEAR(double{head.max[at]}, tile.max, tolerance) << "tile " << r << ", " << c;
-            ASSERT_NEAR(double{head.mean[at]}, tolerance == 0 ? double{static_cast<float>(tile.mean)} : tile.mean, tolerance)
+            ASSERT_NEAR(double{head.mean[at]}, tolerance == 0 ? double{static_cast<float>(tile.mean)} : tile.mean,
+                        tolerance)
                 << "tile " << r << ", " << c;
         }
     const NaiveNumbers n = naive_numbers(w, first_position);
