@@ -72,8 +72,8 @@ int view(const ViewOptions& options) {
         const std::string page = view::page_of(picture);
         file.write(page);
         const view::Grid& grid = picture.grid;
-        std::cout << options.out.string() << ": " << picture.layers.size() << " layers of " << picture.heads_per_layer
-                  << " heads, " << grid.queries << " queries and " << grid.keys << " keys in " << grid.rows() << " × "
+        std::cout << options.out.string() << ": " << picture.layers.size() << " × " << picture.heads_per_layer
+                  << " heads, " << grid.queries << " × " << grid.keys << " weights in " << grid.rows() << " × "
                   << grid.cols() << " tiles, " << (page.size() >> 10) + 1 << " KiB\n";
     } catch (const std::bad_alloc&) {
         throw attenta::Error("view: not enough memory");

@@ -35,7 +35,10 @@ function largest(head, name) {
   return head.largest[name] ??= tiles(head, name).reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0);
 }
 
-const digits = x => x === null || Number.isNaN(x) ? 'not a number' : String(Number(x.toPrecision(3)));
+function digits(x) {
+  if (x === null || Number.isNaN(x)) return 'not a number';
+  return x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(2) : String(Number(x.toPrecision(3)));
+}
 const percent = x => x === null ? 'not a number' : (100 * x).toFixed(1) + ' %';
 
 // Tokens --------------------------------------------------------------------------------------------------------------
@@ -208,12 +211,17 @@ function writeLabel(context, x, y, turn, label) {
 
 function drawMap() {
   const head = data.heads[state.head], letter = 6.7;
-  margin.left = margin.bottom = 128;
-  setCell();
-  const beside = labels(queries, cell.height), below = labels(keys, cell.width);
   const longest = all => Math.max(...all.map(l => l.number.length + (l.words ? [...l.words].length + 1 : 0)));
-  margin.left = Math.min(margin.left, longest(beside) * letter + 10);
-  margin.bottom = Math.min(margin.bottom, longest(below) * letter + 10);
+  let beside, below;
+  margin.left = margin.bottom = 128;
+  // What labels leave free is for the tiles; labels of larger tiles are no longer.
+  for (let pass = 0; pass < 2; ++pass) {
+    setCell();
+    beside = labels(queries, cell.height);
+    below = labels(keys, cell.width);
+    margin.left = Math.min(margin.left, longest(beside) * letter + 10);
+    margin.bottom = Math.min(margin.bottom, longest(below) * letter + 10);
+  }
 
   const width = cell.width * cols, height = cell.height * rows;
   const full = [width + margin.left + margin.right, height + margin.top + margin.bottom];
@@ -356,9 +364,9 @@ function shortcut(event) {
 }
 
 function start() {
-  const of = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
+  const of = (n, one, more = one + 's') => `${n} ${n === 1 ? one : more}`;
   $('facts').textContent = `${of(data.layers.length, 'layer')} of ${of(data.headsPerLayer, 'head')}, ` +
-    `${data.queries} queries × ${of(data.keys, 'key')}` +
+    `${of(data.queries, 'query', 'queries')} × ${of(data.keys, 'key')}` +
     (exact ? '' : `, pooled into tiles of ${data.tileQueries} × ${data.tileKeys}`);
   $('note').textContent = data.note;
   $('note').hidden = !data.note;

@@ -84,10 +84,10 @@ function weights(q, k, head) {
   });
 }
 
-/** Three digits, of which the last may be one off: a page has its weights in float16. */
+/** Three digits of a weight that the page has in float16. */
 function assertShown(text, wanted) {
   assert.match(text, /^[0-9.e-]+$/);
-  assert.ok(Math.abs(Number(text) - wanted) <= 1e-2 * wanted + 1e-7, `${text} is not ${wanted}`);
+  assert.ok(Math.abs(Number(text) - wanted) <= 6e-3 * wanted + 1e-7, `${text} is not ${wanted}`);
 }
 
 test('the overview has a cell for each layer and head', async () => {
@@ -149,7 +149,7 @@ test('a tile shows its query, its key and their weight', async () => {
     const entropy = a.flat().reduce((sum, w) => sum - (w > 0 ? w * Math.log(w) : 0), 0) / q.tokens;
     assertShown((await page.text('entropy')).replace(' nats', ''), entropy);
     const sink = a.reduce((sum, row) => sum + row[0], 0) / q.tokens;
-    assertShown((await page.text('sink')).replace(' %', ''), 100 * sink);
+    assert.ok(Math.abs(parseFloat(await page.text('sink')) - 100 * sink) <= 0.051, 'one decimal');
   }
 });
 
@@ -162,10 +162,11 @@ test('pooled tiles show the largest and the mean weight', async () => {
   assertShown(max, Math.max(...pairs));
   assertShown(mean, pairs.reduce((x, y) => x + y) / pairs.length);
   assert.equal(await page.text('where-key'), '30–39');
-  const before = await colour(2, 3);
+  const largest = Number(await page.text('legend-high'));
+  assertShown(String(largest), Math.max(...a.flat()));
   await page.press('m');
   assert.equal(await page.run(() => document.getElementById('value').value), 'mean');
-  assert.notEqual(await page.text('legend-high'), '', before);
+  assert.ok(Number(await page.text('legend-high')) < largest);
 });
 
 test('an overlay can be taken off and changed', async () => {

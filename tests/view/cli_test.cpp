@@ -46,8 +46,7 @@ std::string quoted(const fs::path& path) { return std::string(1, '\'').append(pa
 TEST_F(ViewCliTest, WritesThePageOfACase) {
     const Output out = view(quoted(golden_path("sparse", "quest", "several_queries")) + "--selection strided:stride=4");
     EXPECT_EQ(out.code, 0);
-    EXPECT_TRUE(
-        out.text.starts_with(page().string() + ": 1 layers of 2 heads, 12 queries and 58 keys in 12 × 58 tiles, "))
+    EXPECT_TRUE(out.text.starts_with(page().string() + ": 1 × 2 heads, 12 × 58 weights in 12 × 58 tiles, "))
         << out.text;
     EXPECT_TRUE(content().starts_with("<!DOCTYPE html>"));
     EXPECT_TRUE(content().ends_with("</html>\n"));
@@ -57,7 +56,7 @@ TEST_F(ViewCliTest, ReadsPromptsForTheBundledModel) {
     std::ofstream(file("prompt.txt")) << "get kavo=";
     const Output file_prompt = view("--policy h2o,snapkv --budget 4 --file " + quoted(file("prompt.txt")));
     EXPECT_EQ(file_prompt.code, 0) << file_prompt.text;
-    EXPECT_NE(file_prompt.text.find(": 3 layers of 4 heads, 9 queries and 9 keys"), std::string::npos)
+    EXPECT_NE(file_prompt.text.find(": 3 × 4 heads, 9 × 9 weights in 9 × 9 tiles, "), std::string::npos)
         << file_prompt.text;
     const std::string first = content();
     EXPECT_EQ(view("--policy h2o,snapkv --budget 4 --prompt get\\ kavo=").code, 0);
