@@ -65,7 +65,9 @@ view::Picture picture_of(const ViewOptions& o) {
 
 int view(const ViewOptions& options) {
     std::error_code ignored;
-    if (fs::equivalent(options.source, options.out, ignored)) throw attenta::Error("--out would overwrite FILE");
+    for (const fs::path& input : {options.source, options.prompt_file})
+        if (fs::equivalent(input, options.out, ignored))
+            throw attenta::Error("--out would overwrite " + input.string());
     try {
         view::PageFile file(options.out);
         const view::Picture picture = picture_of(options);

@@ -91,7 +91,7 @@ function height(x, top) {
 /** Writes a pixel: the weight's colour, tinted as far as the overlay drops it. */
 function paint(pixels, at, x, top, kept) {
   let colour = Number.isNaN(x) ? colours.nan : colours.ramp[Math.round(255 * Math.min(1, height(x, top)))];
-  if (kept < 255 && x !== 0) {
+  if (kept < 255) {
     const tint = 0.5 * (1 - kept / 255);
     colour = colour.map((c, n) => c + (colours.dropped[n] - c) * tint);
   }
@@ -294,8 +294,9 @@ function showTile() {
   const mean = digits(tiles(head, 'mean')[tile]);
   $('where-weight').textContent = exact ? mean : `max ${digits(tiles(head, 'max')[tile])}, mean ${mean}`;
   if (state.overlay >= 0) {
-    const kept = tiles(head, state.overlay)[tile];
-    $('where-kept').textContent = kept === 255 ? 'yes' : kept === 0 ? 'no' : `${Math.round(kept / 2.55)} % of the pairs`;
+    // Where nothing weighs, nothing is dropped.
+    const kept = tiles(head, state.overlay)[tile], all = tiles(head, 'mean')[tile] === 0 ? '–' : 'yes';
+    $('where-kept').textContent = kept === 255 ? all : kept === 0 ? 'no' : `${Math.round(kept / 2.55)} % of the pairs`;
   }
   const {width, height} = cell, x = margin.left + col * width, y = margin.top + row * height;
   context.strokeStyle = colours.focus;

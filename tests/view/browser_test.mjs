@@ -146,6 +146,7 @@ test('a tile shows its query, its key and their weight', async () => {
     }
     await hover(0, 57);
     assert.equal(await page.text('where-weight'), '0', 'a later key');
+    assert.equal(await page.text('where-kept'), '–', 'a later key');
     const entropy = a.flat().reduce((sum, w) => sum - (w > 0 ? w * Math.log(w) : 0), 0) / q.tokens;
     assertShown((await page.text('entropy')).replace(' nats', ''), entropy);
     const sink = a.reduce((sum, row) => sum + row[0], 0) / q.tokens;

@@ -23,10 +23,11 @@ protected:
         std::string text;
     };
 
-    /// ATTENTA_CLI: as in the tests of the catalog. The page is page.html.
-    Output view(const std::string& arguments) const {
+    /// ATTENTA_CLI: as in the tests of the catalog.
+    Output view(const std::string& arguments) const { return view(arguments, page()); }
+    Output view(const std::string& arguments, const fs::path& out) const {
         Output result;
-        const std::string command = "'" ATTENTA_CLI "' view --out '" + page().string() + "' " + arguments + " 2>&1";
+        const std::string command = "'" ATTENTA_CLI "' view --out '" + out.string() + "' " + arguments + " 2>&1";
         FILE* pipe = ::popen(command.c_str(), "r");
         char buffer[4096];
         while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) result.text.append(buffer, n);
@@ -125,9 +126,9 @@ TEST_F(ViewCliTest, RefusesPathsThatCannotBeWritten) {
     fs::create_directory(page());
     EXPECT_EQ(view(quest).code, 2);
     EXPECT_NE(view(quest).text.find("page.html: is a folder"), std::string::npos);
-    // The last --out counts.
-    const Output itself = view("--out " + quoted(file("case.safetensors")) + quoted(file("case.safetensors")));
-    EXPECT_EQ(itself.code, 2) << itself.text;
+    const Output itself = view(quoted(file("case.safetensors")), file("case.safetensors"));
+    EXPECT_EQ(itself.code, 2);
+    EXPECT_NE(itself.text.find("--out would overwrite "), std::string::npos) << itself.text;
     EXPECT_EQ(fs::file_size(file("case.safetensors")), size);
 }
 
