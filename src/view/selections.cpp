@@ -110,9 +110,9 @@ Tensor tensor_of(Heads<const float> x) {
 
 void require_parameters(const attenta::Mechanism& mechanism, const std::map<std::string, std::string>& given) {
     const auto known = mechanism.parameters();
-    for (const auto& [name, value] : given)
-        if (std::none_of(known.begin(), known.end(), [&](const auto& p) { return p.name == name; }))
-            attenta::fail("view", "selection " + std::string(mechanism.name) + " has no parameter '" + name +
+    for (const auto& one : given)
+        if (std::none_of(known.begin(), known.end(), [&](const auto& p) { return p.name == one.first; }))
+            attenta::fail("view", "selection " + std::string(mechanism.name) + " has no parameter '" + one.first +
                                       "', see `attenta show " + std::string(mechanism.name) + "`");
 }
 
