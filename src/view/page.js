@@ -37,7 +37,7 @@ function largest(head, name) {
 
 function digits(x) {
   if (x === null || Number.isNaN(x)) return 'not a number';
-  return x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(2) : String(Number(x.toPrecision(3)));
+  return x !== 0 && Math.abs(x) < 1e-3 ? x.toExponential(2).replace(/\.?0+e/, 'e') : String(Number(x.toPrecision(3)));
 }
 const percent = x => x === null ? 'not a number' : (100 * x).toFixed(1) + ' %';
 
