@@ -4,7 +4,7 @@
 #include "bench/normals.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/sampling.hpp"
-#include "examples/caches.hpp"
+#include "src/llama/caches.hpp"
 
 #include <attenta/attenta.hpp>
 #include <attenta/kv/eviction/kernels.hpp>

@@ -5,9 +5,12 @@
 #include <attenta/catalog.hpp>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "view.hpp"
 
 namespace cli {
 
@@ -31,5 +34,16 @@ struct RunOptions {
     Format format = Format::text;
 };
 int run(const RunOptions& options);
+
+struct ViewOptions {
+    std::filesystem::path source;  ///< a case, or the folder of a model; empty: the bundled model
+    std::filesystem::path out = "attention.html";
+    std::optional<std::string> prompt;
+    std::filesystem::path prompt_file;
+    std::vector<std::int32_t> prompt_ids;
+    std::vector<std::string> parameters;  ///< NAME=VALUE
+    view::Settings settings;
+};
+int view(const ViewOptions& options);
 
 }  // namespace cli

@@ -31,6 +31,52 @@ largest absolute and relative difference.
 Exit code: 0 all ok or ran; 1 a case failed or its mechanism is missing; 2 a file is damaged, foreign or refused, or the
 results could not be written.)";
 
+constexpr const char* view_help =
+    R"(FILE is a .safetensors file with tensors in.q [Hq, Tq, D] and in.k [Hkv, Tk, D], or in.attn [L, H, Tq, Tk], with or
+without "in."; the case's params (scale, causal, windows) hold, --set takes their place. MODEL is a folder with config.json
+and model.safetensors; without either, the bundled model reads the prompt, whose bytes are its tokens.
+  attenta view --prompt "let kavo=4821 get kavo=" --policy h2o --budget 16 --selection quest:page_size=8:top_pages=2
+  attenta view --set causal=true FILE
+Exit code: 0, or 2 where there is nothing to view or the page cannot be written; an old page is left as it was then.)";
+
+void add_view(CLI::App& app, cli::ViewOptions& o, int& code) {
+    auto* view = app.add_subcommand("view", "Draws attention weights as a page of HTML");
+    view->add_option("FILE|MODEL", o.source, "case or model");
+    view->add_option("-o,--out", o.out, "The page")->capture_default_str();
+    auto* prompt = view->add_option("--prompt", o.prompt, "Text for a model whose tokens are bytes");
+    auto* file = view->add_option("--file", o.prompt_file, "The text from a file")->excludes(prompt);
+    view->add_option("--prompt-ids", o.prompt_ids, "Token numbers for any other model: 1,2,3")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->excludes(prompt)
+        ->excludes(file);
+    view->add_option("--layers", o.settings.layers, "Layers to show, all by default: 0,2")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    view->add_option("--pool", o.settings.most_tiles,
+                     "Tiles on a side of a head, at most; 256 where the page stays small");
+    auto* policy =
+        view->add_option("--policy", o.settings.policies, "Eviction policies whose kept tokens are shown: h2o,snapkv")
+            ->delimiter(',')
+            ->allow_extra_args(false)
+            ->check(CLI::IsMember(view::policy_names()));
+    view->add_option("--budget", o.settings.budget, "Tokens that a policy keeps, a quarter by default")
+        ->needs(policy)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40, "TOKENS"));
+    view->add_option("--prefill", o.settings.prefill, "Tokens that a policy reads at once, half by default")
+        ->needs(policy)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40, "TOKENS"));
+    view->add_option("--selection", o.settings.selections,
+                     "Sparse mechanism whose keys are shown, with its parameters; repeatable")
+        ->type_name("NAME[:PARAMETER=VALUE]...")
+        ->allow_extra_args(false);
+    view->add_option("--set", o.parameters, "Parameter of a case, as in run; repeatable")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    view->footer(view_help);
+    view->callback([&] { code = cli::view(o); });
+}
+
 int attenta_program(int argc, char** argv) {
     CLI::App app("attenta: CPU attention kernels");
     app.set_version_flag("--version", ATTENTA_VERSION);
@@ -67,6 +113,9 @@ int attenta_program(int argc, char** argv) {
     add_format(*run, options.format);
     run->footer(run_help);
     run->callback([&] { code = cli::run(options); });
+
+    cli::ViewOptions view;
+    add_view(app, view, code);
 
     try {
         app.parse(argc, argv);
