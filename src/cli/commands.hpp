@@ -4,7 +4,9 @@
 
 #include <attenta/catalog.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,5 +33,16 @@ struct RunOptions {
     Format format = Format::text;
 };
 int run(const RunOptions& options);
+
+struct CompareOptions {
+    std::vector<std::string> mechanisms, families;  ///< empty: all
+    std::optional<std::int64_t> context, heads, budget;
+    int threads = 1;
+    std::filesystem::path model;  ///< a directory, whose q, k, v are taken where no files are given
+    std::string q, k, v;          ///< FILE or FILE:TENSOR
+    std::filesystem::path html;   ///< empty: no page
+    Format format = Format::text;
+};
+int compare(const CompareOptions& options);
 
 }  // namespace cli

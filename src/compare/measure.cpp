@@ -1,0 +1,389 @@
+#include "measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <new>
+
+#include "bench/ruler/median.hpp"
+#include "exact.hpp"
+#include "recipes.hpp"
+#include "setup.hpp"
+#include "src/catalog/declared.hpp"
+
+namespace compare {
+
+namespace {
+
+using attenta::Mechanism;
+using attenta::Tensor;
+using attenta::Tensors;
+
+constexpr double enough = 0.03;   ///< seconds of runs
+constexpr double too_long = 0.4;  ///< seconds after which one run is enough
+constexpr double longest = 20;    ///< seconds that a call may be expected to take
+
+template <class F>
+double once(const F& run) {
+    const auto begin = std::chrono::steady_clock::now();
+    run();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// The median of the runs after the first, whose time is given and counts only where it was long.
+template <class F>
+double sample(double first, const F& run) {
+    if (first > too_long) return first;
+    std::vector<double> seconds;
+    double total = 0;
+    while (total < enough || (seconds.size() < 3 && total < too_long)) {
+        seconds.push_back(once(run));
+        total += seconds.back();
+    }
+    return bench::median(seconds);
+}
+
+/// A call through the catalog and the outputs of its first run.
+struct Timed {
+    Tensors outputs;
+    double seconds = 0;
+};
+
+Timed time_call(const Mechanism& m, const Tensors& tensors, const std::string& parameters, attenta::Context& context) {
+    Timed t;
+    const attenta::CaseInputs inputs{tensors, parameters};
+    const double first = once([&] { t.outputs = m.run(inputs, context); });
+    t.seconds = sample(first, [&] { m.run(inputs, context); });
+    return t;
+}
+
+double norm_of_difference(std::span<const float> a, std::span<const float> b) {
+    double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    return std::sqrt(sum);
+}
+
+std::optional<double> relative_error(const std::vector<float>& got, const std::vector<float>& want) {
+    if (got.size() != want.size() || got.empty()) return std::nullopt;
+    const std::vector<float> zero(want.size());
+    return norm_of_difference(got, want) / norm_of_difference(want, zero);
+}
+
+const Tensor* find(const Tensors& tensors, const std::string& name) {
+    const auto found = tensors.find(name);
+    return found == tensors.end() ? nullptr : &found->second;
+}
+
+/// Of outputs o [Hq, Tq, Dv] and lse [Hq, Tq] of the setup's last Tq queries.
+Quality quality_of(const Setup& s, const Tensors& outputs) {
+    Quality quality;
+    if (s.exact == Exact::none) return quality;
+    const Tensor* const o = find(outputs, "o");
+    const std::vector<std::int64_t> shape{s.source.q.heads, s.Tq, s.source.v.dim};
+    if (!o || o->shape != shape) return quality;
+    const ExactAttention exact = exact_attention(s.source, s.end, s.Tq, s.exact == Exact::causal);
+    quality.error = relative_error(o->to_float(), exact.o.values);
+    const Tensor* const lse = find(outputs, "lse");
+    if (!s.has_mass || !lse || lse->size() != std::ssize(exact.lse)) return quality;
+    double sum = 0;
+    for (std::size_t i = 0; const float x : lse->to_float()) sum += std::exp(static_cast<double>(x) - exact.lse[i++]);
+    quality.mass = sum / static_cast<double>(exact.lse.size());
+    return quality;
+}
+
+bool starts_with(const std::string& text, std::string_view prefix) { return text.starts_with(prefix); }
+
+/// What a call leaves for the next one, under the names of its inputs: state, state_m or m, and initial_state of state.
+Tensors carried(const Mechanism& m, const Tensors& outputs) {
+    Tensors next;
+    for (const attenta::Declared& in : attenta::declared(m.inputs)) {
+        if (!in.optional) continue;
+        const std::string name(in.name);
+        std::vector<std::string> from{name, "state_" + name};
+        if (starts_with(name, "initial_")) {
+            from.push_back(name.substr(8));
+            from.push_back("last_" + name.substr(8));
+        }
+        for (const std::string& output : from)
+            if (const Tensor* const t = find(outputs, output)) next.emplace(name, *t);
+    }
+    return next;
+}
+
+bool has_state(const Mechanism& m) {
+    for (const attenta::Declared& in : attenta::declared(m.inputs))
+        if (in.optional && (in.name.starts_with("state") || in.name.starts_with("initial_") || m.name == "scan"))
+            return true;
+    return false;
+}
+
+double bytes_of(const Tensors& tensors) {
+    double total = 0;
+    for (const auto& [name, t] : tensors) total += static_cast<double>(t.bytes.size());
+    return total;
+}
+
+attenta::NamedInputs named_inputs(const Mechanism& m, const Tensors& tensors) {
+    attenta::NamedInputs named;
+    for (const attenta::Input& in : m.list()) {
+        const Tensor* const t = find(tensors, std::string(in.name));
+        if (!t) continue;
+        const auto& n = t->shape;
+        const bool of_tokens = !in.letters().tokens.empty();
+        const float* const data = t->as<float>().data();
+        named.emplace(in.name, n.size() == 3   ? attenta::hnd(data, n[0], n[1], n[2])
+                               : n.size() == 1 ? attenta::hnd(data, n[0], std::int64_t{1}, std::int64_t{1})
+                               : of_tokens     ? attenta::hnd(data, n[0], n[1], std::int64_t{1})
+                                               : attenta::hnd(data, n[0], std::int64_t{1}, n[1]));
+    }
+    return named;
+}
+
+attenta::Heads<float> heads_of(Tensor& o) {
+    return attenta::hnd(o.as<float>().data(), o.shape[0], o.shape[1], o.shape[2]);
+}
+
+class Measurement {
+public:
+    Measurement(const Mechanism& m, const Source& source, const Shape& shape, attenta::Context& context)
+        : m_(m), source_(source), shape_(shape), context_(context) {
+        row_.mechanism = &m;
+    }
+
+    Row operator()() {
+        for (const std::int64_t T : shape_.contexts) {
+            is_last_ = T == shape_.contexts.back();
+            row_.times.push_back({T, {}, {}});
+            try {
+                if (takes_too_long(T)) break;
+                at(T);
+            } catch (const std::bad_alloc&) {
+                row_.reason = "not enough memory";
+            } catch (const attenta::Error& e) {
+                row_.reason = e.what();
+            }
+            if (!row_.reason.empty()) break;
+        }
+        return std::move(row_);
+    }
+
+private:
+    Setup setup(std::int64_t end, std::int64_t queries) const {
+        Setup s(m_, source_, end, queries, shape_.budget);
+        apply_recipe(s);
+        return s;
+    }
+    bool is_policy(const Setup& s) const { return m_.family == "kv" && s.has_parameter("prompt"); }
+    Times& now() { return row_.times.back(); }
+
+    /// As the square of the context, from the last one.
+    bool takes_too_long(std::int64_t T) {
+        if (row_.times.size() < 2) return false;
+        const Times& last = row_.times[row_.times.size() - 2];
+        const double growth = static_cast<double>(T) / static_cast<double>(last.context);
+        const double seconds = last.prefill.value_or(0) * growth * growth;
+        if (seconds < longest) return false;
+        row_.reason = "would take some " + std::to_string(std::lround(seconds)) + " s at " + std::to_string(T) +
+                      " tokens";
+        return true;
+    }
+
+    void check(const Setup& s) {
+        if (s.bytes() > memory_bytes() / 4)
+            attenta::fail("compare", "its tensors of " + std::to_string(s.end) + " tokens need " +
+                                         std::to_string(std::llround(s.bytes() / (1 << 20))) + " MiB");
+    }
+
+    void at(std::int64_t T) {
+        Setup s = setup(T, T);
+        check(s);
+        Timed whole;
+        if (s.prefills) {
+            if (is_policy(s)) s.set("prompt", T);
+            const Tensors tensors = s.tensors();
+            whole = time_call(m_, tensors, s.parameters(), context_);
+            now().prefill = whole.seconds;
+            row_.parameters = s.parameters();
+            if (is_last_) of_prefill(s, tensors, whole.outputs);
+        }
+        if (!s.decodes) return;
+        if (is_policy(s))
+            decode_policy(T);
+        else if (has_state(m_) && m_.inputs.find("Tk") == std::string::npos)
+            decode_state(T, whole.outputs);
+        else if (m_.family == "linear" && has_state(m_))
+            decode_state(T, whole.outputs);
+        else if (m_.inputs.find("Tq") != std::string::npos || !s.kept.empty() || m_.name == "paged" ||
+                 !setup(T, 1).kept.empty())
+            decode_context(T);
+    }
+
+    void of_prefill(const Setup& s, const Tensors& tensors, const Tensors& outputs) {
+        row_.prefill = quality_of(s, outputs);
+        const double T = static_cast<double>(s.end);
+        const Tensor* const o = find(outputs, "o");
+        const double bytes = bytes_of(tensors) + (o ? static_cast<double>(o->bytes.size()) : 0);
+        if (s.dense)
+            row_.prefill_work = {static_cast<double>(source_.q.heads) * T * (T + 1) * row_size(), bytes};
+        if (const auto n = state_size(outputs)) row_.prefill_work = {4 * *n * T, bytes};
+    }
+
+    double row_size() const { return static_cast<double>(source_.k.dim + source_.v.dim); }
+
+    /// Numbers of the matrix that a recurrence keeps.
+    std::optional<double> state_size(const Tensors& outputs) const {
+        const Tensor* const state = find(outputs, "state");
+        if (m_.family != "linear" || !has_state(m_) || !state || state->shape.size() != 3) return std::nullopt;
+        return static_cast<double>(state->size());
+    }
+
+    /// One query behind the context.
+    void decode_context(std::int64_t T) {
+        const Setup s = setup(T, 1);
+        const Tensors tensors = s.tensors();
+        const Timed step = time_call(m_, tensors, s.parameters(), context_);
+        now().decode = step.seconds;
+        if (row_.parameters.empty() || !s.prefills) row_.parameters = s.parameters();
+        if (!is_last_) return;
+        row_.keeps = true;
+        row_.bytes_per_token = s.code_bits > 0 ? code_bytes(s, step.outputs) : s.bytes_per_token(tensors);
+        if (s.dense) {
+            const double pairs = static_cast<double>(source_.q.heads * T);
+            row_.decode_work = {2 * pairs * row_size(), row_.bytes_per_token * static_cast<double>(T)};
+        }
+        if (s.exact == Exact::none) return;
+        const Setup last = setup(T, std::min<std::int64_t>(T, 16));
+        row_.decode = last.prefills ? quality_of(last, m_.run({last.tensors(), last.parameters()}, context_))
+                                    : quality_of(s, step.outputs);
+    }
+
+    /// Of codes that the catalog hands out a byte each.
+    double code_bytes(const Setup& s, const Tensors& outputs) const {
+        double total = 0;
+        for (const auto& [name, t] : outputs) {
+            if (name.ends_with("_code"))
+                total += static_cast<double>(t.size()) * s.code_bits / 8;
+            else if (name.ends_with("_scale") || name.ends_with("_zero") || name.ends_with("_stored"))
+                total += static_cast<double>(t.bytes.size());
+        }
+        return total / static_cast<double>(s.end);
+    }
+
+    /// One token with the state of the context.
+    void decode_state(std::int64_t T, const Tensors& outputs) {
+        const Tensors state = carried(m_, outputs);
+        if (state.empty()) return;
+        Setup s = setup(T, 1);
+        s.Tk = 1;
+        if (is_last_) {
+            row_.keeps = true;
+            row_.bytes_fixed = bytes_of(state);
+            if (const auto n = state_size(outputs)) row_.decode_work = {4 * *n, 8 * *n};
+        }
+        const Tensors tensors = s.tensors(state);
+        const Timed step = time_call(m_, tensors, s.parameters(), context_);
+        now().decode = m_.linear ? time_alone(T, s, step) : step.seconds;
+    }
+
+    /// The function alone, without inputs by name and copies of the state.
+    double time_alone(std::int64_t T, const Setup& s, const Timed& step) {
+        const Setup before = setup(T, T);
+        const Tensors past = before.tensors(), tensors = s.tensors();
+        attenta::LinearState state;
+        Tensors outputs = m_.run({past, before.parameters()}, context_);
+        m_.linear(before.parameters())(named_inputs(m_, past))(heads_of(outputs.at("o")), state, context_);
+        Tensor o = step.outputs.at("o");
+        const attenta::LinearRun run = m_.linear(s.parameters())(named_inputs(m_, tensors));
+        const auto next = [&] { run(heads_of(o), state, context_); };
+        return sample(once(next), next);
+    }
+
+    /// The last tokens of the context, one by one: the time of all less that of the prompt.
+    void decode_policy(std::int64_t T) {
+        const std::int64_t steps = std::max<std::int64_t>(1, std::min<std::int64_t>(32, T / 4)), prompt = T - steps;
+        Setup all = setup(T, T), before = setup(prompt, prompt);
+        for (Setup* s : {&all, &before}) s->set("prompt", prompt);
+        const Tensors tensors = all.tensors(), earlier = before.tensors();
+        Tensors outputs;
+        std::vector<double> differences;
+        double total = 0;
+        while (total < 4 * enough && (differences.size() < 3 || total < enough)) {
+            const double first = once([&] { outputs = m_.run({tensors, all.parameters()}, context_); });
+            const double less = once([&] { m_.run({earlier, before.parameters()}, context_); });
+            differences.push_back((first - less) / static_cast<double>(steps));
+            total += first + less;
+        }
+        const double seconds = bench::median(differences);
+        if (seconds > 0) now().decode = seconds;
+        if (is_last_) of_policy(all, steps, outputs);
+    }
+
+    void of_policy(const Setup& s, std::int64_t steps, const Tensors& outputs) {
+        if (const Tensor* const o = find(outputs, "o")) row_.decode.error = error_of_steps(s, steps, *o);
+        const Tensor* const kept = find(outputs, "kept");
+        if (!kept || kept->shape.size() != 2 || kept->shape[0] != source_.k.heads) return;
+        const auto positions = kept->as<std::int64_t>();
+        const auto count = std::count_if(positions.begin(), positions.end(), [](std::int64_t p) { return p >= 0; });
+        row_.keeps = true;
+        const double bytes = static_cast<double>(count) * row_size() * sizeof(float);
+        if (s.has_parameter("budget"))
+            row_.bytes_fixed = bytes;
+        else
+            row_.bytes_per_token = bytes / static_cast<double>(s.end);
+        if (s.has_mass) row_.decode.mass = mass_of(s, *kept);
+    }
+
+    /// Of o [steps, Hq, Dv].
+    std::optional<double> error_of_steps(const Setup& s, std::int64_t steps, const Tensor& o) const {
+        const std::vector<std::int64_t> shape{steps, source_.q.heads, source_.v.dim};
+        if (s.exact == Exact::none || o.shape != shape) return std::nullopt;
+        const ExactAttention exact = exact_attention(source_, s.end, steps, true);
+        std::vector<float> want;
+        for (std::int64_t t = 0; t < steps; ++t)
+            for (std::int64_t h = 0; h < source_.q.heads; ++h)
+                want.insert(want.end(), exact.o.row(h, t), exact.o.row(h, t) + source_.v.dim);
+        return relative_error(o.to_float(), want);
+    }
+
+    /// What the last query gives to the kept tokens, of all that exact attention gives.
+    double mass_of(const Setup& s, const Tensor& kept) const {
+        const ExactAttention exact = exact_attention(source_, s.end, 1, true);
+        const std::int64_t width = kept.shape[1], group = source_.q.heads / source_.k.heads;
+        const double scale = 1 / std::sqrt(static_cast<double>(source_.q.dim));
+        const auto positions = kept.as<std::int64_t>();
+        double sum = 0;
+        for (std::int64_t h = 0; h < source_.q.heads; ++h) {
+            const float* const q = source_.q.row(h, s.end - 1);
+            for (const std::int64_t p : positions.subspan(static_cast<std::size_t>(h / group * width),
+                                                          static_cast<std::size_t>(width))) {
+                if (p < 0 || p >= s.end) continue;
+                double dot = 0;
+                for (std::int64_t d = 0; d < source_.q.dim; ++d)
+                    dot += static_cast<double>(q[d]) * source_.k.row(h / group, p)[d];
+                sum += std::exp(scale * dot - exact.lse[static_cast<std::size_t>(h)]);
+            }
+        }
+        return sum / static_cast<double>(source_.q.heads);
+    }
+
+    const Mechanism& m_;
+    const Source& source_;
+    const Shape& shape_;
+    attenta::Context& context_;
+    Row row_;
+    bool is_last_ = false;
+};
+
+}  // namespace
+
+Row measure(const Mechanism& mechanism, const Source& source, const Shape& shape, attenta::Context& context) {
+    return Measurement(mechanism, source, shape, context)();
+}
+
+double call_overhead(const Source& source, attenta::Context& context) {
+    const Mechanism& softmax = *attenta::find_mechanism("softmax", "softmax");
+    const Setup s(softmax, source, 1, 1, 1);
+    return time_call(softmax, s.tensors(), s.parameters(), context).seconds;
+}
+
+}  // namespace compare

@@ -1,0 +1,55 @@
+// Times, memory and errors of a mechanism on the source's tensors.
+#pragma once
+
+#include <attenta/catalog.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "source.hpp"
+
+namespace compare {
+
+/// Of a phase, at the longest context.
+struct Quality {
+    std::optional<double> error;  ///< |o − o of exact attention| / |o of exact attention|
+    std::optional<double> mass;   ///< mean share of the exact attention that falls on the keys that are read
+};
+
+/// Operations and bytes that follow from the shapes; none where a mechanism chooses what it reads.
+struct Work {
+    double flops = 0, bytes = 0;
+};
+
+/// Seconds at a context, none where the mechanism has no such phase.
+struct Times {
+    std::int64_t context = 0;
+    std::optional<double> prefill, decode;
+};
+
+struct Row {
+    const attenta::Mechanism* mechanism = nullptr;
+    std::vector<Times> times;
+    Quality prefill, decode;
+    std::optional<Work> prefill_work, decode_work;
+    /// Bytes that are kept for the next token: for each token of the context, and whatever its length.
+    double bytes_per_token = 0, bytes_fixed = 0;
+    bool keeps = false;      ///< whether that is known: the mechanism has a decode step
+    std::string parameters;  ///< JSON, of the longest context
+    std::string reason;      ///< why something is missing
+};
+
+struct Shape {
+    std::vector<std::int64_t> contexts;  ///< rising
+    std::int64_t budget = 0;
+};
+
+/// Never throws attenta::Error: what the mechanism refuses becomes the row's reason.
+Row measure(const attenta::Mechanism& mechanism, const Source& source, const Shape& shape, attenta::Context& context);
+
+/// Seconds of the cheapest call through the catalog: one query, one key.
+double call_overhead(const Source& source, attenta::Context& context);
+
+}  // namespace compare
