@@ -65,7 +65,9 @@ public:
     bool wanted() const { return !path_.empty(); }
 
 private:
-    [[noreturn]] void refuse(const std::string& reason) const { throw Error("--html " + path_.string() + ": " + reason); }
+    [[noreturn]] void refuse(const std::string& reason) const {
+        throw Error("--html " + path_.string() + ": " + reason);
+    }
 
     fs::path path_, part_;
 };
@@ -75,15 +77,15 @@ class Progress {
 public:
     explicit Progress(std::size_t count) : count_(count), on_(isatty(STDERR_FILENO) != 0) {}
     ~Progress() { print(""); }
-    void operator()(const Mechanism& m) {
+    void print(const std::string& text) const {
+        if (on_) std::cerr << "\r\033[K" << text << std::flush;
+    }
+    void next(const Mechanism& m) {
         print(std::to_string(++done_) + "/" + std::to_string(count_) + "  " + std::string(m.family) + "/" +
               std::string(m.name));
     }
 
 private:
-    void print(const std::string& text) const {
-        if (on_) std::cerr << "\r\033[K" << text << std::flush;
-    }
     std::size_t count_, done_ = 0;
     bool on_;
 };
@@ -99,15 +101,45 @@ void check_at_least_1(const char* name, const std::optional<std::int64_t>& value
         throw Error("--" + std::string(name) + " is " + std::to_string(*value) + ", needs 1 or more");
 }
 
-/// A quarter of the context, half of it and all of it.
+/// The context, and half of it, and half of that, as long as there are tokens enough for a time.
 compare::Shape shape_of(std::int64_t context, const CompareOptions& options) {
     compare::Shape shape{{}, options.budget.value_or(std::max<std::int64_t>(1, context / 8))};
     if (shape.budget > context)
         throw Error("--budget is " + std::to_string(shape.budget) + ", needs at most the context's " +
                     std::to_string(context));
-    for (const std::int64_t part : {4, 2, 1})
+    for (const std::int64_t part : {8, 4, 2, 1})
         if (context / part >= 64 || part == 1) shape.contexts.push_back(context / part);
     return shape;
+}
+
+compare::Comparison compared(const std::vector<const Mechanism*>& mechanisms, const CompareOptions& options) {
+    Progress progress(mechanisms.size());
+    progress.print("queries, keys and values");
+    const compare::Source source = source_of(options);
+    compare::Comparison result{.source = source.description,
+                               .query_heads = source.q.heads,
+                               .kv_heads = source.k.heads,
+                               .dim = source.k.dim,
+                               .value_dim = source.v.dim,
+                               .shape = shape_of(source.tokens(), options)};
+    attenta::ThreadPool pool(options.threads);
+    attenta::Context context(pool);
+    progress.print("what this machine can do");
+    const attenta::Isa isa = attenta::active_isa();
+    const bench::Limits before = bench::measure_limits(options.threads, isa);
+    const double overhead = compare::call_overhead(source, context);
+    for (const Mechanism* m : mechanisms) {
+        progress.next(*m);
+        result.rows.push_back(compare::measure(*m, source, result.shape, context));
+    }
+    const bench::Limits limits = bench::around(before, bench::measure_limits(options.threads, isa));
+    result.machine = {.processor = std::string(attenta::processor_name()),
+                      .isa = std::string(name(isa)),
+                      .threads = options.threads,
+                      .flops = limits.flops,
+                      .bytes = limits.bytes,
+                      .call_overhead = overhead};
+    return result;
 }
 
 }  // namespace
@@ -119,33 +151,7 @@ int compare(const CompareOptions& options) {
     check_at_least_1("budget", options.budget);
     if (options.threads < 1) throw Error("--threads is " + std::to_string(options.threads) + ", needs 1 or more");
     const PageFile page(options.html);
-    const compare::Source source = source_of(options);
-
-    attenta::ThreadPool pool(options.threads);
-    attenta::Context context(pool);
-    compare::Comparison result{.source = source.description,
-                               .query_heads = source.q.heads,
-                               .kv_heads = source.k.heads,
-                               .dim = source.k.dim,
-                               .value_dim = source.v.dim,
-                               .shape = shape_of(source.tokens(), options)};
-    const attenta::Isa isa = attenta::active_isa();
-    const bench::Limits before = bench::measure_limits(options.threads, isa);
-    const double overhead = compare::call_overhead(source, context);
-    {
-        Progress progress(mechanisms.size());
-        for (const Mechanism* m : mechanisms) {
-            progress(*m);
-            result.rows.push_back(compare::measure(*m, source, result.shape, context));
-        }
-    }
-    const bench::Limits limits = bench::around(before, bench::measure_limits(options.threads, isa));
-    result.machine = {.processor = std::string(attenta::processor_name()),
-                      .isa = name(isa),
-                      .threads = options.threads,
-                      .flops = limits.flops,
-                      .bytes = limits.bytes,
-                      .call_overhead = overhead};
+    const compare::Comparison result = compared(mechanisms, options);
     if (page.wanted()) page.write(compare::page(result));
     if (options.format == Format::json)
         std::cout << compare::to_json(result).dump(2) << '\n';

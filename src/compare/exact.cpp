@@ -26,6 +26,10 @@ ExactAttention exact_attention(const Source& s, std::int64_t context, std::int64
 }
 
 Block exact_weights(const Source& s, std::int64_t context) {
+    const double bytes = 4.0 * static_cast<double>(s.q.heads) * std::pow(static_cast<double>(context), 2);
+    if (bytes > memory_bytes() / 8)
+        attenta::fail("compare", "weights of " + std::to_string(context) + " tokens need " +
+                                     std::to_string(std::llround(bytes / (1 << 20))) + " MiB");
     Block weights(s.q.heads, context, context);
     const float scale = 1 / std::sqrt(static_cast<float>(s.q.dim));
     const std::int64_t group = s.q.heads / s.k.heads;

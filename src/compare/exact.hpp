@@ -15,7 +15,8 @@ struct ExactAttention {
 };
 ExactAttention exact_attention(const Source& source, std::int64_t context, std::int64_t queries, bool causal);
 
-/// Causal weights of the first `context` tokens, [Hq, context, context].
+/// Causal weights of the first `context` tokens, [Hq, context, context]. Throws attenta::Error where they are too many for
+/// the memory.
 Block exact_weights(const Source& source, std::int64_t context);
 
 }  // namespace compare

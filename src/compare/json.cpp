@@ -23,12 +23,14 @@ Json to_json(const Row& row) {
     for (const Times& t : row.times)
         times.push_back({{"context", t.context},
                          {"prefill_ms", number(t.prefill, 1e3)},
-                         {"decode_us", number(t.decode, 1e6)}});
+                         {"decode_us", number(t.decode, 1e6)},
+                         {"kept_bytes", number(t.kept)}});
     const Times last = row.times.empty() ? Times{} : row.times.back();
-    Json json = {{"name", m.name}, {"family", m.family}, {"summary", m.summary}, {"source", m.source},
-                 {"cost", m.cost}, {"times", times}};
-    json["kept"] = row.keeps ? Json{{"bytes_per_token", row.bytes_per_token}, {"bytes_fixed", row.bytes_fixed}}
-                             : Json(nullptr);
+    Json json = {{"name", m.name},     {"family", m.family}, {"summary", m.summary},
+                 {"source", m.source}, {"cost", m.cost},     {"times", times}};
+    const double tokens = static_cast<double>(last.context);
+    json["bytes_per_token"] = number(row.keeps_per_token ? last.kept : std::nullopt, 1 / tokens);
+    json["bytes_fixed"] = number(row.keeps_per_token ? std::nullopt : last.kept);
     json["prefill"] = to_json(row.prefill, row.prefill_work, last.prefill);
     json["decode"] = to_json(row.decode, row.decode_work, last.decode);
     json["parameters"] = row.parameters.empty() ? Json::object() : Json::parse(row.parameters);

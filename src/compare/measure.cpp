@@ -21,7 +21,7 @@ using attenta::Tensors;
 
 constexpr double enough = 0.03;   ///< seconds of runs
 constexpr double too_long = 0.4;  ///< seconds after which one run is enough
-constexpr double longest = 20;    ///< seconds that a call may be expected to take
+constexpr double longest = 10;    ///< seconds that a call may be expected to take
 
 template <class F>
 double once(const F& run) {
@@ -91,8 +91,6 @@ Quality quality_of(const Setup& s, const Tensors& outputs) {
     return quality;
 }
 
-bool starts_with(const std::string& text, std::string_view prefix) { return text.starts_with(prefix); }
-
 /// What a call leaves for the next one, under the names of its inputs: state, state_m or m, and initial_state of state.
 Tensors carried(const Mechanism& m, const Tensors& outputs) {
     Tensors next;
@@ -100,7 +98,7 @@ Tensors carried(const Mechanism& m, const Tensors& outputs) {
         if (!in.optional) continue;
         const std::string name(in.name);
         std::vector<std::string> from{name, "state_" + name};
-        if (starts_with(name, "initial_")) {
+        if (name.starts_with("initial_")) {
             from.push_back(name.substr(8));
             from.push_back("last_" + name.substr(8));
         }
@@ -151,19 +149,16 @@ public:
     }
 
     Row operator()() {
+        bool decodes = true;
         for (const std::int64_t T : shape_.contexts) {
             is_last_ = T == shape_.contexts.back();
-            row_.times.push_back({T, {}, {}});
-            try {
-                if (takes_too_long(T)) break;
-                at(T);
-            } catch (const std::bad_alloc&) {
-                row_.reason = "not enough memory";
-            } catch (const attenta::Error& e) {
-                row_.reason = e.what();
-            }
-            if (!row_.reason.empty()) break;
+            row_.times.push_back({.context = T});
+            if (takes_too_long(T)) break;
+            Tensors outputs;
+            if (!tried("", [&] { outputs = prefill(T); })) break;
+            if (decodes) decodes = tried("decode: ", [&] { decode(T, outputs); });
         }
+        if (row_.reason.empty()) row_.reason = missing(row_.times.back());
         return std::move(row_);
     }
 
@@ -183,8 +178,8 @@ private:
         const double growth = static_cast<double>(T) / static_cast<double>(last.context);
         const double seconds = last.prefill.value_or(0) * growth * growth;
         if (seconds < longest) return false;
-        row_.reason = "would take some " + std::to_string(std::lround(seconds)) + " s at " + std::to_string(T) +
-                      " tokens";
+        row_.reason =
+            "would take some " + std::to_string(std::lround(seconds)) + " s at " + std::to_string(T) + " tokens";
         return true;
     }
 
@@ -194,28 +189,64 @@ private:
                                          std::to_string(std::llround(s.bytes() / (1 << 20))) + " MiB");
     }
 
-    void at(std::int64_t T) {
+    /// What throws becomes the row's reason.
+    template <class F>
+    bool tried(const char* phase, const F& run) {
+        try {
+            run();
+            return true;
+        } catch (const std::bad_alloc&) {
+            row_.reason = std::string(phase) + "not enough memory";
+        } catch (const std::exception& e) {
+            row_.reason = phase + without_prefix(e.what(), "compare: ");
+            if (m_.family == "analysis" && !has_recipe(m_))
+                row_.reason = "a read-out, not attention over a context: " + row_.reason;
+        }
+        return false;
+    }
+
+    static std::string without_prefix(std::string text, std::string_view prefix) {
+        return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
+    }
+
+    std::string missing(const Times& times) const {
+        if (times.decode) return times.prefill ? "" : "no prefill: its queries come one by one";
+        if (m_.family == "analysis") return "a read-out, not attention over a context: no decode step";
+        if (m_.family == "gating") return "of features without an order of tokens: no decode step";
+        if (row_.decode.error || times.kept) return "decode: less than the noise of the prompt's time";
+        return "of whole sequences: no decode step";
+    }
+
+    /// Its outputs.
+    Tensors prefill(std::int64_t T) {
         Setup s = setup(T, T);
         check(s);
-        Timed whole;
-        if (s.prefills) {
-            if (is_policy(s)) s.set("prompt", T);
-            const Tensors tensors = s.tensors();
-            whole = time_call(m_, tensors, s.parameters(), context_);
-            now().prefill = whole.seconds;
-            row_.parameters = s.parameters();
-            if (is_last_) of_prefill(s, tensors, whole.outputs);
-        }
+        if (!s.prefills) return {};
+        if (is_policy(s)) s.set("prompt", T);
+        const Tensors tensors = s.tensors();
+        Timed whole = time_call(m_, tensors, s.parameters(), context_);
+        now().prefill = whole.seconds;
+        row_.parameters = s.parameters();
+        if (is_last_) of_prefill(s, tensors, whole.outputs);
+        return std::move(whole.outputs);
+    }
+
+    void decode(std::int64_t T, const Tensors& outputs) {
+        const Setup s = setup(T, T), step = setup(T, 1);
         if (!s.decodes) return;
+        const auto takes = [&](std::string_view letter) { return m_.inputs.find(letter) != std::string::npos; };
         if (is_policy(s))
             decode_policy(T);
-        else if (has_state(m_) && m_.inputs.find("Tk") == std::string::npos)
-            decode_state(T, whole.outputs);
-        else if (m_.family == "linear" && has_state(m_))
-            decode_state(T, whole.outputs);
-        else if (m_.inputs.find("Tq") != std::string::npos || !s.kept.empty() || m_.name == "paged" ||
-                 !setup(T, 1).kept.empty())
+        else if (has_state(m_) && (m_.family == "linear" || !takes("Tk")))
+            decode_state(T, outputs);
+        else if (takes("Tq") || !step.kept.empty())
             decode_context(T);
+    }
+
+    void keep(double per_token, double fixed) {
+        row_.keeps_per_token = per_token > 0;
+        const double bytes = per_token * static_cast<double>(now().context) + fixed;
+        if (bytes > 0) now().kept = bytes;
     }
 
     void of_prefill(const Setup& s, const Tensors& tensors, const Tensors& outputs) {
@@ -223,8 +254,7 @@ private:
         const double T = static_cast<double>(s.end);
         const Tensor* const o = find(outputs, "o");
         const double bytes = bytes_of(tensors) + (o ? static_cast<double>(o->bytes.size()) : 0);
-        if (s.dense)
-            row_.prefill_work = {static_cast<double>(source_.q.heads) * T * (T + 1) * row_size(), bytes};
+        if (s.dense) row_.prefill_work = {static_cast<double>(s.query_heads()) * T * (T + 1) * row_size(), bytes};
         if (const auto n = state_size(outputs)) row_.prefill_work = {4 * *n * T, bytes};
     }
 
@@ -244,22 +274,20 @@ private:
         const Timed step = time_call(m_, tensors, s.parameters(), context_);
         now().decode = step.seconds;
         if (row_.parameters.empty() || !s.prefills) row_.parameters = s.parameters();
+        if (s.keeps) keep(s.code_bits > 0 ? code_bytes(s, step.outputs) : s.bytes_per_token(tensors), 0);
         if (!is_last_) return;
-        row_.keeps = true;
-        row_.bytes_per_token = s.code_bits > 0 ? code_bytes(s, step.outputs) : s.bytes_per_token(tensors);
-        if (s.dense) {
-            const double pairs = static_cast<double>(source_.q.heads * T);
-            row_.decode_work = {2 * pairs * row_size(), row_.bytes_per_token * static_cast<double>(T)};
-        }
+        const double pairs = static_cast<double>(s.query_heads() * T);
+        if (s.dense) row_.decode_work = {2 * pairs * row_size(), now().kept.value_or(0)};
         if (s.exact == Exact::none) return;
         const Setup last = setup(T, std::min<std::int64_t>(T, 16));
         row_.decode = last.prefills ? quality_of(last, m_.run({last.tensors(), last.parameters()}, context_))
                                     : quality_of(s, step.outputs);
     }
 
-    /// Of codes that the catalog hands out a byte each.
+    /// For each token, of codes that the catalog hands out a byte each.
     double code_bytes(const Setup& s, const Tensors& outputs) const {
-        double total = 0;
+        double total =
+            static_cast<double>(std::min(s.float_tokens, s.end) * source_.k.heads) * row_size() * sizeof(float);
         for (const auto& [name, t] : outputs) {
             if (name.ends_with("_code"))
                 total += static_cast<double>(t.size()) * s.code_bits / 8;
@@ -275,11 +303,8 @@ private:
         if (state.empty()) return;
         Setup s = setup(T, 1);
         s.Tk = 1;
-        if (is_last_) {
-            row_.keeps = true;
-            row_.bytes_fixed = bytes_of(state);
-            if (const auto n = state_size(outputs)) row_.decode_work = {4 * *n, 8 * *n};
-        }
+        keep(0, bytes_of(state));
+        if (const auto n = state_size(outputs)) row_.decode_work = {4 * *n, 8 * *n};
         const Tensors tensors = s.tensors(state);
         const Timed step = time_call(m_, tensors, s.parameters(), context_);
         now().decode = m_.linear ? time_alone(T, s, step) : step.seconds;
@@ -298,39 +323,63 @@ private:
         return sample(once(next), next);
     }
 
-    /// The last tokens of the context, one by one: the time of all less that of the prompt.
+    /// A text of `end` tokens, of which those from `prompt` on come one by one.
+    Setup policy(std::int64_t end, std::int64_t prompt) const {
+        Setup s = setup(end, end);
+        s.set("prompt", prompt);
+        return s;
+    }
+
+    /// The last quarter of the context, token by token: the time of all less that of the prompt.
     void decode_policy(std::int64_t T) {
-        const std::int64_t steps = std::max<std::int64_t>(1, std::min<std::int64_t>(32, T / 4)), prompt = T - steps;
-        Setup all = setup(T, T), before = setup(prompt, prompt);
-        for (Setup* s : {&all, &before}) s->set("prompt", prompt);
+        const std::int64_t steps = std::max<std::int64_t>(1, std::min<std::int64_t>(256, T / 4)), prompt = T - steps;
+        if (prompt < 1) return;
+        const Setup all = policy(T, prompt), before = policy(prompt, prompt);
         const Tensors tensors = all.tensors(), earlier = before.tensors();
         Tensors outputs;
         std::vector<double> differences;
         double total = 0;
-        while (total < 4 * enough && (differences.size() < 3 || total < enough)) {
-            const double first = once([&] { outputs = m_.run({tensors, all.parameters()}, context_); });
-            const double less = once([&] { m_.run({earlier, before.parameters()}, context_); });
-            differences.push_back((first - less) / static_cast<double>(steps));
-            total += first + less;
+        while (total < too_long && (differences.size() < 3 || total < 4 * enough)) {
+            const double longer = once([&] { outputs = m_.run({tensors, all.parameters()}, context_); });
+            const double shorter = once([&] { m_.run({earlier, before.parameters()}, context_); });
+            differences.push_back((longer - shorter) / static_cast<double>(steps));
+            total += longer + shorter;
         }
         const double seconds = bench::median(differences);
         if (seconds > 0) now().decode = seconds;
-        if (is_last_) of_policy(all, steps, outputs);
+        keep_of_policy(all, outputs);
+        if (!is_last_) return;
+        if (const Tensor* const o = find(outputs, "o")) row_.decode.error = error_of_steps(all, steps, *o);
+        if (all.has_mass) row_.decode.mass = mass_of_steps(prompt, steps);
     }
 
-    void of_policy(const Setup& s, std::int64_t steps, const Tensors& outputs) {
-        if (const Tensor* const o = find(outputs, "o")) row_.decode.error = error_of_steps(s, steps, *o);
+    bool has_kept(const Tensors& outputs) const {
         const Tensor* const kept = find(outputs, "kept");
-        if (!kept || kept->shape.size() != 2 || kept->shape[0] != source_.k.heads) return;
-        const auto positions = kept->as<std::int64_t>();
+        return kept && kept->shape.size() == 2 && kept->shape[0] == source_.k.heads;
+    }
+
+    void keep_of_policy(const Setup& s, const Tensors& outputs) {
+        if (!has_kept(outputs)) return;
+        const auto positions = find(outputs, "kept")->as<std::int64_t>();
         const auto count = std::count_if(positions.begin(), positions.end(), [](std::int64_t p) { return p >= 0; });
-        row_.keeps = true;
         const double bytes = static_cast<double>(count) * row_size() * sizeof(float);
         if (s.has_parameter("budget"))
-            row_.bytes_fixed = bytes;
+            keep(0, bytes);
         else
-            row_.bytes_per_token = bytes / static_cast<double>(s.end);
-        if (s.has_mass) row_.decode.mass = mass_of(s, *kept);
+            keep(bytes / static_cast<double>(s.end), 0);
+    }
+
+    /// Of eight of the steps, each of which needs a run that ends there: what stays is told for the end alone.
+    std::optional<double> mass_of_steps(std::int64_t prompt, std::int64_t steps) {
+        const std::int64_t count = std::min<std::int64_t>(8, steps);
+        double sum = 0;
+        for (std::int64_t i = 1; i <= count; ++i) {
+            const Setup s = policy(prompt + steps * i / count, prompt);
+            const Tensors outputs = m_.run({s.tensors(), s.parameters()}, context_);
+            if (!has_kept(outputs)) return std::nullopt;
+            sum += mass_of(s, *find(outputs, "kept"));
+        }
+        return sum / static_cast<double>(count);
     }
 
     /// Of o [steps, Hq, Dv].
@@ -354,8 +403,8 @@ private:
         double sum = 0;
         for (std::int64_t h = 0; h < source_.q.heads; ++h) {
             const float* const q = source_.q.row(h, s.end - 1);
-            for (const std::int64_t p : positions.subspan(static_cast<std::size_t>(h / group * width),
-                                                          static_cast<std::size_t>(width))) {
+            for (const std::int64_t p :
+                 positions.subspan(static_cast<std::size_t>(h / group * width), static_cast<std::size_t>(width))) {
                 if (p < 0 || p >= s.end) continue;
                 double dot = 0;
                 for (std::int64_t d = 0; d < source_.q.dim; ++d)

@@ -26,7 +26,8 @@ struct Work {
 /// Seconds at a context, none where the mechanism has no such phase.
 struct Times {
     std::int64_t context = 0;
-    std::optional<double> prefill, decode;
+    std::optional<double> prefill = {}, decode = {};
+    std::optional<double> kept = {};  ///< bytes that are left for the next token
 };
 
 struct Row {
@@ -34,11 +35,9 @@ struct Row {
     std::vector<Times> times;
     Quality prefill, decode;
     std::optional<Work> prefill_work, decode_work;
-    /// Bytes that are kept for the next token: for each token of the context, and whatever its length.
-    double bytes_per_token = 0, bytes_fixed = 0;
-    bool keeps = false;      ///< whether that is known: the mechanism has a decode step
-    std::string parameters;  ///< JSON, of the longest context
-    std::string reason;      ///< why something is missing
+    bool keeps_per_token = false;  ///< what is kept grows with the context, instead of having a size of its own
+    std::string parameters;        ///< JSON, of the longest context
+    std::string reason;            ///< why something is missing
 };
 
 struct Shape {

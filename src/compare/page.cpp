@@ -1,4 +1,4 @@
 #include "report.hpp"
 namespace compare {
 std::string page(const Comparison&) { return ""; }
-}
+}  // namespace compare

@@ -30,15 +30,21 @@ void apply_family(Setup& s) {
     }
 }
 
+const Recipe* recipe_of(const attenta::Mechanism& m) {
+    const std::string name = std::string(m.family) + "/" + std::string(m.name);
+    for (const auto recipes : {softmax_recipes(), linear_recipes(), sparse_recipes(), kv_recipes(), other_recipes()})
+        for (const Recipe& r : recipes)
+            if (r.mechanism == name) return &r;
+    return nullptr;
+}
+
 }  // namespace
+
+bool has_recipe(const attenta::Mechanism& mechanism) { return recipe_of(mechanism) != nullptr; }
 
 void apply_recipe(Setup& s) {
     apply_family(s);
-    const std::string name = std::string(s.mechanism.family) + "/" + std::string(s.mechanism.name);
-    for (const auto recipes :
-         {softmax_recipes(), linear_recipes(), sparse_recipes(), kv_recipes(), other_recipes()})
-        for (const Recipe& r : recipes)
-            if (r.mechanism == name) r.apply(s);
+    if (const Recipe* r = recipe_of(s.mechanism)) r->apply(s);
 }
 
 }  // namespace compare

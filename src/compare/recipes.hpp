@@ -13,8 +13,9 @@ struct Recipe {
     void (*apply)(Setup& setup);
 };
 
-/// What holds for its family, then the mechanism's own.
+/// What holds for its family, then the mechanism's own, if it has one.
 void apply_recipe(Setup& setup);
+bool has_recipe(const attenta::Mechanism& mechanism);
 
 std::span<const Recipe> softmax_recipes(), linear_recipes(), sparse_recipes(), kv_recipes(), other_recipes();
 

@@ -27,6 +27,7 @@ void paged(Setup& s) {
     s.integers("block_table", {1, pages}, [](std::int64_t i) { return i; });
     s.floats("k_pages", {pages, page, Hkv, s.source.k.dim}, pool(s.source.k));
     s.floats("v_pages", {pages, page, Hkv, s.source.v.dim}, pool(s.source.v));
+    s.kept = "pages";
     s.exact = Exact::none;  // as exact as softmax, with heads and tokens the other way round
 }
 
@@ -46,8 +47,11 @@ constexpr Recipe recipes[] = {
      }},
     {"kv/pyramidkv", [](Setup& s) { s.set("layers", 3).set("layer", 1); }},
     {"kv/lagkv", [](Setup& s) { s.set("lag", at_least_1(s.budget / 4)); }},
+    {"kv/kv_merge", [](Setup& s) { s.has_mass = false; }},
     {"kv/token_pooling",
-     [](Setup& s) { s.give({"q", "k", "v"}).set("pool_factor", at_least_1(s.end / s.budget)); }},
+     [](Setup& s) {
+         s.give({"q", "k", "v"}).set("pool_factor", at_least_1(s.end / s.budget));
+     }},
     {"kv/q_filters", [](Setup& s) { s.size("N", std::min<std::int64_t>(s.end, 256)).give({"q_cal"}); }},
     {"kv/expected_attention", [](Setup& s) { s.size("P", s.end); }},
     {"kv/nats",
@@ -55,20 +59,22 @@ constexpr Recipe recipes[] = {
          s.give({"logits"}).set("window", at_least_1(s.budget / 2));
          s.decodes = false;
      }},
-    {"kv/retrieval_heads", [](Setup& s) { s.set("sink", 4).set("recent", at_least_1(s.budget - 4)).shape("head_score", 0); }},
+    {"kv/retrieval_heads",
+     [](Setup& s) { s.set("sink", 4).set("recent", at_least_1(s.budget - 4)).shape("head_score", 0); }},
     {"kv/retrieval_score",
      [](Setup& s) {
          s.integers("tokens", {s.T}, [](std::int64_t t) { return t % 61; });
          s.set("needle", {s.T / 4, s.T / 4 + 8}).exact = Exact::none;
          s.decodes = false;
      }},
-    {"kv/kvzap",
-     [](Setup& s) { s.give({"score"}).set("threshold", 0.5).set("window", at_least_1(s.budget / 2)); }},
-    {"kv/kv_quant", [](Setup& s) {
-         s.set("residual", 0).set("bits", 4);
+    {"kv/kvzap", [](Setup& s) { s.give({"score"}).set("threshold", 0.5).set("window", at_least_1(s.budget / 2)); }},
+    {"kv/kv_quant",
+     [](Setup& s) {
+         s.set("residual", 32).set("bits", 4).float_tokens = 32;
          four_bits(s);
      }},
-    {"kv/kv_rotated", [](Setup& s) {
+    {"kv/kv_rotated",
+     [](Setup& s) {
          s.set("k_bits", 4).set("v_bits", 4).set("recent", 0);
          four_bits(s);
      }},

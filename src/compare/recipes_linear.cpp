@@ -36,7 +36,7 @@ constexpr Recipe recipes[] = {
     {"linear/titans", normalized},
     {"linear/titans_mag",
      [](Setup& s) {
-         s.size("TN", 16).size("Dm", s.source.q.dim).set("window", s.budget);
+         s.size("TN", 16).size("Dm", s.source.q.dim).set("window", s.budget).give({"norm_attn", "norm_mem"});
          s.decodes = false;
      }},
     {"linear/additive_linear", [](Setup& s) { s.size("W", s.source.q.heads * s.source.q.dim); }},

@@ -11,15 +11,26 @@ constexpr Recipe recipes[] = {
          s.exact = Exact::causal;
          s.has_mass = true;
      }},
-    {"softmax/merge_state", [](Setup& s) { s.size("P", 4); }},
-    {"softmax/rope", [](Setup& s) { s.Tk = s.Tq; }},
+    {"softmax/merge_state", [](Setup& s) { s.size("P", 4).keeps = false; }},
+    {"softmax/rope",
+     [](Setup& s) {
+         s.Tk = s.Tq;
+         s.keeps = false;
+     }},
     {"softmax/t5_bias", [](Setup& s) { s.size("B", 32).set("bidirectional", false); }},
     {"softmax/tree_mask",
      [](Setup& s) { s.integers("parent", {s.Tq}, [](std::int64_t i) { return i - 1; }).dense = true; }},
     {"softmax/rope_nope", [](Setup& s) { s.dense = true; }},
     {"softmax/attention_buckets",
-     [](Setup& s) { s.size("B", 3).size("V", 256).set("bases", {10000, 18000, 25000}).dense = false; }},
-    {"softmax/modulated_positional", [](Setup& s) { s.size("TM", 24); }},
+     [](Setup& s) {
+         s.size("B", 3).size("V", 256).set("bases", {10000, 18000, 25000}).dense = false;
+     }},
+    {"softmax/modulated_positional",
+     [](Setup& s) {
+         s.size("TM", 24).give({"ref_wh"}).floats("anchors", {s.Tq, 4}, [](std::int64_t i) {
+             return 0.25f + 0.125f * static_cast<float>(i * 7 % 5);
+         });
+     }},
     {"softmax/relative_shaw", [](Setup& s) { s.size("Hr", 1).size("TC", 257); }},
     {"softmax/relative_interaction", [](Setup& s) { s.size("Hr", 1).size("TM", 257).set("method", 4); }},
     {"softmax/relative_xl", [](Setup& s) { s.size("Hr", s.source.q.heads).size("M", 128).give({"w_r"}); }},
@@ -39,7 +50,10 @@ constexpr Recipe recipes[] = {
     {"softmax/skim",
      [](Setup& s) {
          for (const char* letter : {"M", "TM"}) s.size(letter, 64);
-         s.size("P", 64).size("L", 1).set("centres_only", true).give({"h_emb", "w_emb", "v"}).shape("v", 1);
+         s.size("P", 64).set("centres_only", true).give({"h_emb", "w_emb"});
+         const Block& v = s.source.v;
+         s.floats("v", {1, v.heads, s.T, v.dim},
+                  [&](std::int64_t i) { return v.row(i / v.dim / s.T, i / v.dim % s.T)[i % v.dim]; });
          s.integers("bbox", {s.T, 4}, [](std::int64_t i) { return i / 4 % 32 + i % 4 / 2 * 16; });
      }},
     {"softmax/multi_token",
@@ -55,7 +69,7 @@ constexpr Recipe recipes[] = {
     {"softmax/path",
      [](Setup& s) {
          if (!s.decoding()) return;
-         s.size("P", s.end - 1).give({"k_cache", "v_cache"}).as("k_cache", "k").as("v_cache", "v");
+         s.size("P", s.end - 1).give({"k_cache", "v_cache"}).before("k_cache", s.end - 1).before("v_cache", s.end - 1);
          s.kept = "P";
      }},
     {"latent/mla",
@@ -87,16 +101,14 @@ constexpr Recipe recipes[] = {
     {"variants/intra_temporal",
      [](Setup& s) {
          // Sums over earlier queries, one for each key.
-         if (s.decoding()) s.size("N", s.Tk - 1).give({"state"}).kept = "N";
+         if (!s.decoding()) return;
+         s.floats("state", {s.source.q.heads, s.Tk}, [](std::int64_t) { return 1.f; }).kept = "N";
      }},
-    {"variants/additive",
-     [](Setup& s) { s.size("A", 16); }},
+    {"variants/additive", [](Setup& s) { s.size("A", 16); }},
     {"variants/neural", [](Setup& s) { s.size("N", 8).size("2N", 16).size("M", 4); }},
     {"variants/optimised", [](Setup& s) { s.size("N", s.source.q.heads * s.source.v.dim); }},
     {"variants/efficient_projection",
-     [](Setup& s) {
-         s.size("M", s.source.q.heads * s.source.q.dim).size("N", s.source.q.heads * s.source.v.dim);
-     }},
+     [](Setup& s) { s.size("M", s.source.q.heads * s.source.q.dim).size("N", s.source.q.heads * s.source.v.dim); }},
     {"variants/super_attention",
      [](Setup& s) {
          s.size("M", s.source.q.heads * s.source.q.dim).size("N", s.source.q.heads * s.source.v.dim).size("S", s.Tk);
@@ -112,9 +124,11 @@ constexpr Recipe recipes[] = {
          s.set("mode", "argmax").set("score", "dot").set("top_k", 4);
      }},
     {"variants/monotonic_location", [](Setup& s) { s.size("R", 1); }},
-    {"variants/label",
-     [](Setup& s) { s.size("L", 16).size("Dm", s.source.q.heads * s.source.q.dim).shape("q", 0); }},
-    {"variants/conditioned", [](Setup& s) { s.size("Dx", 128).size("F", 16).size("A", 128); }},
+    {"variants/label", [](Setup& s) { s.size("L", 16).size("Dm", s.source.q.heads * s.source.q.dim).shape("q", 0); }},
+    {"variants/conditioned",
+     [](Setup& s) {
+         s.size("Dx", 128).size("F", 16).size("A", 128).give({"w_g", "b_g"});
+     }},
     {"variants/triadic", [](Setup& s) { s.size("TL", 4); }},
     {"variants/triadic_select", [](Setup& s) { s.set("top_k", s.budget); }},
     {"variants/head_offset", [](Setup& s) { s.size("L", s.T).size("N", s.source.q.heads); }},
@@ -122,17 +136,14 @@ constexpr Recipe recipes[] = {
     {"variants/block_recurrent",
      [](Setup& s) {
          const std::int64_t X = s.source.q.heads * s.source.q.dim;
-         s.size("S", 16).size("E", X).size("X", X).size("R", 2 * X).size("Y", X).set("window", s.budget);
+         s.size("S", 16).size("E", X).size("X", X).size("R", 2 * X).size("Y", 2 * X).set("window", s.budget);
          s.give({"w_o", "b_g", "w_g"});
      }},
     {"variants/duplex",
-     [](Setup& s) {
-         s.size("M", 2).integers("modality", {s.Tk}, [](std::int64_t t) { return t / 64 % 2; });
-     }},
+     [](Setup& s) { s.size("M", 2).integers("modality", {s.Tk}, [](std::int64_t t) { return t / 64 % 2; }); }},
     {"variants/resonator", [](Setup& s) { s.size("F", 3).size("M", s.T).set("steps", 3); }},
-    {"variants/sdm", [](Setup& s) { s.set("radius", s.source.q.dim / 2); }},
-    {"variants/token_pooling_attention",
-     [](Setup& s) { s.size("N", 4).size("n", 3).size("m", 3); }},
+    {"variants/sdm", [](Setup& s) { s.set("radius", s.source.q.dim * 3 / 8); }},
+    {"variants/token_pooling_attention", [](Setup& s) { s.size("N", 4).size("n", 3).size("m", 3); }},
 };
 
 }  // namespace

@@ -95,14 +95,12 @@ constexpr Recipe recipes[] = {
          s.integers("rand_blocks", {1, blocks, 3}, [=](std::int64_t i) { return (7 * i + 3) % blocks; });
          s.decodes = false;
      }},
-    {"sparse/head_strides",
-     [](Setup& s) { s.set("stride", at_least_1(s.Tk / s.budget)).exact = Exact::all; }},
+    {"sparse/head_strides", [](Setup& s) { s.set("stride", at_least_1(s.Tk / s.budget)).exact = Exact::all; }},
     {"sparse/block_rag",
      [](Setup& s) {
          s.integers("block_starts", {(s.Tk + s.budget - 1) / s.budget}, [&](std::int64_t i) { return i * s.budget; });
      }},
-    {"sparse/star",
-     [](Setup& s) { s.set("context", s.end - s.end / 8).set("block_size", at_least_1(s.budget / 2)); }},
+    {"sparse/star", [](Setup& s) { s.set("context", s.end - s.end / 8).set("block_size", at_least_1(s.budget / 2)); }},
     {"sparse/hierarchical_document",
      [](Setup& s) {
          hierarchical_document(s);
@@ -164,9 +162,7 @@ constexpr Recipe recipes[] = {
          s.set("delta", s.budget).set("circle_size", s.budget).exact = Exact::all;
      }},
     {"sparse/sparsek",
-     [](Setup& s) {
-         s.set("k", at_least_1(s.budget / 2)).set("window", at_least_1(s.budget / 2)).has_mass = false;
-     }},
+     [](Setup& s) { s.set("k", at_least_1(s.budget / 2)).set("window", at_least_1(s.budget / 2)).has_mass = false; }},
     {"sparse/loki",
      [](Setup& s) {
          const std::int64_t D = s.source.k.dim;
@@ -177,7 +173,9 @@ constexpr Recipe recipes[] = {
      [](Setup& s) {
          const std::int64_t local = at_least_1(s.budget / 2);
          s.Tk = local;
-         s.size("Tm", s.end - local).set("top_k", at_least_1(s.budget - local)).kept = "Tm";
+         const std::int64_t past = s.end - local;
+         s.size("Tm", past).before("mem_k", past).before("mem_v", past).kept = "Tm";
+         s.set("top_k", std::min(past, at_least_1(s.budget - local)));
          s.prefills = false;
      }},
     {"sparse/retrieval",
@@ -194,9 +192,10 @@ constexpr Recipe recipes[] = {
      }},
     {"sparse/modality_adaptive",
      [](Setup& s) {
-         s.integers("modality", {s.Tk - s.Tq}, [](std::int64_t t) { return std::int64_t{t % 4 == 0}; });
-         s.set("secondary_rate", 0.5).set("core_rate", 0.5).set("text_rate", 0.5);
-         s.prefills = false;
+         // The last queries are steps.
+         const std::int64_t prompt = s.end - s.end / 8;
+         s.integers("modality", {prompt}, [](std::int64_t t) { return std::int64_t{t % 4 == 0}; });
+         s.set("secondary_rate", 0.5).set("core_rate", 0.5).set("text_rate", 0.5).decodes = false;
      }},
     {"sparse/triangular_spans",
      [](Setup& s) {
@@ -216,9 +215,8 @@ constexpr Recipe recipes[] = {
          const std::int64_t documents = at_least_1(s.end / 128);
          s.Tq = 32;
          s.size("N", s.end).exact = Exact::none;
-         s.integers("doc_ptr", {documents + 1}, [&](std::int64_t i) {
-             return i == documents ? s.end : i * (s.end / documents);
-         });
+         s.integers("doc_ptr", {documents + 1},
+                    [&](std::int64_t i) { return i == documents ? s.end : i * (s.end / documents); });
          s.decodes = false;
      }},
     {"sparse/rope_reencode",

@@ -20,11 +20,11 @@ struct Machine {
 };
 
 struct Comparison {
-    Machine machine;
+    Machine machine = {};
     std::string source;
     std::int64_t query_heads = 0, kv_heads = 0, dim = 0, value_dim = 0;
     Shape shape;
-    std::vector<Row> rows;
+    std::vector<Row> rows = {};
 };
 
 /// All numbers in SI units but for times per call; absent ones are null. README and the page name the fields.

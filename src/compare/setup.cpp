@@ -156,13 +156,15 @@ Setup& Setup::floats(const std::string& input, Shape shape, const std::function<
 std::int64_t Setup::size_of(std::string_view text) const {
     if (const std::size_t cut = text.find(" or "); cut != std::string_view::npos) text = text.substr(0, cut);
     std::int64_t n = 0;
-    if (std::from_chars(text.data(), text.data() + text.size(), n).ec == std::errc()) return n;
+    const char* const last = text.data() + text.size();
+    if (const auto [rest, error] = std::from_chars(text.data(), last, n); error == std::errc() && rest == last)
+        return n;
     if (text.ends_with("/2")) return size_of(text.substr(0, text.size() - 2)) / 2;
     if (const auto found = sizes_.find(text); found != sizes_.end()) return found->second;
     if (text == "Tq") return Tq;
     if (text == "Tk") return Tk;
     if (text == "T") return T;
-    refuse("no size for " + std::string(text));
+    refuse("nothing in q, k and v says how large " + std::string(text) + " is");
 }
 
 std::vector<Setup::Planned> Setup::planned(std::string_view list, bool outputs) const {
@@ -182,7 +184,9 @@ Tensor Setup::draw(const Planned& input) const {
     Tensor t = Tensor::zeros(TensorType::f32, input.shape);
     const auto alias = aliases_.find(input.name);
     const std::string_view name = alias == aliases_.end() ? input.name : alias->second;
-    if (const Block* block = block_of(source, name); block && copy_from(*block, t, input.letters, end)) return t;
+    const auto last = ends_.find(input.name);
+    const Block* const block = block_of(source, name);
+    if (block && copy_from(*block, t, input.letters, last == ends_.end() ? end : last->second)) return t;
     Normals normal(input.name);
     const std::int64_t fan_in = input.shape.empty() ? 1 : std::max<std::int64_t>(input.shape.back(), 1);
     for (float& x : t.as<float>()) x = value_of(name, fan_in, normal);

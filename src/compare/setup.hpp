@@ -46,12 +46,14 @@ public:
 
     // What a recipe says.
     Exact exact = Exact::none;
-    bool has_mass = false;       ///< lse is of chosen keys with their exact scores
-    bool dense = false;          ///< each query reads all keys before it, so that the products can be counted
-    bool decodes = true;         ///< one more token can be asked for
-    bool prefills = true;        ///< a whole context can be asked for
-    std::string_view kept = "";  ///< a further letter that stands for tokens of the context
-    int code_bits = 0;           ///< of the numbers that a cache stores as codes
+    bool has_mass = false;          ///< lse is of chosen keys with their exact scores
+    bool dense = false;             ///< each query reads all keys before it, so that the products can be counted
+    bool decodes = true;            ///< one more token can be asked for
+    bool prefills = true;           ///< a whole context can be asked for
+    std::string_view kept = "";     ///< a further letter that stands for tokens of the context
+    bool keeps = true;              ///< what grows with the context is kept for the next token
+    int code_bits = 0;              ///< of the numbers that a cache stores as codes
+    std::int64_t float_tokens = 0;  ///< newest tokens that such a cache keeps as they are
 
     Setup& size(std::string_view letter, std::int64_t n) { return sizes_[letter] = n, *this; }
     Setup& set(const char* parameter, Json value) { return parameters_[parameter] = std::move(value), *this; }
@@ -66,12 +68,16 @@ public:
     /// An input under the name of another of the source, for instance keys under the name "mem_k".
     Setup& as(std::string_view input, std::string_view name) { return aliases_[input] = name, *this; }
 
+    /// An input of n tokens has those before `end`, not the last of the context.
+    Setup& before(std::string_view input, std::int64_t last) { return ends_[input] = last, *this; }
+
     bool has_parameter(std::string_view name) const;
     bool decoding() const { return Tq == 1 && end > 1; }
 
     /// All that the call needs, with what earlier calls leave (`carried`) in the place of what would be drawn.
     attenta::Tensors tensors(const attenta::Tensors& carried = {}) const;
     std::string parameters() const { return parameters_.dump(); }
+    std::int64_t query_heads() const { return sizes_.at("Hq"); }
     /// Bytes of the inputs and of the declared outputs whose sizes are known; throws Error where a letter has no size.
     double bytes() const;
     /// Bytes of the given tensors that grow with the context, for each of its tokens.
@@ -88,6 +94,7 @@ private:
     std::set<std::string_view> optional_;
     std::map<std::string_view, std::size_t> shapes_;
     std::map<std::string_view, std::string_view> aliases_;
+    std::map<std::string_view, std::int64_t> ends_;
     attenta::Tensors ready_;
 };
 

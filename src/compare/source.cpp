@@ -35,8 +35,7 @@ void check_memory(std::int64_t context, double bytes_per_token) {
 }
 
 void append_head(Block& to, std::int64_t head, Heads<const float> from, std::int64_t from_head) {
-    for (std::int64_t t = 0; t < to.tokens; ++t)
-        std::copy_n(from.row(from_head, t), to.dim, to.row(head, t));
+    for (std::int64_t t = 0; t < to.tokens; ++t) std::copy_n(from.row(from_head, t), to.dim, to.row(head, t));
 }
 
 /// The text that the model's directory comes with, as often as it takes.
@@ -67,6 +66,8 @@ Source model_source(const std::filesystem::path& directory, std::int64_t context
     if (heads < 1 || heads % group != 0)
         refuse("heads is " + std::to_string(heads) + ", needs a multiple of " + std::to_string(group) +
                ", the query heads per key head of the model");
+    if (heads > c.layers * c.heads)
+        refuse("heads is " + std::to_string(heads) + ", the model has " + std::to_string(c.layers * c.heads));
     const double floats = static_cast<double>(2 * heads * c.head_dim + 4 * c.layers * c.heads * c.head_dim +
                                               4 * c.hidden + 3 * c.intermediate);
     check_memory(context, floats * sizeof(float));
@@ -77,23 +78,21 @@ Source model_source(const std::filesystem::path& directory, std::int64_t context
                   "layer " + std::to_string(c.layers / 2) + " of the bundled model"};
     const std::vector<llama::Token> tokens = tokens_of(directory, context);
     attenta::KvCache cache = model.make_cache(context);
-    model.forward(tokens, cache, 1, attenta::default_context(),
-                  [&](std::int64_t layer, Heads<const float> q, Heads<const float> k, Heads<const float> v,
-                      Heads<const float>) {
-                      const std::int64_t place = (layer - c.layers / 2 + c.layers) % c.layers * c.kv_heads;
-                      for (std::int64_t h = 0; h < source.k.heads; ++h) {
-                          const std::int64_t from = h % (c.layers * c.kv_heads) - place;
-                          if (from < 0 || from >= c.kv_heads) continue;
-                          append_head(source.k, h, k, from);
-                          append_head(source.v, h, v, from);
-                          for (std::int64_t i = 0; i < group; ++i)
-                              append_head(source.q, h * group + i, q, from * group + i);
-                      }
-                  });
+    model.forward(
+        tokens, cache, 1, attenta::default_context(),
+        [&](std::int64_t layer, Heads<const float> q, Heads<const float> k, Heads<const float> v, Heads<const float>) {
+            const std::int64_t place = (layer - c.layers / 2 + c.layers) % c.layers * c.kv_heads;
+            for (std::int64_t h = 0; h < source.k.heads; ++h) {
+                const std::int64_t from = h - place;
+                if (from < 0 || from >= c.kv_heads) continue;
+                append_head(source.k, h, k, from);
+                append_head(source.v, h, v, from);
+                for (std::int64_t i = 0; i < group; ++i) append_head(source.q, h * group + i, q, from * group + i);
+            }
+        });
     if (source.k.heads > c.kv_heads) source.description += " and those behind it";
     source.description += ", " + std::to_string(context) + " tokens";
-    if (context > c.max_positions)
-        source.description += " (trained up to " + std::to_string(c.max_positions) + ")";
+    if (context > c.max_positions) source.description += " (trained up to " + std::to_string(c.max_positions) + ")";
     return source;
 }
 
@@ -114,8 +113,7 @@ Tensor tensor_of(const std::string& place, const std::string& name) {
     }
     for (const std::string& key : {name, "in." + name})
         if (file.tensors.contains(key)) return take(key);
-    if (file.tensors.size() != 1)
-        refuse(path + " has no tensor '" + name + "'; name one as FILE:TENSOR");
+    if (file.tensors.size() != 1) refuse(path + " has no tensor '" + name + "'; name one as FILE:TENSOR");
     return take(file.tensors.begin()->first);
 }
 
@@ -153,14 +151,16 @@ Source file_source(const SourceFiles& files, std::int64_t context, std::int64_t 
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     if (s.k.heads != s.v.heads || s.k.tokens != s.v.tokens || s.q.tokens != s.k.tokens)
         refuse("q, k, v have " + text(s.q.tokens) + ", " + text(s.k.tokens) + ", " + text(s.v.tokens) +
-               " tokens and k, v " + text(s.k.heads) + ", " + text(s.v.heads) + " heads, needs the same tokens in all and"
+               " tokens and k, v " + text(s.k.heads) + ", " + text(s.v.heads) +
+               " heads, needs the same tokens in all and"
                " the same heads in k and v");
     if (s.q.dim != s.k.dim) refuse("q has rows of " + text(s.q.dim) + ", k of " + text(s.k.dim) + ", needs the same");
     if (s.q.heads % s.k.heads != 0)
         refuse("q has " + text(s.q.heads) + " heads, needs a multiple of the " + text(s.k.heads) + " of k");
     const std::int64_t group = s.q.heads / s.k.heads;
     if (context == 0) context = s.q.tokens;
-    if (context > s.q.tokens) refuse("context is " + text(context) + ", the files have " + text(s.q.tokens) + " tokens");
+    if (context > s.q.tokens)
+        refuse("context is " + text(context) + ", the files have " + text(s.q.tokens) + " tokens");
     if (heads == 0) heads = s.q.heads;
     if (heads > s.q.heads || heads % group != 0)
         refuse("heads is " + text(heads) + ", needs a multiple of " + text(group) + " up to the " + text(s.q.heads) +

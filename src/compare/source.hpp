@@ -29,8 +29,8 @@ struct Source {
 
 /// What the bundled model makes of `context` tokens of its reference document, which is repeated where the context is
 /// longer (positions go on then, beyond those it was trained on). Heads are those of the middle layer, then of the layers
-/// behind it, round again until there are `heads`; 0: as many as the layer has. Throws attenta::Error where the model
-/// cannot be read, heads do not come in the model's groups or the context needs more memory than there is.
+/// behind it and before it; 0: as many as the layer has. Throws attenta::Error where the model cannot be read, has not so
+/// many heads or not in such groups, or the context needs more memory than there is.
 Source model_source(const std::filesystem::path& directory, std::int64_t context, std::int64_t heads);
 
 /// A file of each, "FILE" or "FILE:TENSOR"; of a file with several tensors that of the name q, k or v. They are [H, T, D]

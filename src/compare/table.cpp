@@ -23,9 +23,10 @@ std::string cell(const std::optional<double>& x, double factor = 1) { return x ?
 std::string share(const std::optional<double>& x) { return x ? formatted("%.1f%%", *x * 100) : "-"; }
 
 std::string kept(const Row& row) {
-    if (!row.keeps) return "-";
-    if (row.bytes_per_token > 0 || row.bytes_fixed == 0) return formatted("%.0f B/token", row.bytes_per_token);
-    return formatted("%.0f B in all", row.bytes_fixed);
+    if (row.times.empty() || !row.times.back().kept) return "-";
+    const Times& last = row.times.back();
+    if (row.keeps_per_token) return formatted("%.0f B/token", *last.kept / static_cast<double>(last.context));
+    return formatted("%.0f B in all", *last.kept);
 }
 
 std::string right(const std::string& text, std::size_t columns) {
