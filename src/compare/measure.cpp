@@ -227,6 +227,7 @@ private:
         Timed whole = time_call(m_, tensors, s.parameters(), context_);
         now().prefill = whole.seconds;
         row_.parameters = s.parameters();
+        if (is_policy(s)) keep_of_policy(s, whole.outputs);
         if (is_last_) of_prefill(s, tensors, whole.outputs);
         return std::move(whole.outputs);
     }
@@ -347,7 +348,6 @@ private:
         }
         const double seconds = bench::median(differences);
         if (seconds > 0) now().decode = seconds;
-        keep_of_policy(all, outputs);
         if (!is_last_) return;
         if (const Tensor* const o = find(outputs, "o")) row_.decode.error = error_of_steps(all, steps, *o);
         if (all.has_mass) row_.decode.mass = mass_of_steps(prompt, steps);
@@ -369,9 +369,9 @@ private:
             keep(bytes / static_cast<double>(s.end), 0);
     }
 
-    /// Of eight of the steps, each of which needs a run that ends there: what stays is told for the end alone.
+    /// Of sixteen of the steps, each of which needs a run that ends there: what stays is told for the end alone.
     std::optional<double> mass_of_steps(std::int64_t prompt, std::int64_t steps) {
-        const std::int64_t count = std::min<std::int64_t>(8, steps);
+        const std::int64_t count = std::min<std::int64_t>(16, steps);
         double sum = 0;
         for (std::int64_t i = 1; i <= count; ++i) {
             const Setup s = policy(prompt + steps * i / count, prompt);

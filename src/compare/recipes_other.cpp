@@ -41,7 +41,7 @@ constexpr Recipe recipes[] = {
      [](Setup& s) {
          s.size("Tn", std::min<std::int64_t>(s.end, 128)).size("Tm", std::min<std::int64_t>(s.end, 128));
          s.set("method", "eigsearch").set("beta", 0.5).set("rank", std::max<std::int64_t>(s.source.q.dim / 2, 1));
-         s.set("top_k", s.budget).set("candidates", s.budget);
+         s.set("top_k", s.budget).set("candidates", s.budget).set("causal", false);
      }},
     {"lowrank/linformer",
      [](Setup& s) {

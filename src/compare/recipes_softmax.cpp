@@ -5,6 +5,14 @@ namespace compare {
 
 namespace {
 
+/// Bits: which numbers of the last tokens are positive.
+void signs(Setup& s, const char* input, const Block& from, std::int64_t tokens) {
+    const std::int64_t first = s.end - tokens;
+    s.floats(input, {from.heads, tokens, from.dim}, [&, first, tokens](std::int64_t i) {
+        return from.row(i / from.dim / tokens, first + i / from.dim % tokens)[i % from.dim] > 0 ? 1.f : 0.f;
+    });
+}
+
 constexpr Recipe recipes[] = {
     {"softmax/softmax",
      [](Setup& s) {
@@ -137,13 +145,17 @@ constexpr Recipe recipes[] = {
      [](Setup& s) {
          const std::int64_t X = s.source.q.heads * s.source.q.dim;
          s.size("S", 16).size("E", X).size("X", X).size("R", 2 * X).size("Y", 2 * X).set("window", s.budget);
-         s.give({"w_o", "b_g", "w_g"});
+         s.give({"w_o", "b_g", "w_g", "scale_self", "scale_cross", "state_scale_self", "state_scale_cross"});
      }},
     {"variants/duplex",
      [](Setup& s) { s.size("M", 2).integers("modality", {s.Tk}, [](std::int64_t t) { return t / 64 % 2; }); }},
     {"variants/resonator", [](Setup& s) { s.size("F", 3).size("M", s.T).set("steps", 3); }},
-    {"variants/sdm", [](Setup& s) { s.set("radius", s.source.q.dim * 3 / 8); }},
-    {"variants/token_pooling_attention", [](Setup& s) { s.size("N", 4).size("n", 3).size("m", 3); }},
+    {"variants/sdm",
+     [](Setup& s) {
+         s.set("radius", s.source.q.dim * 3 / 8);
+         signs(s, "q", s.source.q, s.Tq);
+         signs(s, "k", s.source.k, s.Tk);
+     }},
 };
 
 }  // namespace
