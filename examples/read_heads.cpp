@@ -1,5 +1,6 @@
 // What the heads of the bundled model do while it answers questions about a text: which look at a sink, which at the token
-// before, which copy from where the answer stands. Attention to the rows of the identity gives the weights themselves.
+// before, which copy from where the answer stands. Attention to the rows of the identity gives the weights themselves. This
+// model has no sinks: it is too small to need a place where attention does nothing.
 #include "llama.hpp"
 #include "retrieval.hpp"
 

@@ -43,7 +43,8 @@ other layers. FILE is a .safetensors file, FILE:TENSOR one of its tensors, [H, T
   mass       the share of exact attention that falls on the keys that are read, where keys are chosen
 
 A time is the median of some runs after a first one. It contains finding the inputs by name and making the output; decode
-of the family linear is the function alone, that of cache policies the difference between a text and its prompt.
+of the family linear is the function alone, that of cache policies the mean of the last quarter of the tokens. Prefill of
+cache policies is their own work on the prompt, without attention.
 Parameters that a budget determines, and tensors that a mechanism needs beside q, k, v, are chosen for the shape at hand:
 --json shows the parameters, gates and weights are drawn as models have them. Exit code: 0, or 2 for input that could
 not be used.)";

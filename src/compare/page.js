@@ -34,7 +34,7 @@ function element(parent, name, attributes = {}, text) {
 
 // ---- a plot on two logarithmic axes
 
-const size = {width: 640, height: 420, left: 62, right: 14, top: 12, bottom: 46};
+const size = {width: 640, height: 430, left: 62, right: 14, top: 28, bottom: 46};
 
 function range(values, floor = 0) {
   const known = values.filter(v => v !== null && v !== undefined && v > floor);
@@ -79,6 +79,8 @@ class Plot {
     }
     element(this.svg, "rect", {class: "frame", x: left, y: top, width: this.edge - left, height: height - bottom - top});
     element(this.svg, "text", {class: "title", x: (left + this.edge) / 2, y: height - 8, "text-anchor": "middle"}, x.title);
+    element(this.svg, "text", {class: "title", x: 8, y: 15}, y.title);
+    this.limit = x.room ? width : this.edge;
     this.points = [];
     this.boxes = [];
     this.svg.addEventListener("pointermove", event => this.hover(event));
@@ -109,7 +111,7 @@ class Plot {
     for (const [dx, dy, anchor] of places) {
       const x0 = x + dx - (anchor === "end" ? width : anchor === "middle" ? width / 2 : 0);
       const box = {x0, x1: x0 + width, y0: y + dy - 10, y1: y + dy + 3};
-      if (x0 < size.left || box.x1 > size.width || box.y0 < size.top || box.y1 > size.height - size.bottom || !this.free(box)) continue;
+      if (x0 < size.left || box.x1 > this.limit || box.y0 < size.top || box.y1 > size.height - size.bottom || !this.free(box)) continue;
       element(this.svg, "text", {class: "label", x: x + dx, y: y + dy, "text-anchor": anchor, "data-rows": rowsOfIt.map(r => r.index).join(" "),
                                  style: `--family: ${colour(rowsOfIt[0].family)}`}, text);
       this.boxes.push(box);
@@ -170,6 +172,13 @@ function drawError() {
   plot.labelPoints(ordered.map(p => ({row: p.row, x: plot.x(p.time), y: plot.y(p.error)})));
 }
 
+function powersOf4([low, high]) {
+  const ticks = [];
+  for (let v = 1; v <= high; v *= 4)
+    if (v >= low) ticks.push(v);
+  return ticks;
+}
+
 /// Lines of the rows' values at each context, equal ones as one.
 function drawLines(id, value, y, title) {
   const lines = new Map();
@@ -181,8 +190,9 @@ function drawLines(id, value, y, title) {
     lines.get(key).rows.push(row);
   }
   const all = [...lines.values()], contexts = [...new Set(all.flatMap(l => l.points.map(p => p[0])))].sort((a, b) => a - b);
+  const values = range(all.flatMap(l => l.points.map(p => p[1])));
   const plot = new Plot(id, {range: range(contexts), ticks: contexts, format: String, title: "tokens of context", room: 150},
-                        {range: range(all.flatMap(l => l.points.map(p => p[1]))), format: y, title});
+                        {range: values, ticks: y === bytes && values && powersOf4(values), format: y, title});
   if (!plot.svg) return;
   for (const l of all) plot.line(l.rows, l.points);
   // Softmax and the shared lines get their names first.
@@ -218,7 +228,6 @@ function drawRoofline() {
   element(plot.svg, "path", {class: "roof", d: `M${at(x[0], x[0] * stream)}L${at(ridge, peak)}L${at(x[1], peak)}`});
   element(plot.svg, "text", {x: plot.edge - 6, y: plot.y(peak) + 15, "text-anchor": "end"}, `${digits(peak)} Gflop/s`);
   element(plot.svg, "text", {x: plot.x(x[0] * 1.1), y: plot.y(x[0] * stream) + 16}, `${digits(stream)} GB/s`);
-  element(plot.svg, "text", {x: size.left + 6, y: size.top + 14}, "Gflop/s");
   for (const p of all) plot.point(p.row, p.intensity, p.rate, p.ring);
   const fastest = [...all].sort((a, b) => b.rate - a.rate);
   plot.labelPoints([...fastest.filter(p => p.row.name === "softmax"), ...fastest.filter(p => p.row.name !== "softmax")].map(

@@ -27,7 +27,7 @@ struct Comparison {
     std::vector<Row> rows = {};
 };
 
-/// All numbers in SI units but for times per call; absent ones are null. README and the page name the fields.
+/// Times say their unit in their names, sizes are bytes, rates 1e9 a second; what there is not is null.
 nlohmann::ordered_json to_json(const Comparison& comparison);
 void print_table(const Comparison& comparison, std::ostream& out);
 /// One file that needs no other, nor a network.
