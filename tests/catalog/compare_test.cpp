@@ -47,10 +47,10 @@ protected:
         f.tensors["v"] = tensor<float>(TensorType::f32, {1, tokens, value_dim}, v);
         f.save(file(name));
     }
+    std::string tensor_of_file(const char* name) const { return quoted(fs::path(file("qkv").string() + ":" + name)); }
     std::string uniform_files() const {
         save_uniform("qkv");
-        return "--q " + quoted(file("qkv").string() + ":zeros") + "--k " + quoted(file("qkv")) + "--v " +
-               quoted(file("qkv"));
+        return "--q " + tensor_of_file("zeros") + "--k " + quoted(file("qkv")) + "--v " + quoted(file("qkv"));
     }
 };
 
@@ -155,7 +155,7 @@ TEST_F(CliCompareTest, BadInputIsRefusedBeforeAnythingIsWritten) {
     std::ofstream(file("damaged")) << "nonsense";
     std::ofstream(file("page.html")) << "of yesterday";
     const std::string qkv = quoted(file("qkv")), damaged = quoted(file("damaged"));
-    const std::string files = "--q " + quoted(file("qkv").string() + ":zeros") + "--k " + qkv + "--v " + qkv;
+    const std::string files = "--q " + tensor_of_file("zeros") + "--k " + qkv + "--v " + qkv;
     struct Bad {
         std::string arguments, message;
     };
@@ -176,7 +176,7 @@ TEST_F(CliCompareTest, BadInputIsRefusedBeforeAnythingIsWritten) {
              {"--q " + qkv + "--k " + qkv, "--v is missing: --q, --k and --v go together"},
              {"--q " + damaged + "--k " + qkv + "--v " + qkv, "damaged: not a safetensors file"},
              {"--q /no/such/file --k " + qkv + "--v " + qkv, "/no/such/file"},
-             {"--q " + quoted(file("qkv").string() + ":nope") + "--k " + qkv + "--v " + qkv, "has no tensor 'nope'"},
+             {"--q " + tensor_of_file("nope") + "--k " + qkv + "--v " + qkv, "has no tensor 'nope'"},
              {"--q " + qkv + "--k " + qkv + "--v " + qkv, "has no tensor 'q'; name one as FILE:TENSOR"},
              {"--model /no/such/model", "/no/such/model"},
          }) {
