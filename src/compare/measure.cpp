@@ -6,7 +6,6 @@
 #include <new>
 
 #include "bench/ruler/median.hpp"
-#include "exact.hpp"
 #include "recipes.hpp"
 #include "setup.hpp"
 #include "src/catalog/declared.hpp"
@@ -55,40 +54,6 @@ Timed time_call(const Mechanism& m, const Tensors& tensors, const std::string& p
     const double first = once([&] { t.outputs = m.run(inputs, context); });
     t.seconds = sample(first, [&] { m.run(inputs, context); });
     return t;
-}
-
-double norm_of_difference(std::span<const float> a, std::span<const float> b) {
-    double sum = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2);
-    return std::sqrt(sum);
-}
-
-std::optional<double> relative_error(const std::vector<float>& got, const std::vector<float>& want) {
-    if (got.size() != want.size() || got.empty()) return std::nullopt;
-    const std::vector<float> zero(want.size());
-    return norm_of_difference(got, want) / norm_of_difference(want, zero);
-}
-
-const Tensor* find(const Tensors& tensors, const std::string& name) {
-    const auto found = tensors.find(name);
-    return found == tensors.end() ? nullptr : &found->second;
-}
-
-/// Of outputs o [Hq, Tq, Dv] and lse [Hq, Tq] of the setup's last Tq queries.
-Quality quality_of(const Setup& s, const Tensors& outputs) {
-    Quality quality;
-    if (s.exact == Exact::none) return quality;
-    const Tensor* const o = find(outputs, "o");
-    const std::vector<std::int64_t> shape{s.source.q.heads, s.Tq, s.source.v.dim};
-    if (!o || o->shape != shape) return quality;
-    const ExactAttention exact = exact_attention(s.source, s.end, s.Tq, s.exact == Exact::causal);
-    quality.error = relative_error(o->to_float(), exact.o.values);
-    const Tensor* const lse = find(outputs, "lse");
-    if (!s.has_mass || !lse || lse->size() != std::ssize(exact.lse)) return quality;
-    double sum = 0;
-    for (std::size_t i = 0; const float x : lse->to_float()) sum += std::exp(static_cast<double>(x) - exact.lse[i++]);
-    quality.mass = sum / static_cast<double>(exact.lse.size());
-    return quality;
 }
 
 /// What a call leaves for the next one, under the names of its inputs: state, state_m or m, and initial_state of state.
@@ -334,7 +299,7 @@ private:
     /// The last quarter of the context, token by token: the time of all less that of the prompt.
     void decode_policy(std::int64_t T) {
         const std::int64_t steps = std::max<std::int64_t>(1, std::min<std::int64_t>(256, T / 4)), prompt = T - steps;
-        if (prompt < 1) return;
+        if (prompt < 1) attenta::fail("compare", "a context of one token leaves no prompt");
         const Setup all = policy(T, prompt), before = policy(prompt, prompt);
         const Tensors tensors = all.tensors(), earlier = before.tensors();
         Tensors outputs;
@@ -377,42 +342,9 @@ private:
             const Setup s = policy(prompt + steps * i / count, prompt);
             const Tensors outputs = m_.run({s.tensors(), s.parameters()}, context_);
             if (!has_kept(outputs)) return std::nullopt;
-            sum += mass_of(s, *find(outputs, "kept"));
+            sum += mass_of_kept(s, *find(outputs, "kept"));
         }
         return sum / static_cast<double>(count);
-    }
-
-    /// Of o [steps, Hq, Dv].
-    std::optional<double> error_of_steps(const Setup& s, std::int64_t steps, const Tensor& o) const {
-        const std::vector<std::int64_t> shape{steps, source_.q.heads, source_.v.dim};
-        if (s.exact == Exact::none || o.shape != shape) return std::nullopt;
-        const ExactAttention exact = exact_attention(source_, s.end, steps, true);
-        std::vector<float> want;
-        for (std::int64_t t = 0; t < steps; ++t)
-            for (std::int64_t h = 0; h < source_.q.heads; ++h)
-                want.insert(want.end(), exact.o.row(h, t), exact.o.row(h, t) + source_.v.dim);
-        return relative_error(o.to_float(), want);
-    }
-
-    /// What the last query gives to the kept tokens, of all that exact attention gives.
-    double mass_of(const Setup& s, const Tensor& kept) const {
-        const ExactAttention exact = exact_attention(source_, s.end, 1, true);
-        const std::int64_t width = kept.shape[1], group = source_.q.heads / source_.k.heads;
-        const double scale = 1 / std::sqrt(static_cast<double>(source_.q.dim));
-        const auto positions = kept.as<std::int64_t>();
-        double sum = 0;
-        for (std::int64_t h = 0; h < source_.q.heads; ++h) {
-            const float* const q = source_.q.row(h, s.end - 1);
-            for (const std::int64_t p :
-                 positions.subspan(static_cast<std::size_t>(h / group * width), static_cast<std::size_t>(width))) {
-                if (p < 0 || p >= s.end) continue;
-                double dot = 0;
-                for (std::int64_t d = 0; d < source_.q.dim; ++d)
-                    dot += static_cast<double>(q[d]) * source_.k.row(h / group, p)[d];
-                sum += std::exp(scale * dot - exact.lse[static_cast<std::size_t>(h)]);
-            }
-        }
-        return sum / static_cast<double>(source_.q.heads);
     }
 
     const Mechanism& m_;

@@ -8,15 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "quality.hpp"
 #include "source.hpp"
 
 namespace compare {
-
-/// Of a phase, at the longest context.
-struct Quality {
-    std::optional<double> error;  ///< |o − o of exact attention| / |o of exact attention|
-    std::optional<double> mass;   ///< mean share of the exact attention that falls on the keys that are read
-};
 
 /// Operations and bytes that follow from the shapes; none where a mechanism chooses what it reads.
 struct Work {
@@ -33,7 +28,7 @@ struct Times {
 struct Row {
     const attenta::Mechanism* mechanism = nullptr;
     std::vector<Times> times;
-    Quality prefill, decode;
+    Quality prefill, decode;  ///< at the longest context
     std::optional<Work> prefill_work, decode_work;
     bool keeps_per_token = false;  ///< what is kept grows with the context, instead of having a size of its own
     std::string parameters;        ///< JSON, of the longest context

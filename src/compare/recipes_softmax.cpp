@@ -144,8 +144,8 @@ constexpr Recipe recipes[] = {
     {"variants/block_recurrent",
      [](Setup& s) {
          const std::int64_t X = s.source.q.heads * s.source.q.dim;
-         s.size("S", 16).size("E", X).size("X", X).size("R", 2 * X).size("Y", 2 * X).set("window", s.budget);
-         s.give({"w_o", "b_g", "w_g", "scale_self", "scale_cross", "state_scale_self", "state_scale_cross"});
+         s.size("S", 16).size("E", X).size("X", X).size("R", 2 * X).set("window", s.budget);
+         s.give({"w_o", "b_g", "scale_self", "scale_cross", "state_scale_self", "state_scale_cross"});
      }},
     {"variants/duplex",
      [](Setup& s) { s.size("M", 2).integers("modality", {s.Tk}, [](std::int64_t t) { return t / 64 % 2; }); }},
