@@ -118,7 +118,6 @@ Tensor tensor_of(const std::string& place, const std::string& name) {
 }
 
 Block block_of(const std::string& place, const std::string& name) {
-    if (place.empty()) refuse("--" + name + " is missing: --q, --k and --v go together");
     Tensor tensor = tensor_of(place, name);
     std::vector<std::int64_t>& shape = tensor.shape;
     if (shape.size() == 4 && shape[0] == 1) shape.erase(shape.begin());
@@ -147,6 +146,8 @@ Block cut(const Block& from, std::int64_t heads, std::int64_t tokens) {
 }  // namespace
 
 Source file_source(const SourceFiles& files, std::int64_t context, std::int64_t heads) {
+    for (const auto& [place, name] : {std::pair(&files.q, "q"), std::pair(&files.k, "k"), std::pair(&files.v, "v")})
+        if (place->empty()) refuse("--" + std::string(name) + " is missing: --q, --k and --v go together");
     Source s{block_of(files.q, "q"), block_of(files.k, "k"), block_of(files.v, "v"), "q, k, v of the given files"};
     const auto text = [](std::int64_t n) { return std::to_string(n); };
     if (s.k.heads != s.v.heads || s.k.tokens != s.v.tokens || s.q.tokens != s.k.tokens)
