@@ -114,14 +114,13 @@ public:
     }
 
     Row operator()() {
-        bool decodes = true;
         for (const std::int64_t T : shape_.contexts) {
             is_last_ = T == shape_.contexts.back();
             row_.times.push_back({.context = T});
             if (takes_too_long(T)) break;
+            row_.reason.clear();  // what a short context is refused for may fit a longer one
             Tensors outputs;
-            if (!tried("", [&] { outputs = prefill(T); })) break;
-            if (decodes) decodes = tried("decode: ", [&] { decode(T, outputs); });
+            if (tried("", [&] { outputs = prefill(T); })) tried("decode: ", [&] { decode(T, outputs); });
         }
         if (row_.reason.empty()) row_.reason = missing(row_.times.back());
         return std::move(row_);

@@ -227,7 +227,7 @@ function drawRoofline() {
   const at = (v, w) => `${plot.x(v).toFixed(1)} ${plot.y(w).toFixed(1)}`;
   element(plot.svg, "path", {class: "roof", d: `M${at(x[0], x[0] * stream)}L${at(ridge, peak)}L${at(x[1], peak)}`});
   element(plot.svg, "text", {x: plot.edge - 6, y: plot.y(peak) + 15, "text-anchor": "end"}, `${digits(peak)} Gflop/s`);
-  element(plot.svg, "text", {x: plot.x(x[0] * 1.1), y: plot.y(x[0] * stream) + 16}, `${digits(stream)} GB/s`);
+  element(plot.svg, "text", {x: plot.x(ridge * 0.6) + 8, y: plot.y(peak * 0.6) + 12}, `${digits(stream)} GB/s`);
   for (const p of all) plot.point(p.row, p.intensity, p.rate, p.ring);
   const fastest = [...all].sort((a, b) => b.rate - a.rate);
   plot.labelPoints([...fastest.filter(p => p.row.name === "softmax"), ...fastest.filter(p => p.row.name !== "softmax")].map(
@@ -237,7 +237,7 @@ function drawRoofline() {
 // ---- the table
 
 const columns = [
-  {title: "mechanism", key: r => `${r.family}/${r.name}`},
+  {title: "mechanism", key: r => r.index},
   {title: "prefill", key: r => microseconds(r.last, "prefill"), text: time},
   {title: "decode", key: r => r.last.decode_us, text: time},
   {title: "kept", key: r => r.last.kept_bytes, text: (_, r) => kept(r)},

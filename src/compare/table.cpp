@@ -34,7 +34,7 @@ std::string right(const std::string& text, std::size_t columns) {
 }
 
 void print_row(std::ostream& out, const std::string& name, const std::vector<std::string>& cells) {
-    constexpr std::size_t widths[] = {11, 11, 18, 10, 10, 9, 9};
+    constexpr std::size_t widths[] = {11, 11, 18, 10, 11, 9, 11};
     out << cli::padded(name, 32);
     for (std::size_t i = 0; i < cells.size(); ++i) out << right(cells[i], widths[i]);
 }
@@ -48,7 +48,7 @@ void print_table(const Comparison& c, std::ostream& out) {
         << (c.machine.threads == 1 ? " thread" : " threads") << ": " << three(c.machine.flops * 1e-9) << " Gflop/s, "
         << three(c.machine.bytes * 1e-9) << " GB/s; a call through the catalog takes "
         << three(c.machine.call_overhead * 1e6) << " us or more\n\n";
-    print_row(out, "", {"prefill ms", "decode us", "kept", "error", "of decode", "mass", "of decode"});
+    print_row(out, "", {"prefill ms", "decode us", "kept", "error", "in decode", "mass", "in decode"});
     out << '\n';
     for (const Row& row : c.rows) {
         const Times last = row.times.empty() ? Times{} : row.times.back();
