@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <new>
 
 #include "bench/ruler/roofline.hpp"
 #include "commands.hpp"

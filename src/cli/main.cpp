@@ -58,7 +58,8 @@ void add_compare(CLI::App& app, cli::CompareOptions& options, int& code) {
     compare->add_option("--family", options.families, "Family alone; repeatable")->allow_extra_args(false);
     compare->add_option("--context", options.context, "Tokens, default 1024 or those of the files");
     compare->add_option("--heads", options.heads, "Query heads, default those of the model's layer or of the files");
-    compare->add_option("--budget", options.budget, "Keys of a query where they are chosen, default 1/8 of the context");
+    compare->add_option("--budget", options.budget,
+                        "Keys of a query where they are chosen, default 1/8 of the context");
     compare->add_option("--q", options.q, "Queries")->type_name("FILE[:TENSOR]");
     compare->add_option("--k", options.k, "Keys")->type_name("FILE[:TENSOR]");
     compare->add_option("--v", options.v, "Values")->type_name("FILE[:TENSOR]");

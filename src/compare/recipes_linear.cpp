@@ -59,7 +59,7 @@ constexpr Recipe recipes[] = {
      }},
     {"linear/log_linear",
      [](Setup& s) {
-         s.size("L", std::bit_width(static_cast<std::uint64_t>(s.end)) + 1);
+         s.size("L", static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(s.end))) + 1);
          if (s.decoding()) s.set("position", s.end - 1);
      }},
     {"linear/bi_wkv",

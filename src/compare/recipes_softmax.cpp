@@ -93,7 +93,7 @@ constexpr Recipe recipes[] = {
          s.decodes = false;
          s.dense = false;
      }},
-    {"variants/damped_ema", [](Setup& s) { s.size("M", s.source.v.dim).size("N", 2); }},
+    {"variants/damped_ema", [](Setup& s) { s.size("D", s.source.v.dim).size("M", s.source.v.dim).size("N", 2); }},
     {"variants/normalized", [](Setup&) {}},
     {"variants/mega_attention",
      [](Setup& s) {
