@@ -184,6 +184,7 @@ private:
     /// Its outputs.
     Tensors prefill(std::int64_t T) {
         Setup s = setup(T, T);
+        decodes_ = s.decodes;
         check(s);
         if (!s.prefills) return {};
         if (is_policy(s)) s.set("prompt", T);
@@ -197,10 +198,10 @@ private:
     }
 
     void decode(std::int64_t T, const Tensors& outputs) {
-        const Setup s = setup(T, T), step = setup(T, 1);
-        if (!s.decodes) return;
+        if (!decodes_) return;
+        const Setup step = setup(T, 1);
         const auto takes = [&](std::string_view letter) { return m_.inputs.find(letter) != std::string::npos; };
-        if (is_policy(s))
+        if (is_policy(step))
             decode_policy(T);
         else if (has_state(m_) && (m_.family == "linear" || !takes("Tk")))
             decode_state(T, outputs);
@@ -351,7 +352,7 @@ private:
     const Shape& shape_;
     attenta::Context& context_;
     Row row_;
-    bool is_last_ = false;
+    bool is_last_ = false, decodes_ = true;
 };
 
 }  // namespace

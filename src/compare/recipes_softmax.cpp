@@ -94,7 +94,6 @@ constexpr Recipe recipes[] = {
          s.dense = false;
      }},
     {"variants/damped_ema", [](Setup& s) { s.size("D", s.source.v.dim).size("M", s.source.v.dim).size("N", 2); }},
-    {"variants/normalized", [](Setup&) {}},
     {"variants/mega_attention",
      [](Setup& s) {
          for (const char* heads : {"Hq", "Hkv"}) s.size(heads, 1);
@@ -122,7 +121,6 @@ constexpr Recipe recipes[] = {
          s.size("M", s.source.q.heads * s.source.q.dim).size("N", s.source.q.heads * s.source.v.dim).size("S", s.Tk);
          s.give({"w_a"}).shape("w_a", 0);
      }},
-    {"variants/head_embedding", [](Setup&) {}},
     {"variants/luong_global", [](Setup& s) { s.dense = true; }},
     {"variants/sentinel", [](Setup& s) { s.size("A", 16).size("X", s.source.v.dim).give({"s"}); }},
     {"variants/impatient", [](Setup& s) { s.size("A", 16); }},

@@ -67,7 +67,6 @@ public:
                   const std::function<float(std::int64_t)>& at);
     /// An input under the name of another of the source, for instance keys under the name "mem_k".
     Setup& as(std::string_view input, std::string_view name) { return aliases_[input] = name, *this; }
-
     /// An input of n tokens has those before `end`, not the last of the context.
     Setup& before(std::string_view input, std::int64_t last) { return ends_[input] = last, *this; }
 
