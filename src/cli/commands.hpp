@@ -4,6 +4,7 @@
 
 #include <attenta/catalog.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -45,5 +46,16 @@ struct ViewOptions {
     view::Settings settings;
 };
 int view(const ViewOptions& options);
+
+struct CompareOptions {
+    std::vector<std::string> mechanisms, families;  ///< empty: all
+    std::optional<std::int64_t> context, heads, budget;
+    int threads = 1;
+    std::filesystem::path model;  ///< a directory, whose q, k, v are taken where no files are given
+    std::string q, k, v;          ///< FILE or FILE:TENSOR
+    std::filesystem::path html;   ///< empty: no page
+    Format format = Format::text;
+};
+int compare(const CompareOptions& options);
 
 }  // namespace cli

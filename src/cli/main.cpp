@@ -77,6 +77,46 @@ void add_view(CLI::App& app, cli::ViewOptions& o, int& code) {
     view->callback([&] { code = cli::view(o); });
 }
 
+constexpr const char* compare_help =
+    R"(Every mechanism of the catalog on the same queries, keys and values. Without files they are what the bundled model makes
+of its reference document in its middle layer; a longer context repeats the document, further heads are those of the
+other layers. FILE is a .safetensors file, FILE:TENSOR one of its tensors, [H, T, D] or [1, H, T, D].
+
+  prefill    the whole context at once, ms      decode  one more token behind it, us
+  kept       what is left for the next token: bytes for each token of the context, or in all
+  error      |o - o*| / |o*| against exact attention o*, of mechanisms that approximate it: of prefill, and of the last
+             queries of the context
+  mass       the share of exact attention that falls on the keys that are read, where keys are chosen
+
+A time is the median of some runs after a first one. It contains finding the inputs by name and making the output; decode
+of the family linear is the function alone, that of cache policies the mean of the last quarter of the tokens. Prefill of
+cache policies is their own work on the prompt, without attention.
+Parameters that a budget determines, and tensors that a mechanism needs beside q, k, v, are chosen for the shape at hand:
+--json shows the parameters, gates and weights are drawn as models have them. Exit code: 0, or 2 for input that could
+not be used.)";
+
+/// Adds `attenta compare`, which leaves its exit code in `code`.
+void add_compare(CLI::App& app, cli::CompareOptions& options, int& code) {
+    auto* compare = app.add_subcommand("compare", "Compares the mechanisms: time, memory, error");
+    options.model = ATTENTA_MODEL;
+    compare->add_option("--mechanism", options.mechanisms, "Mechanism or family/mechanism alone; repeatable")
+        ->allow_extra_args(false);
+    compare->add_option("--family", options.families, "Family alone; repeatable")->allow_extra_args(false);
+    compare->add_option("--context", options.context, "Tokens, default 1024 or those of the files");
+    compare->add_option("--heads", options.heads, "Query heads, default those of the model's layer or of the files");
+    compare->add_option("--budget", options.budget,
+                        "Keys of a query where they are chosen, default 1/8 of the context");
+    compare->add_option("--q", options.q, "Queries")->type_name("FILE[:TENSOR]");
+    compare->add_option("--k", options.k, "Keys")->type_name("FILE[:TENSOR]");
+    compare->add_option("--v", options.v, "Values")->type_name("FILE[:TENSOR]");
+    compare->add_option("--model", options.model, "Directory of a Llama with reference.safetensors")->type_name("DIR");
+    compare->add_option("--threads", options.threads, "Threads, default 1");
+    compare->add_option("--html", options.html, "Write a page with plots here")->type_name("FILE");
+    add_format(*compare, options.format);
+    compare->footer(compare_help);
+    compare->callback([&options, &code] { code = cli::compare(options); });
+}
+
 int attenta_program(int argc, char** argv) {
     CLI::App app("attenta: CPU attention kernels");
     app.set_version_flag("--version", ATTENTA_VERSION);
@@ -116,6 +156,9 @@ int attenta_program(int argc, char** argv) {
 
     cli::ViewOptions view;
     add_view(app, view, code);
+
+    cli::CompareOptions compare_options;
+    add_compare(app, compare_options, code);
 
     try {
         app.parse(argc, argv);

@@ -5,12 +5,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
 
+#include "program.hpp"
 #include "support/catalog.hpp"
 
 namespace {
@@ -22,24 +20,6 @@ using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 class CliTest : public CatalogTest {};
-
-struct Output {
-    int code = -1;
-    std::string text;
-};
-
-/// ATTENTA_CLI: the program's path, in a cross build behind the words of the emulator's command; quotes between words.
-Output attenta_program(const std::string& arguments, const std::string& redirection = "2>&1") {
-    Output result;
-    FILE* pipe = ::popen(("'" ATTENTA_CLI "' " + arguments + " " + redirection).c_str(), "r");
-    char buffer[4096];
-    while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) result.text.append(buffer, n);
-    const int status = ::pclose(pipe);
-    if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
-    return result;
-}
-
-std::string quoted(const fs::path& path) { return std::string(1, '\'').append(path.string()).append("' "); }
 
 TEST_F(CliTest, RunExitsWithZeroOnlyIfEveryFileIsOk) {
     const auto good = golden_path("softmax", "softmax", "mha_cross");
