@@ -3,6 +3,7 @@
 //   attenta-bench --benchmark_filter=attend/attenta/f32/nhd --benchmark_out=out.json
 //
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
+#include "bench/analysis/observers.hpp"
 #include "bench/kv/kv.hpp"
 #include "bench/latent/latent.hpp"
 #include "bench/linear/linear.hpp"
@@ -75,6 +76,7 @@ int main(int argc, char** argv) {
     bench::register_kv();
     bench::register_latent();
     bench::register_mechanisms();
+    bench::register_observers();
     bench::register_overhead();
 
     bench::Reporter display{std::unique_ptr<benchmark::BenchmarkReporter>(benchmark::CreateDefaultDisplayReporter())};
