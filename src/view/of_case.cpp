@@ -74,7 +74,8 @@ public:
         if (found == inputs_.end() || found->second.type != attenta::TensorType::i64 ||
             found->second.shape != std::vector<std::int64_t>{keys})
             return names;
-        for (const std::int64_t token : found->second.as<std::int64_t>()) names.push_back("#" + std::to_string(token));
+        for (const std::int64_t token : found->second.as<std::int64_t>())
+            names.push_back(std::string("#").append(std::to_string(token)));
         return names;
     }
 

@@ -83,7 +83,7 @@ std::vector<std::string> names_of(const std::vector<Token>& tokens, const llama:
     std::vector<std::string> names;
     for (const Token token : tokens) {
         text += static_cast<char>(token);
-        names.push_back("#" + std::to_string(token));
+        names.push_back(std::string("#").append(std::to_string(token)));
     }
     return config.vocab == 256 ? names_of_bytes(text) : names;
 }

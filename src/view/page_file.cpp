@@ -18,7 +18,7 @@ PageFile::PageFile(const fs::path& path) : path_(path) {
     // A link stays one: what it points to is replaced.
     target_ = fs::exists(status) ? fs::canonical(path, error) : path;
     temporary_ = target_;
-    temporary_ += "." + std::to_string(::getpid()) + ".part";
+    temporary_ += std::string(".").append(std::to_string(::getpid())).append(".part");
     if (target_.filename().empty() || !std::ofstream(temporary_, std::ios::binary)) {
         temporary_.clear();
         refuse("cannot be written");
