@@ -66,7 +66,7 @@ ATTENTA_INLINE void rollout(const RolloutInputs& x, const RolloutOutputs& out, c
 }
 
 ATTENTA_INLINE void rollout_row(const RolloutInputs& x, std::int64_t position, std::span<float> row,
-                                const RolloutOptions& options) {
+                                const RolloutOptions& options, Context& context) {
     const Check check("rollout_row", x);
     check.within("residual", options.residual, 0, 1);
     const std::int64_t layers = x.attn.size(0), heads = x.attn.size(1), tokens = x.attn.size(2);
@@ -80,19 +80,27 @@ ATTENTA_INLINE void rollout_row(const RolloutInputs& x, std::int64_t position, s
     const float of_head = (1 - residual) / static_cast<float>(heads);
     const SumOfWeights sum = sum_of_weights();
     const AddWeightedRow add = add_weighted_row();
-    std::vector<float> above(row.size()), below(row.size());
+    std::vector<float> above(row.size()), below(row.size()), totals(row.size());
     above[static_cast<std::size_t>(position)] = 1;
     for (std::int64_t l = layers - 1; l >= 0; --l) {
+        const auto weights = [&](std::int64_t h, std::size_t i) {
+            return x.attn.data + ((l * heads + h) * tokens + static_cast<std::int64_t>(i)) * tokens;
+        };
+        constexpr std::int64_t of_task = 64;
+        for_pieces(context, tokens, of_task, [&](std::int64_t begin, std::int64_t end) {
+            for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+                totals[i] = 0;
+                if (above[i] == 0) continue;  // its row may hold NaN
+                totals[i] = residual;
+                for (std::int64_t h = 0; h < heads; ++h) totals[i] += of_head * sum(weights(h, i), tokens);
+            }
+        });
         std::fill(below.begin(), below.end(), 0.f);
-        for (std::int64_t i = 0; i < tokens; ++i) {
-            const float share = above[static_cast<std::size_t>(i)];
-            if (share == 0) continue;  // its row may hold NaN
-            const auto weights = [&](std::int64_t h) { return x.attn.data + ((l * heads + h) * tokens + i) * tokens; };
-            float total = residual;
-            for (std::int64_t h = 0; h < heads; ++h) total += of_head * sum(weights(h), tokens);
-            if (total == 0) continue;
-            for (std::int64_t h = 0; h < heads; ++h) add(weights(h), tokens, share / total * of_head, below.data());
-            below[static_cast<std::size_t>(i)] += share / total * residual;
+        for (std::size_t i = 0; i < above.size(); ++i) {
+            if (totals[i] == 0) continue;
+            const float share = above[i] / totals[i];
+            for (std::int64_t h = 0; h < heads; ++h) add(weights(h, i), tokens, share * of_head, below.data());
+            below[i] += share * residual;
         }
         above.swap(below);
     }
