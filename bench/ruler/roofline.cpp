@@ -41,7 +41,14 @@ double seconds_together(int threads, const Work& work) {
         end[static_cast<std::size_t>(thread)] = Clock::now();
     };
     std::vector<std::thread> others;
-    for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
+    try {
+        for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
+    } catch (...) {
+        // The system gives no more: those that there are need not wait.
+        waiting = 0;
+        for (auto& t : others) t.join();
+        throw;
+    }
     body(0);
     for (auto& t : others) t.join();
     return std::chrono::duration<double>(*std::max_element(end.begin(), end.end()) -

@@ -4,8 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
+#include <optional>
+#include <thread>
 
 #include "bench/ruler/roofline.hpp"
 #include "commands.hpp"
@@ -38,38 +39,28 @@ std::vector<const Mechanism*> chosen(const CompareOptions& options) {
     return in_order;
 }
 
-/// A page that appears whole or not at all. That it can be written is known before anything is measured.
-class PageFile {
-public:
-    explicit PageFile(fs::path path) : path_(std::move(path)), part_(path_.string() + ".part") {
-        if (path_.empty()) return;
-        if (fs::is_directory(path_)) refuse("it is a directory");
-        if (!std::ofstream(part_)) refuse("it cannot be written");
+/// What `page` throws, with the option that it is about.
+template <class F>
+void of_html(const F& page) {
+    try {
+        page();
+    } catch (const Error& e) {
+        throw Error(std::string("--html ") + e.what());
     }
-    ~PageFile() {
+}
+
+/// The page replaces what is at its place, which may be none of the files that are read.
+void check_is_no_input(const CompareOptions& options) {
+    const auto check = [&](const fs::path& input) {
         std::error_code ignored;
-        if (!path_.empty()) fs::remove(part_, ignored);
+        if (fs::equivalent(input, options.html, ignored)) throw Error("--html would overwrite " + input.string());
+    };
+    for (const std::string& place : {options.q, options.k, options.v}) {
+        check(place);
+        check(place.substr(0, place.rfind(':')));
     }
-    PageFile(const PageFile&) = delete;
-    PageFile& operator=(const PageFile&) = delete;
-
-    void write(const std::string& text) const {
-        std::ofstream out(part_, std::ios::binary);
-        if (!(out << text) || !out.flush()) refuse("it cannot be written");
-        out.close();
-        std::error_code error;
-        fs::rename(part_, path_, error);
-        if (error) refuse(error.message());
-    }
-    bool wanted() const { return !path_.empty(); }
-
-private:
-    [[noreturn]] void refuse(const std::string& reason) const {
-        throw Error("--html " + path_.string() + ": " + reason);
-    }
-
-    fs::path path_, part_;
-};
+    for (const char* name : {"config.json", "model.safetensors", "reference.safetensors"}) check(options.model / name);
+}
 
 /// One line on the terminal that says where the comparison is.
 class Progress {
@@ -148,10 +139,16 @@ int compare(const CompareOptions& options) {
     check_at_least_1("context", options.context);
     check_at_least_1("heads", options.heads);
     check_at_least_1("budget", options.budget);
+    const auto cores = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
     if (options.threads < 1) throw Error("--threads is " + std::to_string(options.threads) + ", needs 1 or more");
-    const PageFile page(options.html);
+    if (options.threads > cores)
+        throw Error("--threads is " + std::to_string(options.threads) + ", needs at most the machine's " +
+                    std::to_string(cores));
+    check_is_no_input(options);
+    std::optional<view::PageFile> page;
+    if (!options.html.empty()) of_html([&] { page.emplace(options.html); });
     const compare::Comparison result = compared(mechanisms, options);
-    if (page.wanted()) page.write(compare::page(result));
+    if (page) of_html([&] { page->write(compare::page(result)); });
     if (options.format == Format::json)
         std::cout << compare::to_json(result).dump(2) << '\n';
     else

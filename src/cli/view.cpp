@@ -37,8 +37,15 @@ std::map<std::string, std::string> parameters_of(const std::vector<std::string>&
 
 std::string text_of(const fs::path& path) {
     std::ifstream stream(path, std::ios::binary);
-    if (fs::is_directory(path) || !stream) throw attenta::Error(path.string() + ": cannot be read");
-    return {std::istreambuf_iterator<char>(stream), {}};
+    std::error_code ignored;
+    if (fs::is_directory(path, ignored) || !stream) throw attenta::Error(path.string() + ": cannot be read");
+    std::string text;
+    for (std::istreambuf_iterator<char> c(stream), end; c != end; ++c) {
+        // More than any model takes, as of a device that never ends.
+        if (text.size() >> 30 != 0) throw attenta::Error(path.string() + ": is longer than 1 GiB");
+        text += *c;
+    }
+    return text;
 }
 
 view::Prompt prompt_of(const ViewOptions& o) {
@@ -48,7 +55,8 @@ view::Prompt prompt_of(const ViewOptions& o) {
 }
 
 view::Picture picture_of(const ViewOptions& o) {
-    if (!o.source.empty() && !fs::is_directory(o.source)) {
+    std::error_code ignored;
+    if (!o.source.empty() && !fs::is_directory(o.source, ignored)) {
         if (o.prompt || !o.prompt_file.empty() || !o.prompt_ids.empty())
             throw attenta::Error("--prompt, --file and --prompt-ids are for models, " + o.source.string() +
                                  " is a file");
@@ -65,7 +73,9 @@ view::Picture picture_of(const ViewOptions& o) {
 
 int view(const ViewOptions& options) {
     std::error_code ignored;
-    for (const fs::path& input : {options.source, options.prompt_file})
+    const fs::path model = options.source.empty() ? fs::path(ATTENTA_MODEL) : options.source;
+    for (const fs::path& input :
+         {options.source, options.prompt_file, model / "config.json", model / "model.safetensors"})
         if (fs::equivalent(input, options.out, ignored))
             throw attenta::Error("--out would overwrite " + input.string());
     try {

@@ -46,8 +46,11 @@ std::vector<llama::Token> tokens_of(const std::filesystem::path& directory, std:
     const auto text = found->second.as<std::int64_t>();
     if (text.empty()) refuse("reference.safetensors has no tokens");
     std::vector<llama::Token> tokens;
-    for (std::int64_t t = 0; t < context; ++t)
-        tokens.push_back(static_cast<llama::Token>(text[static_cast<std::size_t>(t) % text.size()]));
+    for (std::int64_t t = 0; t < context; ++t) {
+        const std::int64_t token = text[static_cast<std::size_t>(t) % text.size()];
+        if (!std::in_range<llama::Token>(token)) refuse("reference.safetensors has the token " + std::to_string(token));
+        tokens.push_back(static_cast<llama::Token>(token));
+    }
     return tokens;
 }
 
@@ -68,6 +71,9 @@ Source model_source(const std::filesystem::path& directory, std::int64_t context
                ", the query heads per key head of the model");
     if (heads > c.layers * c.heads)
         refuse("heads is " + std::to_string(heads) + ", the model has " + std::to_string(c.layers * c.heads));
+    std::error_code ignored;
+    const std::string title =
+        std::filesystem::equivalent(directory, ATTENTA_MODEL, ignored) ? "the bundled model" : directory.string();
     const double floats = static_cast<double>(2 * heads * c.head_dim + 4 * c.layers * c.heads * c.head_dim +
                                               4 * c.hidden + 3 * c.intermediate);
     check_memory(context, floats * sizeof(float));
@@ -75,7 +81,7 @@ Source model_source(const std::filesystem::path& directory, std::int64_t context
     Source source{{heads, context, c.head_dim},
                   {heads / group, context, c.head_dim},
                   {heads / group, context, c.head_dim},
-                  "layer " + std::to_string(c.layers / 2) + " of the bundled model"};
+                  "layer " + std::to_string(c.layers / 2) + " of " + title};
     const std::vector<llama::Token> tokens = tokens_of(directory, context);
     attenta::KvCache cache = model.make_cache(context);
     model.forward(
@@ -130,7 +136,11 @@ Block block_of(const std::string& place, const std::string& name) {
     block.heads = shape[0];
     block.tokens = shape[1];
     block.dim = shape[2];
-    block.values = tensor.to_float();
+    try {
+        block.values = tensor.to_float();
+    } catch (const attenta::Error& e) {
+        refuse(name + " of " + place + ": " + e.what());
+    }
     if (!std::all_of(block.values.begin(), block.values.end(), [](float x) { return std::isfinite(x); }))
         refuse(name + " of " + place + " has a number that is not finite");
     return block;

@@ -37,7 +37,7 @@ void HeadMap::add(std::int64_t query, std::int64_t first, std::span<const float>
         const std::int64_t key = first + i;
         const double w = double{weight};
         Tile& tile = row[key / grid_.tile_keys];
-        if (!(weight <= tile.max)) tile.max = std::isnan(tile.max) ? tile.max : weight;
+        if (!(std::abs(weight) <= std::abs(tile.max))) tile.max = std::isnan(tile.max) ? tile.max : weight;
         tile.sum += w;
         ++tile.weighing;
         received_[at(key)] += w;

@@ -29,7 +29,7 @@ struct Head {
     double distance = 0;  ///< tokens
     std::int64_t strongest = 0;
     double received = 0;      ///< by the strongest key
-    std::vector<float> max;   ///< [rows, cols] NaN where a weight is
+    std::vector<float> max;   ///< [rows, cols] the weight of largest size, NaN where one is
     std::vector<float> mean;  ///< over all pairs of a tile, hidden ones too: the sums of rows stay what they are
     std::vector<Kept> kept;   ///< of each overlay
 };

@@ -127,7 +127,10 @@ void Layers::add(std::int64_t layer, const LayerInputs& x, Heads<float> o, atten
 
     std::vector<std::unique_ptr<KeptPairs>> kept;
     for (const Policy& policy : policies_) kept.push_back(kept_by(policy, x, context));
-    for (const Selection& selection : selections_) kept.push_back(kept_by(selection, x, context));
+    for (const Selection& selection : selections_) {
+        require_fit(selection, x);
+        kept.push_back(kept_by(selection, x, context));
+    }
     std::vector<const KeptPairs*> overlays;
     for (const auto& one : kept) overlays.push_back(one.get());
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "arguments.hpp"
+#include "declared.hpp"
 
 namespace view {
 
@@ -51,10 +52,15 @@ public:
         return mechanism_ ? std::string(mechanism_->family) + "/" + std::string(mechanism_->name) : "";
     }
 
-    /// Of q, k and v. Eviction policies have tokens before heads.
+    /// Of q, k and v. Caches have tokens before heads.
     Layered heads(const std::string& name) const {
         Layered x = array(name, 4);
-        if (!mechanism_ || mechanism_->inputs.find("q [T, ") == std::string::npos || !x) return x;
+        const std::string before = declared_before(name, 2), tokens = declared_before(name, 1);
+        if (!x || before.empty()) return x;
+        const bool turn = before.starts_with('T') || before == "n";
+        if (!turn && !tokens.starts_with('T'))
+            attenta::fail("view", "input '" + name + "' of " + this->name() + " has no heads and tokens");
+        if (!turn) return x;
         Layered turned = x;
         std::swap(turned.heads, turned.tokens);
         for (std::int64_t l = 0; l < x.layers; ++l) {
@@ -65,7 +71,12 @@ public:
         }
         return turned;
     }
-    Layered weights() const { return array("attn", 4); }
+    Layered weights() const {
+        const std::string rows = declared_before("attn", 1);
+        if (!rows.empty() && !rows.starts_with('T') && rows != "R")
+            attenta::fail("view", "input 'attn' of " + name() + " has no rows of queries");
+        return array("attn", 4);
+    }
 
     /// Names of the keys, from numbers of tokens.
     std::vector<std::string> tokens(std::int64_t keys) const {
@@ -80,6 +91,15 @@ public:
     }
 
 private:
+    /// What the mechanism calls the size that is so many before an input's last one; empty where it does not say.
+    std::string declared_before(const std::string& input, std::size_t back) const {
+        if (!mechanism_) return {};
+        for (const attenta::Declared& in : attenta::declared(mechanism_->inputs))
+            if (in.name == input && !in.shapes.empty() && in.shapes.back().size() > back)
+                return std::string(in.shapes.back()[in.shapes.back().size() - 1 - back]);
+        return {};
+    }
+
     /// With sizes of 1 before those that it has; empty where there is no such input.
     Layered array(const std::string& name, std::size_t most) const {
         const auto found = inputs_.find(name);
@@ -134,6 +154,18 @@ attenta::SoftmaxOptions options_of(const Case& c, Arguments& args) {
     return options;
 }
 
+/// Those of exact softmax and of the mechanism.
+void require_parameters(const Case& c, const std::map<std::string, std::string>& given) {
+    const auto has = [](const Mechanism& m, const std::string& name) {
+        const auto known = m.parameters();
+        return std::any_of(known.begin(), known.end(), [&](const auto& p) { return p.name == name; });
+    };
+    for (const auto& [name, value] : given)
+        if (!has(*attenta::find_mechanism("softmax", "softmax"), name) && !(c.mechanism() && has(*c.mechanism(), name)))
+            attenta::fail("view", "there is no parameter '" + name + "', see `attenta show " +
+                                      (c.mechanism() ? c.name() : "softmax/softmax") + "`");
+}
+
 std::string note_of(const Case& c) {
     if (!c.mechanism() || c.name() == "softmax/softmax") return {};
     return "Softmax of q·k with the scale, causality and windows of the case. " + c.name() +
@@ -184,6 +216,7 @@ void view_heads(const Case& c, const Layered& q, const Layered& k, Picture& pict
 Picture of_case(const std::filesystem::path& path, const std::map<std::string, std::string>& parameters,
                 const Settings& settings) {
     const Case c(path, parameters);
+    require_parameters(c, parameters);
     Picture picture;
     picture.title = (c.name().empty() ? "" : c.name() + "/") + path.stem().string();
     if (const Layered q = c.heads("q"), k = c.heads("k"); q && k) {

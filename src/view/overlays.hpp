@@ -42,6 +42,10 @@ bool is_causal_selection(std::string_view name);
 /// NAME or NAME:PARAMETER=VALUE:…, values as in CaseSettings. Throws Error on names that there are not.
 Selection selection_of(const std::string& text);
 
+/// Throws Error where the selection sees the keys up to a query's own and the attention others: what it drops would not
+/// be what it decides.
+void require_fit(const Selection& selection, const LayerInputs& x);
+
 /// Throw Error on names that there are not, on what the policy or the mechanism refuses, and for policies on attention
 /// that is not causal, of other than one query for each key, or edited.
 std::unique_ptr<KeptPairs> kept_by(const Policy& policy, const LayerInputs& x, attenta::Context& context);

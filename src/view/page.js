@@ -32,7 +32,7 @@ function tiles(head, name) {
 
 function largest(head, name) {
   head.largest ??= {};
-  return head.largest[name] ??= tiles(head, name).reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0);
+  return head.largest[name] ??= tiles(head, name).reduce((most, x) => Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most, 0);
 }
 
 function digits(x) {
@@ -47,7 +47,7 @@ const percent = x => x === null ? 'not a number' : (100 * x).toFixed(1) + ' %';
 function text(first, last, most) {
   let joined = '';
   for (let i = Math.max(first, 0); i < Math.min(last, data.tokens.length); ++i) {
-    const next = joined + data.tokens[i] + (data.tokens[i].startsWith('#') ? ' ' : '');
+    const next = joined + data.tokens[i] + (/^#\d/.test(data.tokens[i]) ? ' ' : '');
     if ([...next].length > most) return joined + '…';
     joined = next;
   }
@@ -83,6 +83,7 @@ function readColours() {
 
 /** Where a weight stands on the ramp, 0 to 1. */
 function height(x, top) {
+  if (!Number.isFinite(x)) return 1;
   const part = top > 0 ? Math.abs(x) / top : 0;
   if (state.scale === 'linear' || part === 0) return part;
   return Math.max(0, 1 + Math.log10(part) / decades);

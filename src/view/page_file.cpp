@@ -17,12 +17,16 @@ PageFile::PageFile(const fs::path& path) : path_(path) {
     if (fs::exists(status) && ::access(path.c_str(), W_OK) != 0) refuse("cannot be written");
     // A link stays one: what it points to is replaced.
     target_ = fs::exists(status) ? fs::canonical(path, error) : path;
+    if (!fs::exists(status) && fs::is_symlink(fs::symlink_status(path, error)))
+        target_ = path.parent_path() / fs::read_symlink(path, error);
     temporary_ = target_;
     temporary_ += std::string(".").append(std::to_string(::getpid())).append(".part");
     if (target_.filename().empty() || !std::ofstream(temporary_, std::ios::binary)) {
         temporary_.clear();
         refuse("cannot be written");
     }
+    // Of a run that is interrupted, nothing is left.
+    fs::remove(temporary_, error);
 }
 
 PageFile::~PageFile() {

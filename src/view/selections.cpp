@@ -2,6 +2,8 @@
 
 #include <attenta/sparse.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -149,6 +151,19 @@ Selection selection_of(const std::string& text) {
     const auto file = attenta::make_case({}, {.mechanism = &mechanism, .parameters = parameters});
     const auto found = file.metadata.find("params");
     return {name, found == file.metadata.end() ? "{}" : found->second};
+}
+
+void require_fit(const Selection& selection, const LayerInputs& x) {
+    const attenta::SoftmaxOptions& o = x.options;
+    bool causal = is_causal_selection(selection.name);
+    for (const attenta::Parameter& p : attenta::find_mechanism("sparse", selection.name)->parameters())
+        if (p.name == "causal") causal = p.default_value == "true";
+    const auto given = nlohmann::json::parse(selection.parameters);
+    if (const auto own = given.find("causal"); own != given.end() && own->is_boolean()) causal = own->get<bool>();
+    const std::int64_t last = x.k.tokens - x.q.tokens;
+    if (causal && ((!o.causal && x.q.tokens > 1) || o.q_offset.value_or(last) != last))
+        attenta::fail(
+            "view", "selection " + selection.name + " needs causal attention of the last tokens (`--set causal=true`)");
 }
 
 std::unique_ptr<KeptPairs> kept_by(const Selection& selection, const LayerInputs& x, Context& context) {

@@ -162,6 +162,11 @@ TEST(SoftmaxOutputGate, RefusesWhatDoesNotFit) {
     odd.token_stride = -1;
     EXPECT_TRUE(refuses([&] { call(odd); }, {"output_gate", "strides"}));
     EXPECT_TRUE(refuses([&] { call(out.o.view()); }, {"softmax_attention", "output_gate"}));  // o itself
+    c.options.output_gate = {};
+    const KvView kv = KvView::of(c.k.view(), c.v.view());
+    const attenta::SoftmaxPlan plan = attenta::plan_softmax(c.q.view(), {}, kv, c.options, context);
+    EXPECT_TRUE(refuses([&] { plan.run(c.q.view(), kv, out.o.view(), nullptr, right.view().data); },
+                        {"SoftmaxPlan", "run", "output_gate"}));
     c.options.output_gate = right.view();
     std::vector<attenta::RowStatistics> rows(12);
     EXPECT_TRUE(refuses(

@@ -42,10 +42,12 @@ inline void check_feature_alignment(const FeatureAlignmentInputs& x, const Featu
     check.outputs(out, x, options);
 }
 
-/// The smallest float from x on: numbers are as large as it where they are as large as x.
+/// The smallest float from x on: numbers are as large as it where they are as large as x. No subnormal one, which counts as 0.
 inline float smallest_from(double x) {
+    if (x <= 0) return 0;
     const auto near = static_cast<float>(x);
-    return double{near} < x ? std::nextafter(near, std::numeric_limits<float>::infinity()) : near;
+    return std::max(std::numeric_limits<float>::min(),
+                    double{near} < x ? std::nextafter(near, std::numeric_limits<float>::infinity()) : near);
 }
 
 /// Sums [L·H, 1 + F] over all pairs, and over those of each feature. A row of features serves all heads while it is in cache.

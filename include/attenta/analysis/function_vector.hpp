@@ -55,8 +55,12 @@ struct FunctionVectorOutputs {
         visit("heads", out.heads, "[S, 2]");
         visit("mean", out.mean, "[L, H, Dv]");
     }
-    static void sizes(auto&& set, const FunctionVectorInputs&, const FunctionVectorOptions& o) {
-        set("S", o.mode == HeadChoice::top ? o.top : 0);
+    /// Not of a `top` that is refused.
+    static void sizes(auto&& set, const FunctionVectorInputs& x, const FunctionVectorOptions& o) {
+        if (o.mode == HeadChoice::weighted)
+            set("S", 0);
+        else if (o.top > 0 && o.top <= x.o.count(1, 3))
+            set("S", o.top);
     }
 };
 

@@ -55,7 +55,10 @@ struct HeadParametersOutputs {
         visit("amplification", out.amplification, "[Hq, N]");
         visit("top_tokens", out.top_tokens, "[Hq, N, S]");
     }
-    static void sizes(auto&& set, const HeadParametersInputs&, const HeadParametersOptions& o) { set("S", o.top); }
+    /// Not of a `top` that is refused.
+    static void sizes(auto&& set, const HeadParametersInputs& x, const HeadParametersOptions& o) {
+        if (o.top > 0 && o.top <= x.unembed.size(1)) set("S", o.top);
+    }
 };
 
 /// Throws Error on shapes and options that do not fit, targets outside the vocabulary, embeddings of zeros alone, and numbers that are

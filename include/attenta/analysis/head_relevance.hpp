@@ -41,7 +41,10 @@ struct HeadRelevanceOutputs {
         visit("count", out.count, "[H, C]");
         visit("relevance", out.relevance, "[C, H]");
     }
-    static void sizes(auto&& set, const HeadRelevanceInputs&, const HeadRelevanceOptions& o) { set("C", o.concepts); }
+    /// Not of numbers of concepts that are refused.
+    static void sizes(auto&& set, const HeadRelevanceInputs& x, const HeadRelevanceOptions& o) {
+        if (o.concepts > 0 && o.concepts <= std::ssize(x.word_concept)) set("C", o.concepts);
+    }
 };
 
 /// Throws Error on shapes that do not fit, words of no such concept, a concept without a word, and weights that are not finite;

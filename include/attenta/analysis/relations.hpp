@@ -25,7 +25,7 @@ constexpr std::array<std::string_view, 3> names_of(RelationSide) { return {"q", 
 
 struct RelationsInputs {
     Heads<const float> q, k, v;
-    Heads<const float> q_student = {}, k_student = {}, v_student = {};  ///< all or none
+    Heads<const float> q_student = {}, k_student = {}, v_student = {};  ///< those that the pairs name, or none
 
     /// S is the number of the student's heads. Sizes that begin with H are of groups, whose numbers divide each other.
     static void list(auto&& visit, auto& x) {
@@ -62,12 +62,13 @@ struct RelationsOutputs {
     }
     static void sizes(auto&& set, const RelationsInputs& x, const RelationsOptions& o) {
         set("P", std::ssize(o.pairs));
-        set("A", o.relation_heads);
+        if (o.relation_heads > 0 && o.relation_heads <= saturating::multiply(x.q.heads, x.q.dim))
+            set("A", o.relation_heads);  // else they are refused
         if (x.has_student()) set("Ps", std::ssize(o.pairs));
     }
 };
 
-/// Throws Error on shapes and options that do not fit, relation heads that do not divide a width, a part of a student, and outputs of
+/// Throws Error on shapes and options that do not fit, relation heads that do not divide a width, a student without a side that a pair names, and outputs of
 /// a student without one; nothing is written then.
 void relations(const RelationsInputs& x, const RelationsOutputs& out, const RelationsOptions& options,
                Context& context = default_context());

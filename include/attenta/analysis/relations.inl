@@ -18,12 +18,23 @@ namespace analysis {
 
 namespace detail {
 
+inline std::array<Heads<const float>, 3> students(const RelationsInputs& x) {
+    return {x.q_student, x.k_student, x.v_student};
+}
+/// All that are given have its sizes.
+inline Heads<const float> any_student(const RelationsInputs& x) {
+    return x.q_student.data ? x.q_student : x.k_student.data ? x.k_student : x.v_student;
+}
+
 inline void check_relations(const RelationsInputs& x, const RelationsOutputs& out, const RelationsOptions& options) {
     Check check("relations", x);
     if (x.has_student()) {
-        check.needs("q_student", x.q_student.data != nullptr, "a student");
-        check.needs("k_student", x.k_student.data != nullptr, "a student");
-        check.needs("v_student", x.v_student.data != nullptr, "a student");
+        constexpr const char* names[] = {"q_student", "k_student", "v_student"};
+        for (const auto& pair : options.pairs)
+            for (const RelationSide side : pair) {
+                const auto s = static_cast<std::size_t>(side);
+                check.needs(names[s], students(x)[s].data != nullptr, "a pair of a student");
+            }
     } else if (out.loss) {
         check.refuse("loss is given, needs a student");
     }
@@ -35,7 +46,8 @@ inline void check_relations(const RelationsInputs& x, const RelationsOutputs& ou
                          checks::text(one.heads * one.dim) + " numbers that a token of " + name + " has");
     };
     divides("q", x.q);
-    if (x.has_student()) divides("q_student", x.q_student);
+    if (x.has_student())
+        divides(x.q_student.data ? "q_student" : x.k_student.data ? "k_student" : "v_student", any_student(x));
     if (options.pairs.empty()) check.refuse("pairs is empty, needs a pair of q, k and v");
     if (!options.pair_weights.empty() && options.pair_weights.size() != options.pairs.size())
         check.refuse("pair_weights has " + std::to_string(options.pair_weights.size()) + " numbers, needs one for " +
@@ -48,10 +60,13 @@ inline void check_relations(const RelationsInputs& x, const RelationsOutputs& ou
 /// q, k and v with their heads side by side, as relation heads.
 class RelationHeads {
 public:
-    RelationHeads(const std::array<Heads<const float>, 3>& sides, std::int64_t relation_heads, Context& context)
-        : heads_(relation_heads), tokens_(sides[0].tokens), width_(sides[0].heads * sides[0].dim) {
+    /// `sizes` is one of the sides that are given.
+    RelationHeads(const std::array<Heads<const float>, 3>& sides, const Heads<const float>& sizes,
+                  std::int64_t relation_heads, Context& context)
+        : heads_(relation_heads), tokens_(sizes.tokens), width_(sizes.heads * sizes.dim) {
         for (std::size_t s = 0; s < sides.size(); ++s) {
             const Heads<const float>& x = sides[s];
+            if (!x.data) continue;
             memory_[s].resize(static_cast<std::size_t>(tokens_ * width_));
             for_pieces(context, tokens_, 64, [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t t = begin; t < end; ++t)
@@ -144,9 +159,9 @@ ATTENTA_INLINE void relations(const RelationsInputs& x, const RelationsOutputs& 
     const std::int64_t heads = options.relation_heads, tokens = x.q.tokens, rows = heads * tokens;
     const bool diverges = out.kl || out.loss;
     if (!out.relations && !diverges) return;
-    const detail::RelationHeads teacher({x.q, x.k, x.v}, heads, context);
+    const detail::RelationHeads teacher({x.q, x.k, x.v}, x.q, heads, context);
     std::optional<detail::RelationHeads> student;
-    if (diverges) student.emplace(std::array{x.q_student, x.k_student, x.v_student}, heads, context);
+    if (diverges) student.emplace(detail::students(x), detail::any_student(x), heads, context);
     detail::RelationRows all(teacher, student ? &*student : nullptr, heads, tokens, context);
     std::vector<double> divergence(static_cast<std::size_t>(diverges ? rows : 0));
     double loss = 0;

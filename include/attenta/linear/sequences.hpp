@@ -4,6 +4,9 @@
 //     const std::vector<std::int64_t> starts = {0, 1, 2, 514}, slots = {7, 31, 2};    // two steps and a prompt
 //     linear_sequences<gated_delta_rule>(x, o, pool, {starts, slots});
 //
+// Slots of a new pool are zeros, which is no past for most mechanisms. Those with a running maximum of keys want the maximum
+// that their headers name: a new sequence of log_normal, performer or rwkv4_wkv is begun alone, and its state stored.
+//
 // Each sequence gives the bits that it gives alone. A pool in bfloat16 rounds its states between calls, not within them.
 #pragma once
 
@@ -15,6 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,20 +32,41 @@ struct StateSequences {
 
 namespace detail {
 
-/// Leaves those of a call's tokens that are a sequence's. What has no tokens belongs to all sequences.
+/// Leaves those of a call's tokens that are a sequence's. What has no tokens belongs to all sequences, as do numbers of other
+/// tokens: [Hkv, TM, D].
 struct TakeTokens {
     std::int64_t begin, count, of;
 
     void operator()(const char* name, Heads<const float>& x, std::string_view shapes, unsigned = 0) const {
-        if (!x.data || !ShapeLetters::last_of(shapes).tokens.starts_with('T')) return;
+        if (!x.data || !counts_tokens(ShapeLetters::last_of(shapes).tokens)) return;
         const bool may_have_none = shapes.find(']') + 1 < shapes.size();
         if (x.tokens == of)
             x = x.slice(begin, count);
         else if (!may_have_none || x.tokens != 1)
-            fail("linear_sequences",
-                 std::string(name) + " has " + std::to_string(x.tokens) + " tokens, o has " + std::to_string(of));
+            refuse(name, x.tokens);
+    }
+    /// [Tk, D]
+    void operator()(const char* name, Matrices<const float>& x, std::string_view shapes, unsigned = 0) const {
+        if (!x || !counts_tokens(ShapeLetters::last_of(shapes).heads)) return;
+        if (x.rows != of) refuse(name, x.rows);
+        x.data += begin * x.row_stride;
+        x.rows = count;
+    }
+    /// [Tk]
+    template <class T>
+    void operator()(const char* name, std::span<const T>& x, std::string_view shapes, unsigned = 0) const {
+        if (x.empty() || !counts_tokens(ShapeLetters::last_of(shapes).heads)) return;
+        if (std::ssize(x) != of) refuse(name, std::ssize(x));
+        x = x.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
     }
     void operator()(const char*, const auto&, std::string_view, unsigned = 0) const {}
+
+private:
+    static bool counts_tokens(std::string_view letter) { return letter == "T" || letter == "Tq" || letter == "Tk"; }
+    [[noreturn]] void refuse(const char* name, std::int64_t tokens) const {
+        fail("linear_sequences",
+             std::string(name) + " has " + std::to_string(tokens) + " tokens, o has " + std::to_string(of));
+    }
 };
 
 inline void check_sequences(const StateSequences& s, std::int64_t tokens, const StatePool& pool) {

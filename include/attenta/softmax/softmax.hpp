@@ -120,8 +120,9 @@ private:
     friend SoftmaxPlan plan_softmax(Heads<const float>, std::span<const std::int32_t>, const KvView&,
                                     const SoftmaxOptions&, Context&);
     friend SoftmaxPlan plan_softmax(HeadsBatch<const float>, const KvView&, const SoftmaxOptions&, Context&);
-    explicit SoftmaxPlan(std::unique_ptr<attention::Plan> plan);
+    SoftmaxPlan(const attention::Request& request, Context& context);
     std::unique_ptr<attention::Plan> plan_;
+    bool gated_ = false;
 };
 
 /// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of

@@ -288,16 +288,16 @@ ATTENTA_INLINE SoftmaxPlan plan_softmax(HeadsBatch<const float> q, const KvView&
                                         Context& context) {
     std::vector<std::int32_t> q_lengths;
     detail::SoftmaxRequest request("plan_softmax", q, q_lengths, kv, options);
-    return SoftmaxPlan(std::make_unique<attention::Plan>(request.request(), context));
+    return SoftmaxPlan(request.request(), context);
 }
 
 ATTENTA_INLINE SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const std::int32_t> q_lengths, const KvView& kv,
                                         const SoftmaxOptions& options, Context& context) {
-    return SoftmaxPlan(std::make_unique<attention::Plan>(
-        detail::SoftmaxRequest("plan_softmax", q, q_lengths, kv, options, {}, true).request(), context));
+    return SoftmaxPlan(detail::SoftmaxRequest("plan_softmax", q, q_lengths, kv, options, {}, true).request(), context);
 }
 
-ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(std::unique_ptr<attention::Plan> plan) : plan_(std::move(plan)) {}
+ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(const attention::Request& request, Context& context)
+    : plan_(std::make_unique<attention::Plan>(request, context)), gated_(request.output_gate.data != nullptr) {}
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan() noexcept = default;
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(SoftmaxPlan&&) noexcept = default;
 ATTENTA_INLINE SoftmaxPlan& SoftmaxPlan::operator=(SoftmaxPlan&&) noexcept = default;
@@ -306,6 +306,7 @@ ATTENTA_INLINE SoftmaxPlan::~SoftmaxPlan() = default;
 ATTENTA_INLINE void SoftmaxPlan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
                                      const float* output_gate) const {
     if (!plan_) fail("SoftmaxPlan::run", "the plan is empty, needs one from plan_softmax");
+    if (output_gate && !gated_) fail("SoftmaxPlan::run", "output_gate is given, needs a plan whose options have one");
     plan_->run(q, kv, o, lse, {}, output_gate);
 }
 

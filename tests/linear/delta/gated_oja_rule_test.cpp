@@ -44,21 +44,23 @@ void fill(LinearCase& c) {
 void put_gates(LinearCase& c) { c.put_gates("gv", Along::keys, state_heads(c), c.shape.Dv); }
 
 const LinearMechanism& gated_oja_rule = test_linear<&attenta::gated_oja_rule, naive_oja>(
-    {"gated_oja_rule",
-     {{"gates", put_gates},
-      {"gates, scale -1.5",
-       [](LinearCase& c) {
-           put_gates(c);
-           options_of<Options>(c).scale = -1.5f;
-       }},
-      {"gates, qk_l2norm",
-       [](LinearCase& c) {
-           put_gates(c);
-           options_of<Options>(c).qk_l2norm = true;
-           c.put_normal("k", Along::keys, c.shape.Hk, c.shape.D, 3);
-       }},
-      {"beta up to 1.9", [](LinearCase& c) { c.put_uniform("beta", Along::keys, state_heads(c), 1, 0.1, 1.9); }}},
-     fill});
+    {.name = "gated_oja_rule",
+     .variants = {{"gates", put_gates},
+                  {"gates, scale -1.5",
+                   [](LinearCase& c) {
+                       put_gates(c);
+                       options_of<Options>(c).scale = -1.5f;
+                   }},
+                  {"gates, qk_l2norm",
+                   [](LinearCase& c) {
+                       put_gates(c);
+                       options_of<Options>(c).qk_l2norm = true;
+                       c.put_normal("k", Along::keys, c.shape.Hk, c.shape.D, 3);
+                   }},
+                  {"beta up to 1.9",
+                   [](LinearCase& c) { c.put_uniform("beta", Along::keys, state_heads(c), 1, 0.1, 1.9); }}},
+     .fill = fill,
+     .wide_tokens = 200});
 
 TEST(GatedOjaRuleErrors, HeadsWidthsGatesAndEps) {
     const OwnErrors errors(gated_oja_rule);

@@ -160,7 +160,7 @@ const LinearMechanism& log_normal = test_linear<&attenta::log_normal, naive_log_
                    [](LinearCase& c) {
                        c.inputs.erase("key_max");
                        options_of<Options>(c).beta = -1.2f;
-                       for (const char* name : {"q", "k"}) change(c, name, [](float x) { return 6 * x; });
+                       for (const char* name : {"q", "k"}) change(c, name, [](float x) { return 4 * x; });
                    }},
                   {"average with history",
                    [](LinearCase& c) {

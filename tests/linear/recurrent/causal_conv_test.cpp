@@ -28,7 +28,7 @@ struct CausalConv {
     static void draw(RecurrenceCase<CausalConv>& c, bool past) {
         constexpr std::int64_t widths[] = {4, 3, 1, 2, 17, 4};
         const std::int64_t W = widths[c.variant];
-        const float gain = c.variant == 5 ? 300.f : 1.f;
+        const float gain = c.variant == 5 ? 100.f : 1.f;
         c.put(c.x.x, c.H, c.T, c.D, gain);
         c.put(c.x.weight, c.H, c.D, W);
         if (c.variant % 2 == 0) c.put(c.x.bias, c.H, 1, c.D);

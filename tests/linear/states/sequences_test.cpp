@@ -84,6 +84,36 @@ TEST(LinearSequences, GiveWhatTheyGiveAlone) {
     expect_alone<attenta::kernel_linear>(kernel(0, 44), kernel, {.causal = true});
 }
 
+/// A projection as tall as the tokens are many belongs to all sequences; separators and gates are those of tokens.
+TEST(LinearSequences, TellTokensFromOtherSizes) {
+    constexpr std::int64_t tokens = 6;
+    Random random(4);
+    const Tensor<float> q = random_tensor(random, heads, tokens, dim), k = random_tensor(random, heads, tokens, dim),
+                        v = random_tensor(random, heads, tokens, dim_v),
+                        projection = random_tensor(random, heads, tokens, dim), gate(heads, tokens, 1),
+                        o(heads, tokens, dim_v), want(heads, tokens, dim_v);
+    gate.each_row([&](float* x, auto...) { *x = static_cast<float>(random.uniform(0.1, 0.9)); });
+    const std::vector<std::int64_t> separator = {0, 1, 0, 0, 1, 0}, begins = {0, 2, 6}, places = {1, 0};
+    const attenta::RandomFeatureGatedOptions options{.gate_mode = attenta::SentenceGate::convex};
+    const attenta::RandomFeatureGatedInputs x{q.view(), k.view(),    v.view(), projection.view(),
+                                              {},       gate.view(), separator};
+    StateShape shape;
+    for (std::size_t s = 0; s < 2; ++s) {
+        const std::int64_t begin = begins[s], count = begins[s + 1] - begin;
+        attenta::RandomFeatureGatedInputs part = x;
+        for (Heads<const float>* t : {&part.q, &part.k, &part.v, &part.gate}) *t = t->slice(begin, count);
+        part.separator = part.separator.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+        LinearState state;
+        attenta::random_feature_gated(part, want.view().slice(begin, count), state, options);
+        shape = StateShape::of(state);
+    }
+    StatePool pool(2, shape);
+    attenta::linear_sequences<attenta::random_feature_gated>(x, o.view(), pool, {begins, places}, options);
+    want.each_row([&](const float* row, std::int64_t h, std::int64_t t) {
+        EXPECT_TRUE(same_bits(row, o.row(h, t), dim_v)) << t;
+    });
+}
+
 TEST(LinearSequences, HaveOptionsOfTheirOwn) {
     const Tensors t;
     std::vector<float> theta(dim / 2, 0.3f);

@@ -70,7 +70,7 @@ TEST(PersistentMemoryErrors, RefusesWhatDoesNotFit) {
     EXPECT_TRUE(
         refuses(call_with([](auto& x) { x.k_mem.tokens = x.v_mem.tokens = 0; }), {"persistent_memory", "k_mem", "0"}));
     EXPECT_TRUE(refuses(call_with([](auto& x) { x.v_mem.tokens = 4; }), {"v_mem", "4", "5"}));
-    EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_k.heads = 3; }), {"rel_k", "3", "4"}));
+    EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_k.heads = 3, x.rel_k.head_stride = 0; }), {"rel_k", "3", "4"}));
     out.o.each_row([](const float* row, std::int64_t, std::int64_t) { EXPECT_TRUE(std::isnan(row[0])); });
 }
 

@@ -70,7 +70,7 @@ TEST(RelativeInteractionErrors, RefusesWhatDoesNotFit) {
     EXPECT_TRUE(refuses(call_with([](auto&, auto& o) { o.method = 5; }), {"relative_interaction", "method", "5"}));
     EXPECT_TRUE(refuses(call_with([](auto&, auto& o) { o.method = 2; }), {"rel", "8", "1"}));
     EXPECT_TRUE(refuses(call_with([](auto& x, auto&) { x.rel.tokens = 8; }), {"rel", "8", "odd"}));
-    EXPECT_TRUE(refuses(call_with([](auto& x, auto&) { x.rel.heads = 3; }), {"rel", "3", "2"}));
+    EXPECT_TRUE(refuses(call_with([](auto& x, auto&) { x.rel.heads = 3, x.rel.head_stride = 0; }), {"rel", "3", "2"}));
     out.o.each_row([](const float* row, std::int64_t, std::int64_t) { EXPECT_TRUE(std::isnan(row[0])); });
 }
 

@@ -69,7 +69,7 @@ TEST(RelativeShawErrors, RefusesTablesThatDoNotFit) {
     EXPECT_TRUE(
         refuses(call_with([](auto& x) { x.rel_k.tokens = x.rel_v.tokens = 8; }), {"relative_shaw", "rel_k", "8"}));
     EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_v.tokens = 7; }), {"rel_v", "7", "9"}));
-    EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_k.heads = 3; }), {"rel_k", "3", "4"}));
+    EXPECT_TRUE(refuses(call_with([](auto& x) { x.rel_k.heads = 3, x.rel_k.head_stride = 0; }), {"rel_k", "3", "4"}));
     out.o.each_row([](const float* row, std::int64_t, std::int64_t) { EXPECT_TRUE(std::isnan(row[0])); });
 }
 
