@@ -92,7 +92,7 @@ TEST(LinearSequences, TellTokensFromOtherSizes) {
                         v = random_tensor(random, heads, tokens, dim_v),
                         projection = random_tensor(random, heads, tokens, dim), gate(heads, tokens, 1),
                         o(heads, tokens, dim_v), want(heads, tokens, dim_v);
-    gate.each_row([&](float* x, auto...) { *x = static_cast<float>(random.uniform(0.1, 0.9)); });
+    gate.each_row([&](float* x, auto...) { *x = static_cast<float>(0.1 + 0.8 * random.uniform()); });
     const std::vector<std::int64_t> separator = {0, 1, 0, 0, 1, 0}, begins = {0, 2, 6}, places = {1, 0};
     const attenta::RandomFeatureGatedOptions options{.gate_mode = attenta::SentenceGate::convex};
     const attenta::RandomFeatureGatedInputs x{q.view(), k.view(),    v.view(), projection.view(),
