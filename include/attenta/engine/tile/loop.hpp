@@ -77,8 +77,9 @@ public:
                 head_ = head;
                 first_ = r;
                 rows_ = std::min(step, task_.row_end - r);
-                nan_safe_ = job_.weight_edit_count > 0;  // an edit that accumulates must run once
-                if (pass() || nan_safe_) continue;
+                nan_safe_ = false;
+                // An edit that accumulates must run once: what its weights meet is looked at before.
+                if (pass() || job_.weight_edit_count > 0) continue;
                 // A NaN or infinity met a weight of zero, or is a row's true result: once more, skipping zero weights.
                 nan_safe_ = true;
                 pass();
@@ -186,9 +187,18 @@ private:
             simd::with_type(kv.v.dtype,
                             [&](const auto* type) { pack_values(type, x_.v_rows, kv.v.head_bytes(head_)); });
         }
+        if (job_.values && job_.weight_edit_count > 0) nan_safe_ = !values_are_finite();
         watch_.lap(Phase::pack);
         constexpr std::int64_t step = panels_per_tile * most_rows;
         for (std::int64_t b = 0; b < rows_; b += step) tile_pass(b, std::min(b + step, rows_));
+    }
+
+    /// Of the packed block.
+    bool values_are_finite() const {
+        for (std::int64_t c = 0; c < dim_v_; c += width)
+            if (!simd::is_finite_row<Arch>(x_.v + c * key_block, block_.count * std::min(width, o_stride_ - c)))
+                return false;
+        return true;
     }
 
     const std::byte* const* decoded_rows() const {
@@ -350,7 +360,8 @@ private:
     /// Writes the results of the rows. Returns whether all outputs are finite. A chain that has to begin once more finds the
     /// rows as they were.
     bool finish() {
-        if (task_.chain && !nan_safe_ && !simd::is_finite_row<Arch>(x_.o, rows_ * o_stride_)) return false;
+        const bool may_begin_again = !nan_safe_ && job_.weight_edit_count == 0;
+        if (task_.chain && may_begin_again && !simd::is_finite_row<Arch>(x_.o, rows_ * o_stride_)) return false;
         bool finite = true;
         for (std::int64_t r = 0; r < rows_; ++r) {
             if (job_.values) simd::prefetch_row(output(std::min(r + output_rows_ahead, rows_ - 1)), dim_v_);
