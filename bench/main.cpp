@@ -2,6 +2,8 @@
 //
 //   attenta-bench --benchmark_filter=attend/attenta/f32/nhd --benchmark_out=out.json
 //
+// attenta-bench --report=FILE is `attenta compare --html FILE`: all mechanisms at one shape, as a page.
+//
 // Files are written as JSON. The exit status is 1 if a benchmark failed or beat a limit.
 #include "bench/analysis/observers.hpp"
 #include "bench/kv/kv.hpp"
@@ -23,6 +25,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -55,9 +58,20 @@ void restart_without(const char* variable, char** argv) {
     execv("/proc/self/exe", argv);
 }
 
+/// Becomes the program `attenta` beside this one, which makes the page.
+int compare_mechanisms(const std::string& page) {
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "attenta";
+    execl(program.c_str(), "attenta", "compare", "--html", page.c_str(), nullptr);
+    std::cerr << program.string() << " cannot be started\n";
+    return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    constexpr std::string_view report = "--report=";
+    if (argc == 2 && std::string_view(argv[1]).starts_with(report))
+        return compare_mechanisms(std::string(argv[1]).substr(report.size()));
     restart_without("OPENBLAS_CORETYPE", argv);
     std::vector<char*> arguments(argv, argv + argc);
     const bool to_file = std::any_of(arguments.begin(), arguments.end(),
