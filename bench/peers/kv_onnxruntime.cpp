@@ -1,6 +1,6 @@
 // onnxruntime's GroupQueryAttention on caches of 8 and 4 bits with a scale for all keys and one for all values.
 #include "bench/kv/peers.hpp"
-#include "bench/peers/onnx_session.hpp"
+#include "bench/peers/onnxruntime_model.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@
 namespace bench {
 namespace {
 
-using ort::Session, ort::Shape;
+using ort::Model, ort::Shape;
 
 onnx::Node node_of(const QuantProblem& p, int bits) {
     constexpr onnx::Type f32 = onnx::Type::f32, i32 = onnx::Type::i32;
@@ -95,7 +95,7 @@ public:
 
 private:
     QuantProblem p_;
-    Session session_;
+    Model session_;
     int bits_;
     Codes k_, v_;
     std::vector<float> newest_k_, newest_v_;

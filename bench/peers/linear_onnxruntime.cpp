@@ -1,6 +1,6 @@
 // onnxruntime's operator LinearAttention: states [keys, values] and logarithms of gates as ours.
 #include "bench/linear/implementations.hpp"
-#include "bench/peers/onnx_session.hpp"
+#include "bench/peers/onnxruntime_model.hpp"
 #include "bench/ruler/roofline.hpp"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace bench {
 namespace {
 
 using attenta::Heads;
-using ort::Session, ort::Shape;
+using ort::Model, ort::Shape;
 
 const char* rule_of(std::string_view mechanism) {
     if (mechanism == "gla" || mechanism == "mamba2") return "gated";
@@ -65,7 +65,7 @@ public:
         if (decay_) node.inputs[4].name = "decay";
         if (beta_) node.inputs[5].name = "beta";
         while (node.inputs.back().name.empty()) node.inputs.pop_back();
-        session_ = std::make_unique<Session>(node, threads);
+        session_ = std::make_unique<Model>(node, threads);
     }
 
     const float* operator()(Heads<float> o, attenta::LinearState& state) {
@@ -87,7 +87,7 @@ private:
     const float *q_, *k_, *v_, *decay_ = nullptr, *beta_ = nullptr;
     bool per_key_ = false;
     std::unique_ptr<OfMamba2> mamba2_;
-    std::unique_ptr<Session> session_;
+    std::unique_ptr<Model> session_;
 };
 
 RunLinear prepare(std::string_view mechanism, const attenta::NamedInputs& in, int threads) {

@@ -1,6 +1,6 @@
 // onnxruntime's own operators, as models for its CPU have them: GroupQueryAttention, which is causal and keeps a cache
 // [head, token, dim], and MultiHeadAttention.
-#include "bench/peers/onnx_session.hpp"
+#include "bench/peers/onnxruntime_model.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/implementations.hpp"
 
@@ -17,7 +17,7 @@ namespace bench {
 namespace {
 
 using attenta::Dtype;
-using ort::Session, ort::Shape;
+using ort::Model, ort::Shape;
 
 std::uint64_t count(std::int64_t x) { return static_cast<std::uint64_t>(x); }
 
@@ -43,7 +43,7 @@ public:
 
 private:
     const Problem& problem_;
-    Session session_;
+    Model session_;
 };
 
 /// `bias` is added to the scores.
@@ -89,7 +89,7 @@ public:
 
 private:
     AttendCase case_;
-    Session session_;
+    Model session_;
     std::vector<float> bias_;
 };
 

@@ -30,7 +30,8 @@ public:
         double total = 0;
         while (find_levels()) {
             next_.assign(level_.size(), 0);
-            while (const double more = push(source_, std::numeric_limits<double>::infinity())) total += more;
+            for (double more = 1; more != 0; total += more)
+                more = push(source_, std::numeric_limits<double>::infinity());
         }
         return total;
     }

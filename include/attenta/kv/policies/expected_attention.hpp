@@ -56,7 +56,7 @@ public:
 private:
     void check(const EvictionShape& shape) const;
     void take_statistics(std::int64_t head, float* rows) const;
-    void expect(const EvictionMoment& now, std::int64_t keys);
+    void expect_queries(const EvictionMoment& now, std::int64_t keys);
     void add_softmax(const HeldTokens& held, const float* x, float share, float* scores) const;
 
     Heads<const float> q_pre_;

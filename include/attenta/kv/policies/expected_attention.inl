@@ -82,7 +82,7 @@ ATTENTA_INLINE void ExpectedAttention::take_statistics(std::int64_t head, float*
 }
 
 /// x_j of all query heads.
-ATTENTA_INLINE void ExpectedAttention::expect(const EvictionMoment& now, std::int64_t keys) {
+ATTENTA_INLINE void ExpectedAttention::expect_queries(const EvictionMoment& now, std::int64_t keys) {
     const std::int64_t D = now.shape.dim, heads = now.shape.query_heads;
     rotary_.set(now.seen, options_.future);
     for (std::int64_t r = 0; r < heads * rows_; ++r) rotary_.turn(statistics_.data() + r * D, turned_.data() + r * D);
@@ -117,7 +117,7 @@ ATTENTA_INLINE void ExpectedAttention::judge(const EvictionMoment& now, std::spa
                                              std::span<EvictionChoice> choices) {
     const std::int64_t n = eviction::most_held(heads), group = now.shape.group();
     if (n <= options_.budget) return;
-    expect(now, n);
+    expect_queries(now, n);
     scores_.assign(static_cast<std::size_t>(now.shape.kv_heads * n), 0.f);
     for (const HeldTokens& held : heads) {
         float* const scores = scores_.data() + held.head * n;

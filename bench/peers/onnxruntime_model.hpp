@@ -47,9 +47,9 @@ Owned<T> create(Status* (*function)(Parameters...), Arguments... arguments) {
 }
 
 /// A model of one node and the tensors of its next run.
-class Session {
+class Model {
 public:
-    Session(onnx::Node node, int threads) : node_(std::move(node)) {
+    Model(onnx::Node node, int threads) : node_(std::move(node)) {
         const std::string model = onnx::model(node_);
         std::erase_if(node_.inputs, [](const onnx::Tensor& t) { return t.name.empty(); });
         const auto options = create<SessionOptions>(api().CreateSessionOptions);
