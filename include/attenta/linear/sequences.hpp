@@ -12,10 +12,10 @@
 
 #include <attenta/core/state_snapshots.hpp>
 #include <attenta/core/view.hpp>
+#include <attenta/engine/common/checks.hpp>
 #include <attenta/engine/common/inputs.hpp>
 #include <attenta/linear/common.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -69,19 +69,6 @@ private:
     }
 };
 
-inline void check_sequences(const StateSequences& s, std::int64_t tokens, const StatePool& pool) {
-    const auto refuse = [](const std::string& reason) { fail("linear_sequences", reason); };
-    if (s.starts.size() != s.slots.size() + 1)
-        refuse("there are " + std::to_string(s.starts.size()) + " starts and " + std::to_string(s.slots.size()) +
-               " slots, needs one start more");
-    if (s.starts.front() != 0 || s.starts.back() != tokens)
-        refuse("starts go from " + std::to_string(s.starts.front()) + " to " + std::to_string(s.starts.back()) +
-               ", needs 0 to the " + std::to_string(tokens) + " tokens of o");
-    if (const auto at = std::is_sorted_until(s.starts.begin(), s.starts.end()); at != s.starts.end())
-        refuse("starts descend to " + std::to_string(*at) + ", needs ascending ones");
-    pool.require_distinct("linear_sequences", s.slots);
-}
-
 }  // namespace detail
 
 /// The mechanism's function with these inputs, o and options for each sequence; a state becomes what its slot holds, and goes
@@ -94,7 +81,8 @@ void linear_sequences(const typename LinearFunction<mechanism>::Inputs& x, Heads
                       std::span<const typename LinearFunction<mechanism>::Options> options,
                       Context& context = default_context()) {
     using Inputs = typename LinearFunction<mechanism>::Inputs;
-    detail::check_sequences(sequences, o.tokens, pool);
+    checks::check_starts("linear_sequences", sequences.starts, sequences.slots, o.tokens);
+    pool.require_distinct("linear_sequences", sequences.slots);
     if (options.size() != 1 && options.size() != sequences.slots.size())
         fail("linear_sequences", "there are " + std::to_string(options.size()) +
                                      " options, needs one or one for each of " +

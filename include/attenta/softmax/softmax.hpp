@@ -122,7 +122,6 @@ private:
     friend SoftmaxPlan plan_softmax(HeadsBatch<const float>, const KvView&, const SoftmaxOptions&, Context&);
     SoftmaxPlan(const attention::Request& request, Context& context);
     std::unique_ptr<attention::Plan> plan_;
-    bool gated_ = false;
 };
 
 /// Throws Error as softmax_attention does, block tables with pages out of range included. Only shapes and strides of

@@ -2,6 +2,7 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/common/inputs.hpp>
 #include <attenta/softmax/softmax.hpp>
 
 #include <algorithm>
@@ -136,11 +137,8 @@ private:
         if (g.heads != q_.heads || g.tokens != q_.tokens || (g.dim != kv_.v.dim && g.dim != 1))
             fail(f_, "output_gate is " + checks::shape(g.heads, g.tokens, g.dim) + ", needs [" + text(q_.heads) + ", " +
                          text(q_.tokens) + ", " + text(kv_.v.dim) + " or 1]");
-        if (g.head_stride < 0 || g.token_stride < 0)
-            fail(f_, "output_gate has strides " + text(g.head_stride) + " and " + text(g.token_stride) +
-                         ", needs at least 0");
+        check_memory(f_, "output_gate", g);
         checks::check_pointer(f_, "output_gate", g.data, sizeof(float), g.heads > 0 && g.tokens > 0);
-        checks::check_extent(f_, "output_gate", bytes_of(g));
     }
 
     template <class T>
@@ -297,7 +295,7 @@ ATTENTA_INLINE SoftmaxPlan plan_softmax(Heads<const float> q, std::span<const st
 }
 
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(const attention::Request& request, Context& context)
-    : plan_(std::make_unique<attention::Plan>(request, context)), gated_(request.output_gate.data != nullptr) {}
+    : plan_(std::make_unique<attention::Plan>(request, context)) {}
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan() noexcept = default;
 ATTENTA_INLINE SoftmaxPlan::SoftmaxPlan(SoftmaxPlan&&) noexcept = default;
 ATTENTA_INLINE SoftmaxPlan& SoftmaxPlan::operator=(SoftmaxPlan&&) noexcept = default;
@@ -306,7 +304,8 @@ ATTENTA_INLINE SoftmaxPlan::~SoftmaxPlan() = default;
 ATTENTA_INLINE void SoftmaxPlan::run(Heads<const float> q, const KvView& kv, Heads<float> o, float* lse,
                                      const float* output_gate) const {
     if (!plan_) fail("SoftmaxPlan::run", "the plan is empty, needs one from plan_softmax");
-    if (output_gate && !gated_) fail("SoftmaxPlan::run", "output_gate is given, needs a plan whose options have one");
+    if (output_gate && !plan_->has_gate())
+        fail("SoftmaxPlan::run", "output_gate is given, needs a plan whose options have one");
     plan_->run(q, kv, o, lse, {}, output_gate);
 }
 

@@ -282,7 +282,7 @@ ATTENTA_INLINE void Plan::gate_outputs(const Job& job, const Task& rows) const {
         for (std::int64_t r = rows.row_begin; r < rows.row_end; ++r) {
             const QueryRow row = rows.query_row(head, r);
             const std::int64_t token = rows.q_begin + row.index;
-            multiply(gate.row(row.head, token), gate.dim, job.kv.v.dim, job.o.row(row.head, token));
+            multiply(gate.row(row.head, token), nullptr, gate.dim, job.kv.v.dim, job.o.row(row.head, token));
         }
 }
 
@@ -348,7 +348,7 @@ ATTENTA_INLINE void Plan::run(Heads<const float> q, const KvView& kv, std::span<
             }
             if (job.output_gate.data && to) {
                 const Heads<const float>& gate = job.output_gate;
-                gate_output_row(isa_)(gate.row(m.head, m.token), gate.dim, kv.v.dim, to);
+                gate_output_row(isa_)(gate.row(m.head, m.token), nullptr, gate.dim, kv.v.dim, to);
             }
             if (lse) lse[at] = row.lse();
             if (statistics.found) statistics.found[at] = row;

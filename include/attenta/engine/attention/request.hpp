@@ -108,6 +108,7 @@ public:
     void run(Heads<const float> q, const KvView& kv, std::span<const KvView> more, Heads<float> o, float* lse,
              Statistics statistics = {}, const float* output_gate = nullptr) const;
     std::size_t scratch_bytes() const { return scratch_bytes_; }
+    bool has_gate() const { return job_.output_gate.data != nullptr; }
 
 private:
     /// Tasks that run one after the other on the same rows, each from where the one before has come.

@@ -97,6 +97,21 @@ inline void check_extent(const char* f, const char* name, const Bytes& b) {
     if (b.size() >= Bytes::too_many) fail(f, std::string(name) + " has sizes and strides that no memory holds");
 }
 
+/// Sequences behind each other in the tokens of a call: sequence s has tokens starts[s] .. starts[s + 1] - 1 and slots[s].
+inline void check_starts(const char* f, std::span<const std::int64_t> starts, std::span<const std::int64_t> slots,
+                         std::int64_t tokens) {
+    const auto size = [](std::span<const std::int64_t> x) { return text(static_cast<std::int64_t>(x.size())); };
+    if (starts.empty()) fail(f, "starts has 0 elements, needs to go from 0 to the " + text(tokens) + " tokens");
+    if (starts.front() != 0 || starts.back() != tokens)
+        fail(f, "starts goes from " + text(starts.front()) + " to " + text(starts.back()) + ", needs 0 to the " +
+                    text(tokens) + " tokens");
+    for (std::size_t i = 1; i < starts.size(); ++i)
+        if (starts[i] < starts[i - 1])
+            fail(f, "starts has " + text(starts[i]) + " behind " + text(starts[i - 1]) + ", needs no less");
+    if (slots.size() + 1 != starts.size())
+        fail(f, "slots has " + size(slots) + " elements, needs " + size(starts.subspan(1)) + " for these starts");
+}
+
 /// o [heads, tokens, dim] and lse [heads, tokens] or null of an attention: their shape and memory of their own.
 inline void check_results(const char* f, std::int64_t heads, std::int64_t tokens, std::int64_t dim, Heads<float> o,
                           const float* lse, std::span<const NamedBytes> inputs) {

@@ -19,8 +19,9 @@ using SumFunction = void (*)(const float* o_parts, std::int64_t o_step, std::int
                              float* o);
 ATTENTA_DECLARE_KERNEL(SumFunction, sum_row_parts)
 
-/// o = o ⊙ sigmoid(gate), of a finished row; a gate of one number is that of all of them.
-using GateFunction = void (*)(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o);
+/// o = o ⊙ sigmoid(gate + bias), of a finished row, bias or null; a gate of one number is that of all of them.
+using GateFunction = void (*)(const float* gate, const float* bias, std::int64_t gate_dim, std::int64_t dim_v,
+                              float* o);
 ATTENTA_DECLARE_KERNEL(GateFunction, gate_output_row)
 
 ATTENTA_END

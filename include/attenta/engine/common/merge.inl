@@ -3,6 +3,7 @@
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/merge.hpp>
 #include <attenta/engine/common/row_statistics.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -47,19 +48,17 @@ void sum_row_parts(const float* o_parts, std::int64_t o_step, std::int64_t parts
 }
 
 template <class Arch>
-void gate_output_row(const float* gate, std::int64_t gate_dim, std::int64_t dim_v, float* o) {
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    const bool is_row = gate_dim > 1;
-    const auto factor = simd::sigmoid<Arch>(simd::Batch<Arch>(*gate));
-    std::int64_t d = 0;
-    for (; d + L <= dim_v; d += L) {
-        const auto x = simd::load<Arch>(o + d);
-        (x * (is_row ? simd::sigmoid<Arch>(simd::load<Arch>(gate + d)) : factor)).store_unaligned(o + d);
+void gate_output_row(const float* gate, const float* bias, std::int64_t gate_dim, std::int64_t dim_v, float* o) {
+    using B = simd::Batch<Arch>;
+    if (gate_dim == 1) {
+        const B factor = simd::sigmoid<Arch>(B(bias ? *gate + *bias : *gate));
+        return simd::map_row<Arch>(o, o, dim_v, [&](B x) ATTENTA_FLATTEN { return x * factor; });
     }
-    if (d == dim_v) return;
-    const auto x = simd::load_part<Arch>(o + d, dim_v - d);
-    const auto rest = is_row ? simd::sigmoid<Arch>(simd::load_part<Arch>(gate + d, dim_v - d)) : factor;
-    simd::store_part<Arch>(o + d, x * rest, dim_v - d);
+    simd::for_vectors<Arch>(dim_v, [&](auto&& load, auto&& store) ATTENTA_FLATTEN {
+        B g = load(gate);
+        if (bias) g = g + load(bias);
+        store(o, load(o) * simd::sigmoid<Arch>(g));
+    });
 }
 
 }  // namespace kernels

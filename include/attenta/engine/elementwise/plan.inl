@@ -62,14 +62,7 @@ struct SeenSlots {
 inline void check_sequences(const Request& r, const Sequences& s, Context& context) {
     const char* f = r.function;
     const Heads<const float>& x = r.rows[0];
-    if (s.starts.empty() || s.starts.front() != 0 || s.starts.back() != x.tokens)
-        fail(f, "starts need to go from 0 to the " + text(x.tokens) + " tokens");
-    for (std::size_t i = 1; i < s.starts.size(); ++i)
-        if (s.starts[i] < s.starts[i - 1])
-            fail(f, "starts has " + text(s.starts[i]) + " behind " + text(s.starts[i - 1]) + ", needs no less");
-    if (s.slots.size() + 1 != s.starts.size())
-        fail(f, "slots has " + text(static_cast<std::int64_t>(s.slots.size())) + " elements, needs " +
-                    text(static_cast<std::int64_t>(s.starts.size()) - 1));
+    check_starts(f, s.starts, s.slots, x.tokens);
     const std::int64_t of_slot = elements(x.heads, r.states, x.dim), pool = static_cast<std::int64_t>(s.pool.size());
     if (of_slot == 0) return;  // nothing is kept
     std::vector<bool>& seen = context.kept<SeenSlots>().seen;

@@ -4,6 +4,7 @@
 #include <attenta/engine/common/arena.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/float_keys.hpp>
+#include <attenta/engine/common/merge.hpp>
 #include <attenta/engine/dense/dense.hpp>
 #include <attenta/engine/dense/layers_kernels.hpp>
 #include <attenta/softmax/row_norms.hpp>
@@ -191,9 +192,9 @@ private:
         dense::multiply(dense::matrices_of<const float>(o_),
                         {x_.gate_weight.data, 1, gates, dim, x_.gate_weight.row_stride, 0},
                         {m_.gates.data(), heads_, queries, gates}, {.b_transposed = true}, context_);
-        const OutputGateRow gate = output_gate_row();
+        const GateFunction gate = gate_output_row();
         for_outputs([&](std::int64_t h, std::int64_t t) {
-            gate(o_.row(h, t), dim, m_.gates.data() + (h * queries + t) * gates, x_.gate_bias.data(), gates == 1);
+            gate(m_.gates.data() + (h * queries + t) * gates, x_.gate_bias.data(), gates, dim, o_.row(h, t));
         });
     }
 

@@ -19,10 +19,6 @@ using ConvolveScores = void (*)(const float* rows, std::int64_t stride, const Sc
                                 std::int64_t n);
 ATTENTA_DECLARE_KERNEL(ConvolveScores, convolve_scores)
 
-/// o ← o ⊙ sigmoid(gate + bias); with `one` a gate is of all channels.
-using OutputGateRow = void (*)(float* o, std::int64_t n, const float* gate, const float* bias, bool one);
-ATTENTA_DECLARE_KERNEL(OutputGateRow, output_gate_row)
-
 }  // namespace detail
 
 ATTENTA_END

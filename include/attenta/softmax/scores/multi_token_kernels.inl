@@ -40,32 +40,11 @@ void convolve_scores(const float* rows, std::int64_t stride, const ScoreKernel& 
     for (; j < n; j += L) sums(j, std::integral_constant<int, 1>{});
 }
 
-template <class Arch>
-void output_gate_row(float* o, std::int64_t n, const float* gate, const float* bias, bool one) {
-    using B = simd::Batch<Arch>;
-    if (one) {
-        const B factor = simd::sigmoid<Arch>(B(gate[0] + bias[0]));
-        return simd::map_row<Arch>(o, o, n, [&](B x) ATTENTA_FLATTEN { return x * factor; });
-    }
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L)
-        (simd::load<Arch>(o + i) * simd::sigmoid<Arch>(simd::load<Arch>(gate + i) + simd::load<Arch>(bias + i)))
-            .store_unaligned(o + i);
-    if (i < n)
-        simd::store_part<Arch>(
-            o + i,
-            simd::load_part<Arch>(o + i, n - i) *
-                simd::sigmoid<Arch>(simd::load_part<Arch>(gate + i, n - i) + simd::load_part<Arch>(bias + i, n - i)),
-            n - i);
-}
-
 }  // namespace detail::kernels
 
 namespace detail {
 
 ATTENTA_DEFINE_KERNEL(ConvolveScores, convolve_scores, &kernels::convolve_scores<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(OutputGateRow, output_gate_row, &kernels::output_gate_row<simd::NativeArch>)
 
 }  // namespace detail
 
