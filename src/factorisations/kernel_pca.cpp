@@ -3,7 +3,7 @@
 #include <attenta/analysis/kernel_pca.hpp>
 #include <attenta/core/run_tasks.hpp>
 
-#include <Eigen/Eigenvalues>
+#include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +13,7 @@
 
 #include "alignment.hpp"
 #include "read_matrix.hpp"
+#include "solvers.hpp"
 
 ATTENTA_BEGIN
 
@@ -52,14 +53,14 @@ KernelAxes principal_axes(const MatrixXd& k, double scale, Eigen::Index componen
     for (Eigen::Index j = 0; j < k.rows(); ++j)
         for (Eigen::Index i = j; i < k.rows(); ++i)
             kernel(i, j) = kernel(j, i) = std::exp(scores(i, j) - log_add(lse[i] + lse[j], least));
-    const Eigen::SelfAdjointEigenSolver<MatrixXd> solver(factorisation::centred_both_ways(std::move(kernel)));
-    const VectorXd magnitudes = solver.eigenvalues().cwiseAbs();
+    const auto eigen = factorisation::symmetric_eigen(factorisation::centred_both_ways(std::move(kernel)));
+    const VectorXd magnitudes = eigen.values.cwiseAbs();
     const auto order = descending(std::span(magnitudes.data(), static_cast<std::size_t>(magnitudes.size())));
     KernelAxes axes{VectorXd(components), MatrixXd(k.rows(), components)};
     for (Eigen::Index c = 0; c < components; ++c) {
         const std::int64_t from = order[static_cast<std::size_t>(c)];
         axes.eigenvalues[c] = magnitudes[from];
-        axes.values.col(c) = solver.eigenvectors().col(from);
+        axes.values.col(c) = eigen.vectors.col(from);
     }
     axes.values = factorisation::centred_columns(std::move(axes.values));
     axes.values.array().colwise() *= (lse.minCoeff() - lse.array()).exp();

@@ -1,33 +1,14 @@
 // Centred kernel alignment equals its definition; it does not see rotations and offsets; own errors.
 #include <attenta/analysis/cka.hpp>
 
+#include "analysis/support/alignment.hpp"
 #include "analysis/support/attention.hpp"
-#include "analysis/support/layers.hpp"
 
 namespace attenta_test {
 namespace {
 
 using analysis::CkaInputs, analysis::CkaOptions;
 constexpr auto call = &analysis::cka;
-
-Square centred(const Square& k) {
-    const std::int64_t n = k.size();
-    Square c(n);
-    for (std::int64_t i = 0; i < n; ++i)
-        for (std::int64_t j = 0; j < n; ++j) c(i, j) = (i == j ? 1 : 0) - 1 / static_cast<double>(n);
-    return c * k * c;
-}
-
-double inner(const Square& a, const Square& b) {
-    double sum = 0;
-    for (std::size_t i = 0; i < a.numbers().size(); ++i) sum += a.numbers()[i] * b.numbers()[i];
-    return sum;
-}
-
-double align(const Square& k, const Square& l) {
-    const Square a = centred(k), b = centred(l);
-    return inner(a, b) / (std::sqrt(inner(a, a) * inner(b, b)) + 1e-10);
-}
 
 Square products(const View& x, std::int64_t h) {
     Square g(x.tokens);
@@ -37,18 +18,12 @@ Square products(const View& x, std::int64_t h) {
 }
 
 Square gaussian(const View& x, std::int64_t h, std::optional<double> sigma) {
-    Square g = products(x, h), d(x.tokens);
-    std::vector<double> positive;
+    const Square g = products(x, h);
+    Square d(x.tokens);
     for (std::int64_t i = 0; i < x.tokens; ++i)
-        for (std::int64_t j = 0; j < x.tokens; ++j) {
+        for (std::int64_t j = 0; j < x.tokens; ++j)
             d(i, j) = i == j ? 0 : std::max(g(i, i) + g(j, j) - 2 * g(i, j), 0.0);
-            if (d(i, j) > 0) positive.push_back(d(i, j));
-        }
-    std::sort(positive.begin(), positive.end());
-    const double variance = sigma ? *sigma * *sigma : positive[(positive.size() - 1) / 2];
-    for (std::int64_t i = 0; i < x.tokens; ++i)
-        for (std::int64_t j = 0; j < x.tokens; ++j) g(i, j) = std::exp(-d(i, j) / (2 * variance));
-    return g;
+    return gaussian_of(d, sigma);
 }
 
 Values definition(const CkaInputs& in, const CkaOptions& o) {

@@ -1,8 +1,8 @@
 // Kernel PCA of keys equals its definition, with another eigensolver; large scores; its own errors.
 #include <attenta/analysis/kernel_pca.hpp>
 
+#include "analysis/support/alignment.hpp"
 #include "analysis/support/attention.hpp"
-#include "analysis/support/layers.hpp"
 
 namespace attenta_test {
 namespace {
@@ -36,13 +36,6 @@ Square gram(const Rows& x) {
             g(static_cast<std::int64_t>(i), static_cast<std::int64_t>(j)) = product(x[i], x[j]);
     return g;
 }
-Square centred(const Square& k) {
-    const std::int64_t n = k.size();
-    Square c(n);
-    for (std::int64_t i = 0; i < n; ++i)
-        for (std::int64_t j = 0; j < n; ++j) c(i, j) = (i == j ? 1 : 0) - 1 / static_cast<double>(n);
-    return c * k * c;
-}
 
 /// Jacobi's rotations: eigenvalues are left on the diagonal of a, the columns of the result are eigenvectors.
 Square rotate_to_diagonal(Square& a) {
@@ -65,13 +58,6 @@ Square rotate_to_diagonal(Square& a) {
     return u;
 }
 
-double inner(const Square& a, const Square& b) {
-    return std::inner_product(a.numbers().begin(), a.numbers().end(), b.numbers().begin(), 0.0);
-}
-double align(const Square& k, const Square& l) {
-    const Square a = centred(k), b = centred(l);
-    return inner(a, b) / (std::sqrt(inner(a, a) * inner(b, b)) + 1e-10);
-}
 Rows of_unit_mean_square(Rows x) {
     double squares = 0;
     for (const auto& row : x) squares += product(row, row);
@@ -82,18 +68,11 @@ Rows of_unit_mean_square(Rows x) {
 }
 Square gaussian(const Rows& x) {
     Square d(std::ssize(x));
-    std::vector<double> positive;
     for (std::int64_t i = 0; i < d.size(); ++i)
-        for (std::int64_t j = 0; j < d.size(); ++j) {
+        for (std::int64_t j = 0; j < d.size(); ++j)
             for (std::size_t c = 0; c < x[0].size(); ++c)
                 d(i, j) += std::pow(x[static_cast<std::size_t>(i)][c] - x[static_cast<std::size_t>(j)][c], 2);
-            if (d(i, j) > 0) positive.push_back(d(i, j));
-        }
-    std::sort(positive.begin(), positive.end());
-    const double variance = positive[(positive.size() - 1) / 2];
-    for (std::int64_t i = 0; i < d.size(); ++i)
-        for (std::int64_t j = 0; j < d.size(); ++j) d(i, j) = std::exp(-d(i, j) / (2 * variance));
-    return d;
+    return gaussian_of(d);
 }
 
 struct Axes {
