@@ -1,10 +1,10 @@
 // What the heads of the bundled model do while it answers questions about a text: which look at a sink, which at the token
-// before, which copy from where the answer stands. Attention to the rows of the identity gives the weights themselves. This
-// model has no sinks: no key gets more than 5 % of what a head gives.
+// before, which copy from where the answer stands. This model has no sinks: no key gets more than 5 % of what a head gives.
 #include "llama.hpp"
 #include "retrieval.hpp"
 
 #include <attenta/analysis.hpp>
+#include <attenta/softmax/weights.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -18,13 +18,15 @@ int main() {
     const std::vector<llama::Token> tokens(document.text.begin(), document.text.end());
     const std::vector<std::int64_t> ids(tokens.begin(), tokens.end());
 
-    std::vector<float> identity(count(T * T)), weights(count(L * H * T * T));
-    for (std::int64_t t = 0; t < T; ++t) identity[count(t * T + t)] = 1;
+    std::vector<float> weights(count(L * H * T * T));
+    std::vector<attenta::RowStatistics> rows(count(H * T));
+    const attenta::SoftmaxOptions causal{.causal = true};
     attenta::KvCache cache = model.make_cache(T);
     model.forward(tokens, cache, 1, attenta::default_context(), [&](std::int64_t layer, auto q, auto k, auto, auto) {
-        const auto rows = attenta::hnd<const float>(identity.data(), k.heads, T, T, {.head_stride = 0});
-        attenta::softmax_attention(q, k, rows, attenta::hnd(&weights[count(layer * H * T * T)], H, T, T),
-                                   {.causal = true});
+        const attenta::KvView kv = attenta::KvView::of(k, k);
+        attenta::softmax_statistics(q, kv, rows.data(), causal);
+        const attenta::edits::LastRows all{&weights[count(layer * H * T * T)], T, T, T};
+        attenta::softmax_weights(q, kv, rows.data(), {attenta::edit(all)}, {}, causal);
     });
     const attenta::analysis::Weights attn{weights.data(), {L, H, T, T}};
 

@@ -2,6 +2,7 @@
 
 #include "bench/kv/peers.hpp"
 #include "bench/normals.hpp"
+#include "bench/require_near.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/sampling.hpp"
 #include "src/llama/caches.hpp"
@@ -11,15 +12,12 @@
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -137,21 +135,7 @@ void run_quant(benchmark::State& state, const QuantShape& shape, const attenta::
     state.counters["bytes_per_token"] = static_cast<double>(shape.kv_heads * caches::row_bytes(codes));
 }
 
-/// The peer's outputs are those of exact attention, as far as its codes allow.
-void check_peer(const QuantPeer& peer, const Heads<float>& got, const Heads<float>& want) {
-    double largest = 0, error = 0;
-    for (std::int64_t h = 0; h < want.heads; ++h)
-        for (std::int64_t t = 0; t < want.tokens; ++t)
-            for (std::int64_t i = 0; i < want.dim; ++i) {
-                const double x = double{want.row(h, t)[i]};
-                largest = std::max(largest, std::abs(x));
-                error = std::max(error, std::abs(double{got.row(h, t)[i]} - x));
-            }
-    if (!(error <= peer.error * largest))
-        throw std::runtime_error(std::string(peer.library) + ", " + std::string(peer.storage) + ": outputs are " +
-                                 std::to_string(error) + " off, the largest is " + std::to_string(largest));
-}
-
+/// Its outputs are those of exact attention, as far as its codes allow.
 void run_peer(benchmark::State& state, const QuantShape& shape, const QuantPeer& peer) {
     const Normals q(shape.query_heads, shape.queries, D), k(shape.kv_heads, context, D), v(shape.kv_heads, context, D);
     Normals ours(shape.query_heads, shape.queries, D), theirs(shape.query_heads, shape.queries, D);
@@ -163,7 +147,9 @@ void run_peer(benchmark::State& state, const QuantShape& shape, const QuantPeer&
     const auto attend = [&](std::size_t) { f32.attend(0, problem.q, want, {.causal = true}); };
     const auto run = peer.prepare(problem);
     attend(0), run();
-    check_peer(peer, problem.o, want);
+    const auto size = static_cast<std::size_t>(shape.queries * shape.query_heads * D);
+    require_near(std::string(peer.library) + ", " + std::string(peer.storage) + ": o", {problem.o.data, size},
+                 {want.data, size}, peer.error);
     std::array<Sample, 2> s;
     for (auto _ : state) s = sample_in_turn([&](std::size_t) { run(); }, attend);
     hand_over(s[0], state);
@@ -171,16 +157,7 @@ void run_peer(benchmark::State& state, const QuantShape& shape, const QuantPeer&
     state.counters["bytes_per_token"] = 2 * static_cast<double>(shape.kv_heads * D) * peer.bits / 8;
 }
 
-std::vector<QuantPeer>& peers() {
-    static std::vector<QuantPeer> all;
-    return all;
-}
-
 }  // namespace
-
-const std::vector<QuantPeer>& quant_peers() { return peers(); }
-
-AddQuantPeer::AddQuantPeer(const QuantPeer& added) { peers().push_back(added); }
 
 void register_kv() {
     for (const caches::Policy& policy : caches::policies()) {
@@ -201,7 +178,7 @@ void register_kv() {
         for (const caches::Storage& storage : caches::storages())
             register_benchmark(quant_name("attenta", storage.name, s),
                                [&storage, &s](benchmark::State& state) { run_quant(state, s, storage.storage); });
-        for (const QuantPeer& peer : quant_peers())
+        for (const QuantPeer& peer : Added<QuantPeer>::all())
             register_benchmark(quant_name(std::string(peer.library), std::string(peer.storage), s),
                                [&peer, &s](benchmark::State& state) { run_peer(state, s, peer); });
     }

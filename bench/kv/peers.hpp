@@ -1,12 +1,13 @@
 // Attention on the quantised caches of other libraries, each of which has a file in peers/ that makes it known.
 #pragma once
 
+#include "bench/added.hpp"
+
 #include <attenta/core/view.hpp>
 
 #include <cstdint>
 #include <functional>
 #include <string_view>
-#include <vector>
 
 namespace bench {
 
@@ -23,14 +24,6 @@ struct QuantPeer {
     double error;  ///< that its output may have, of the largest output of exact attention
     /// Stores keys and values, outside of the timing. A run writes o.
     std::function<void()> (*prepare)(const QuantProblem& problem);
-};
-
-const std::vector<QuantPeer>& quant_peers();
-
-/// A static object of this class adds a peer before main.
-class AddQuantPeer {
-public:
-    explicit AddQuantPeer(const QuantPeer& added);
 };
 
 }  // namespace bench

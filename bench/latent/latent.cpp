@@ -2,6 +2,7 @@
 
 #include "bench/latent/peers.hpp"
 #include "bench/normals.hpp"
+#include "bench/require_near.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/ruler/sampling.hpp"
@@ -18,7 +19,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -142,11 +142,8 @@ void run_latent_peer(benchmark::State& state, const MlaShape& s, const LatentPee
     Heads<const float> values = problem.layers[0];
     values.dim = s.R;
     attenta::softmax_attention(problem.q, problem.layers[0], values, ours.view(), {.scale = problem.scale});
-    for (std::int64_t i = 0; i < s.Hq * s.R; ++i)
-        if (!(std::abs(theirs.view().data[i] - ours.view().data[i]) <= 1e-3f))
-            throw std::runtime_error(std::string(peer.library) + ": o [" + std::to_string(i) + "] is " +
-                                     std::to_string(theirs.view().data[i]) + ", attenta has " +
-                                     std::to_string(ours.view().data[i]));
+    const auto size = static_cast<std::size_t>(s.Hq * s.R);
+    require_near(std::string(peer.library) + ": o", {theirs.view().data, size}, {ours.view().data, size}, 1e-3);
     Sample sampled;
     for (auto _ : state) sampled = sample([&](std::size_t i) { run(i % problem.layers.size()); });
     hand_over(sampled, state);
@@ -173,20 +170,11 @@ void run_tied(benchmark::State& state, const TiedShape& s) {
     state.counters["bytes_per_token"] = static_cast<double>((s.Hkv * s.D + s.Dr) * 4);
 }
 
-std::vector<LatentPeer>& peers() {
-    static std::vector<LatentPeer> all;
-    return all;
-}
-
 }  // namespace
-
-const std::vector<LatentPeer>& latent_peers() { return peers(); }
-
-AddLatentPeer::AddLatentPeer(const LatentPeer& added) { peers().push_back(added); }
 
 void register_latent() {
     for (const MlaShape& s : mla_shapes)
-        for (const LatentPeer& peer : latent_peers())
+        for (const LatentPeer& peer : Added<LatentPeer>::all())
             if (s.Tq == 1)
                 register_benchmark(name_of(std::string(peer.library) + "/mla/absorbed/decode/f32", sizes_of(s)),
                                    [&s, &peer](benchmark::State& state) { run_latent_peer(state, s, peer); });

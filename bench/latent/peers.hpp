@@ -1,6 +1,8 @@
 // Attention on latents as other libraries have it, each of which has a file in peers/ that makes it known.
 #pragma once
 
+#include "bench/added.hpp"
+
 #include <attenta/core/view.hpp>
 
 #include <cstddef>
@@ -23,14 +25,6 @@ struct LatentPeer {
     std::string_view library;
     /// A run writes o for the layer.
     std::function<void(std::size_t layer)> (*prepare)(const LatentProblem& problem);
-};
-
-const std::vector<LatentPeer>& latent_peers();
-
-/// A static object of this class adds a peer before main.
-class AddLatentPeer {
-public:
-    explicit AddLatentPeer(const LatentPeer& added);
 };
 
 }  // namespace bench

@@ -40,12 +40,12 @@ RunLinear prepare_naive(std::string_view mechanism, const attenta::NamedInputs& 
     };
 }
 
-std::vector<LinearImplementation>& list() {
-    static std::vector<LinearImplementation> all = {
+const std::vector<LinearImplementation>& list() {
+    static const std::vector<LinearImplementation> all = with_added<LinearImplementation>({
         {"attenta", [](std::string_view) { return true; }, prepare_attenta, attenta::active_isa, true},
         {"naive_eigen", [](std::string_view mechanism) { return naive_of(mechanism) != nullptr; }, prepare_naive,
          widest_isa, true},
-    };
+    });
     return all;
 }
 
@@ -58,7 +58,5 @@ const LinearImplementation& linear_implementation(std::string_view name) {
         if (known.name == name) return known;
     throw std::invalid_argument("no implementation " + std::string(name));
 }
-
-AddLinearImplementation::AddLinearImplementation(const LinearImplementation& added) { list().push_back(added); }
 
 }  // namespace bench

@@ -2,6 +2,8 @@
 // peers/ that makes it known.
 #pragma once
 
+#include "bench/added.hpp"
+
 #include <attenta/catalog.hpp>
 #include <attenta/core/isa.hpp>
 #include <attenta/core/linear_state.hpp>
@@ -26,16 +28,10 @@ struct LinearImplementation {
     bool has_our_state = false;  ///< its state is ours, number for number
 };
 
-/// attenta comes first.
+/// attenta comes first, what peers have added last.
 const std::vector<LinearImplementation>& linear_implementations();
 
 /// Throws std::invalid_argument for an unknown name.
 const LinearImplementation& linear_implementation(std::string_view name);
-
-/// A static object of this class adds an implementation before main.
-class AddLinearImplementation {
-public:
-    explicit AddLinearImplementation(const LinearImplementation& added);
-};
 
 }  // namespace bench

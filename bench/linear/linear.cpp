@@ -4,6 +4,7 @@
 #include "bench/linear/implementations.hpp"
 #include "bench/linear/inputs.hpp"
 #include "bench/linear/mechanisms.hpp"
+#include "bench/require_near.hpp"
 #include "bench/ruler/registration.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/ruler/sampling.hpp"
@@ -40,17 +41,6 @@ const LinearProblem& problem(const std::string& mechanism, std::int64_t H, std::
     return *newest;
 }
 
-/// Within 1e-3 of the largest number.
-void expect_equal(const std::string& what, std::span<const float> got, std::span<const float> want) {
-    if (got.size() != want.size()) throw std::runtime_error(what + " has another size than attenta's");
-    float largest = 0;
-    for (const float x : want) largest = std::max(largest, std::abs(x));
-    for (std::size_t i = 0; i < want.size(); ++i)
-        if (!(std::abs(got[i] - want[i]) <= 1e-3f * largest))
-            throw std::runtime_error(what + " [" + std::to_string(i) + "] is " + std::to_string(got[i]) +
-                                     ", attenta has " + std::to_string(want[i]));
-}
-
 /// Prompts of 100 tokens and a token after them: another implementation's outputs are ours, and its state where it has the
 /// same.
 void check(const LinearImplementation& other, const LinearCase& c) {
@@ -65,10 +55,12 @@ void check(const LinearImplementation& other, const LinearCase& c) {
             linear_implementation("attenta").prepare(c.mechanism, x, 1)(p.o().slice(0, tokens), want);
         const float* const theirs = other.prepare(c.mechanism, x, 1)(attenta::nhd(memory.data(), tokens, H, c.D), got);
         const std::string what = std::string(other.name) + ", " + c.mechanism;
-        expect_equal(what + ": o", {theirs, size}, {ours, size});
+        constexpr double rounding = 1e-3;
+        require_near(what + ": o", {theirs, size}, {ours, size}, rounding);
         if (!other.has_our_state) continue;
-        expect_equal(what + ": the state", got.matrix, want.matrix);
-        if (!want.normalizer.empty()) expect_equal(what + ": the normalizer", got.normalizer, want.normalizer);
+        require_near(what + ": the state", got.matrix, want.matrix, rounding);
+        if (!want.normalizer.empty())
+            require_near(what + ": the normalizer", got.normalizer, want.normalizer, rounding);
     }
 }
 

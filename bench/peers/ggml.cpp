@@ -57,16 +57,15 @@ private:
                       side.head_stride);
     }
 
-    /// ggml has no causal flag: what is added to the scores, [Tq, Tk]. Tiles that are all -infinity are skipped.
+    /// What is added to the scores, [Tq, Tk]. Tiles that are all -infinity are skipped.
     void mask() {
         const AttendCase& c = problem_.shape();
-        const ggml_fp16_t hidden = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity()),
-                          visible = ggml_fp32_to_fp16(0);
-        hidden_.assign(static_cast<std::size_t>(c.Tq * c.Tk), hidden);
-        for (std::int64_t i = 0; i < c.Tq && problem_.mask().empty(); ++i)
-            std::fill_n(hidden_.begin() + i * c.Tk, c.Tk - c.Tq + i + 1, visible);
-        for (std::size_t n = 0; n < problem_.mask().size(); ++n)
-            if (problem_.mask()[n]) hidden_[n] = visible;
+        if (problem_.mask().empty()) {
+            hidden_ = ggml::causal_mask(c.Tq, c.Tk);
+        } else {
+            for (const auto visible : problem_.mask())
+                hidden_.push_back(ggml_fp32_to_fp16(visible ? 0 : -std::numeric_limits<float>::infinity()));
+        }
         mask_ = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F16, c.Tk, c.Tq);
         mask_->data = hidden_.data();
     }
@@ -88,8 +87,8 @@ bool supports(const AttendCase& c) {
     return c.dtype != attenta::Dtype::bf16 && (c.layout == Layout::nhd || (c.layout == Layout::hnd && c.Tq == 1));
 }
 
-const AddImplementation added({"ggml", supports, prepare, widest_isa,
-                               [] { return std::string("ggml ") + ggml_version(); }, true});
+const Added<Implementation> added({"ggml", supports, prepare, widest_isa,
+                                   [] { return std::string("ggml ") + ggml_version(); }, true});
 
 }  // namespace
 }  // namespace bench

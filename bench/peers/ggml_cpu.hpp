@@ -3,10 +3,14 @@
 
 #include "bench/peers/ggml_api.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace bench::ggml {
 
@@ -68,6 +72,14 @@ inline std::unique_ptr<ggml_context, Free> context_of_graph() {
     probe->data = probe;
     check(ggml_get_data(probe) == probe, "its tensors are not those of ggml_api.hpp");
     return context;
+}
+
+/// ggml has no causal flag: what is added to the scores [Tq, Tk] of the last Tq of Tk tokens.
+inline std::vector<ggml_fp16_t> causal_mask(std::int64_t Tq, std::int64_t Tk) {
+    std::vector<ggml_fp16_t> mask(static_cast<std::size_t>(Tq * Tk),
+                                  ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity()));
+    for (std::int64_t i = 0; i < Tq; ++i) std::fill_n(mask.begin() + i * Tk, Tk - Tq + i + 1, ggml_fp32_to_fp16(0));
+    return mask;
 }
 
 }  // namespace bench::ggml

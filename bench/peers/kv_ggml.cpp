@@ -2,11 +2,9 @@
 #include "bench/kv/peers.hpp"
 #include "bench/peers/ggml_cpu.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -23,10 +21,7 @@ public:
         q->nb[2] = static_cast<std::size_t>(p.q.head_stride) * sizeof(float);
         ggml_tensor* mask = nullptr;
         if (Tq > 1) {
-            hidden_.assign(static_cast<std::size_t>(Tq * Tk),
-                           ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity()));
-            for (std::int64_t i = 0; i < Tq; ++i)
-                std::fill_n(hidden_.begin() + i * Tk, Tk - Tq + i + 1, ggml_fp32_to_fp16(0));
+            hidden_ = ggml::causal_mask(Tq, Tk);
             mask = ggml_new_tensor_2d(context_.get(), GGML_TYPE_F16, Tk, Tq);
             mask->data = hidden_.data();
         }
@@ -61,7 +56,7 @@ std::function<void()> prepare(const QuantProblem& problem) {
     return [cache = std::make_shared<QuantisedCache>(problem, type)] { cache->attend(); };
 }
 
-const AddQuantPeer q8({"ggml", "q8_0", 8.5, 0.05, prepare<GGML_TYPE_Q8_0>}),
+const Added<QuantPeer> q8({"ggml", "q8_0", 8.5, 0.05, prepare<GGML_TYPE_Q8_0>}),
     q4({"ggml", "q4_0", 4.5, 0.5, prepare<GGML_TYPE_Q4_0>});
 
 }  // namespace

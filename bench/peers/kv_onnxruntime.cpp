@@ -106,7 +106,8 @@ std::function<void()> prepare(const QuantProblem& problem) {
     return [cache = std::make_shared<QuantisedCache>(problem, bits)] { cache->attend(); };
 }
 
-const AddQuantPeer int8({"onnxruntime", "int8", 8, 0.1, prepare<8>}), int4({"onnxruntime", "int4", 4, 1, prepare<4>});
+const Added<QuantPeer> int8({"onnxruntime", "int8", 8, 0.1, prepare<8>}),
+    int4({"onnxruntime", "int4", 4, 1, prepare<4>});
 
 }  // namespace
 }  // namespace bench

@@ -37,10 +37,10 @@ private:
     ggml_cgraph* graph_ = nullptr;
 };
 
-const AddLatentPeer added({"ggml", [](const LatentProblem& problem) -> std::function<void(std::size_t)> {
-                               const auto peer = std::make_shared<LatentAttention>(problem);
-                               return [peer](std::size_t layer) { peer->attend(layer); };
-                           }});
+const Added<LatentPeer> added({"ggml", [](const LatentProblem& problem) -> std::function<void(std::size_t)> {
+                                   const auto peer = std::make_shared<LatentAttention>(problem);
+                                   return [peer](std::size_t layer) { peer->attend(layer); };
+                               }});
 
 }  // namespace
 }  // namespace bench

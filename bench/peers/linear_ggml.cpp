@@ -123,7 +123,7 @@ bool supports(std::string_view mechanism) {
     return std::find(std::begin(all), std::end(all), mechanism) != std::end(all);
 }
 
-const AddLinearImplementation added({"ggml", supports, prepare, widest_isa});
+const Added<LinearImplementation> added({"ggml", supports, prepare, widest_isa});
 
 }  // namespace
 }  // namespace bench

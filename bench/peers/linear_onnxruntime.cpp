@@ -95,9 +95,9 @@ RunLinear prepare(std::string_view mechanism, const attenta::NamedInputs& in, in
     return [peer](Heads<float> o, attenta::LinearState& state) { return (*peer)(o, state); };
 }
 
-const AddLinearImplementation onnxruntime({"onnxruntime",
-                                           [](std::string_view mechanism) { return rule_of(mechanism) != nullptr; },
-                                           prepare, widest_isa, true});
+const Added<LinearImplementation> onnxruntime({"onnxruntime",
+                                               [](std::string_view mechanism) { return rule_of(mechanism) != nullptr; },
+                                               prepare, widest_isa, true});
 
 }  // namespace
 }  // namespace bench

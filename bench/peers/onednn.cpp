@@ -96,7 +96,7 @@ std::string version() {
     return "oneDNN " + std::to_string(v->major) + '.' + std::to_string(v->minor) + '.' + std::to_string(v->patch);
 }
 
-const AddImplementation onednn({"onednn", is_dense_f32, prepare, widest_isa, version});
+const Added<Implementation> onednn({"onednn", is_dense_f32, prepare, widest_isa, version});
 
 }  // namespace
 }  // namespace bench

@@ -163,7 +163,7 @@ bool supports(const AttendCase& c) {
     return is_dense_f32(c) && c.Tq == c.Tk && (c.causal || c.Hq == c.Hkv);
 }
 
-const AddImplementation onnxruntime(
+const Added<Implementation> onnxruntime(
     {"onnxruntime", supports, prepare, widest_isa,
      [] { return std::string("onnxruntime ") + ort::OrtGetApiBase()->GetVersionString(); }, true});
 

@@ -51,8 +51,8 @@ Run prepare(const Problem& problem) {
             products = std::make_shared<OpenBlas>()](std::size_t copy) { (*attend)(copy, *products); };
 }
 
-const AddImplementation openblas({"openblas", is_dense_f32, prepare, widest_isa,
-                                  [] { return std::string(openblas_get_config()); }});
+const Added<Implementation> openblas({"openblas", is_dense_f32, prepare, widest_isa,
+                                      [] { return std::string(openblas_get_config()); }});
 
 }  // namespace
 }  // namespace bench

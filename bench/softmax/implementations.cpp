@@ -46,13 +46,13 @@ Run prepare_naive_eigen(const Problem& problem) {
     };
 }
 
-std::vector<Implementation>& list() {
-    static std::vector<Implementation> all = {
+const std::vector<Implementation>& list() {
+    static const std::vector<Implementation> all = with_added<Implementation>({
         {"attenta", [](const AttendCase&) { return true; }, prepare_attenta, attenta::active_isa,
          [] { return std::string("attenta " ATTENTA_VERSION); }},
         {"naive_eigen", [](const AttendCase& c) { return is_dense_f32(c) && c.threads == 1; }, prepare_naive_eigen,
          widest_isa, naive_eigen_version},
-    };
+    });
     return all;
 }
 
@@ -65,7 +65,5 @@ const Implementation& implementation(std::string_view name) {
         if (i.name == name) return i;
     throw std::invalid_argument("no implementation " + std::string(name));
 }
-
-AddImplementation::AddImplementation(const Implementation& added) { list().push_back(added); }
 
 }  // namespace bench

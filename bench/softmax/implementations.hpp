@@ -2,6 +2,7 @@
 // which has a file in peers/ that makes it known.
 #pragma once
 
+#include "bench/added.hpp"
 #include "bench/softmax/problem.hpp"
 
 #include <attenta/core/isa.hpp>
@@ -30,16 +31,10 @@ struct Implementation {
     bool takes_mask = false;  ///< Problem::mask is heeded
 };
 
-/// attenta comes first.
+/// attenta comes first, what peers have added last.
 const std::vector<Implementation>& implementations();
 
 /// Throws std::invalid_argument for an unknown name.
 const Implementation& implementation(std::string_view name);
-
-/// A static object of this class adds an implementation before main.
-class AddImplementation {
-public:
-    explicit AddImplementation(const Implementation& added);
-};
 
 }  // namespace bench

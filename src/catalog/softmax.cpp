@@ -4,14 +4,22 @@
 #include <tuple>
 #include <vector>
 
-#include "arguments.hpp"
-#include "rows.hpp"
+#include "softmax_row.hpp"
 
 ATTENTA_BEGIN
 
 namespace rows {
 
 std::vector<Mechanism> pair_rows(), position_rows(), relative_rows(), score_rows();
+
+void take_arrays(Arguments& args, SoftmaxOptions& options) {
+    options.alibi_slopes = args.optional_vector<float>("alibi_slopes");
+    options.sink = args.optional_vector<float>("sink");
+    options.segment_q = args.optional_vector<std::int64_t>("segment_q");
+    options.segment_k = args.optional_vector<std::int64_t>("segment_k");
+    options.mask = args.optional_matrices<bool>("mask");
+    options.bias = args.optional_matrices<float>("bias");
+}
 
 }  // namespace rows
 
@@ -21,12 +29,7 @@ void softmax(Arguments& args, Context& context) {
     const auto q = args.heads("q");
     const KvView kv = args.kv("k", "v");
     auto options = args.options<SoftmaxOptions>();
-    options.alibi_slopes = args.optional_vector<float>("alibi_slopes");
-    options.sink = args.optional_vector<float>("sink");
-    options.segment_q = args.optional_vector<std::int64_t>("segment_q");
-    options.segment_k = args.optional_vector<std::int64_t>("segment_k");
-    options.mask = args.optional_matrices<bool>("mask");
-    options.bias = args.optional_matrices<float>("bias");
+    rows::take_arrays(args, options);
     const auto o = args.output("o", q.heads, q.tokens, kv.v.dim);
     softmax_attention(q, kv, o, options, args.output<float>("lse", {q.heads, q.tokens}), context);
 }

@@ -3,6 +3,7 @@
 
 #include <attenta/catalog.hpp>
 #include <attenta/softmax/common.hpp>
+#include <attenta/softmax/softmax.hpp>
 
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@ concept HasVisibleKeys = requires(Options o) {
 
 /// Segments and mask, which are inputs in a file.
 void take_visible(Arguments& args, VisibleKeys& visibility);
+/// All arrays of exact softmax, which are inputs in a file.
+void take_arrays(Arguments& args, SoftmaxOptions& options);
 inline constexpr const char* visible_inputs =
     "segment_q [Tq] I64, segment_k [Tk] I64, mask [1 or Hq, 1 or Tq, at most Tk] BOOL";
 

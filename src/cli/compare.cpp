@@ -10,6 +10,7 @@
 
 #include "bench/ruler/roofline.hpp"
 #include "commands.hpp"
+#include "page_file.hpp"
 #include "src/compare/report.hpp"
 #include "src/compare/source.hpp"
 
@@ -145,7 +146,7 @@ int compare(const CompareOptions& options) {
         throw Error("--threads is " + std::to_string(options.threads) + ", needs at most the machine's " +
                     std::to_string(cores));
     check_is_no_input(options);
-    std::optional<view::PageFile> page;
+    std::optional<PageFile> page;
     if (!options.html.empty()) of_html([&] { page.emplace(options.html); });
     const compare::Comparison result = compared(mechanisms, options);
     if (page) of_html([&] { page->write(compare::page(result)); });

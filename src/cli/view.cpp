@@ -6,6 +6,7 @@
 #include <new>
 
 #include "commands.hpp"
+#include "page_file.hpp"
 
 namespace cli {
 
@@ -79,7 +80,7 @@ int view(const ViewOptions& options) {
         if (fs::equivalent(input, options.out, ignored))
             throw attenta::Error("--out would overwrite " + input.string());
     try {
-        view::PageFile file(options.out);
+        PageFile file(options.out);
         const view::Picture picture = picture_of(options);
         const std::string page = view::page_of(picture);
         file.write(page);

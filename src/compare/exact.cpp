@@ -2,8 +2,8 @@
 
 #include <attenta/attenta.hpp>
 
-#include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 namespace compare {
 
@@ -31,22 +31,14 @@ Block exact_weights(const Source& s, std::int64_t context) {
         attenta::fail("compare", "weights of " + std::to_string(context) + " tokens need " +
                                      std::to_string(std::llround(bytes / (1 << 20))) + " MiB");
     Block weights(s.q.heads, context, context);
-    const float scale = 1 / std::sqrt(static_cast<float>(s.q.dim));
-    const std::int64_t group = s.q.heads / s.k.heads;
-    for (std::int64_t h = 0; h < s.q.heads; ++h)
-        for (std::int64_t i = 0; i < context; ++i) {
-            const float* const q = s.q.row(h, i);
-            float* const w = weights.row(h, i);
-            float most = -INFINITY, sum = 0;
-            for (std::int64_t j = 0; j <= i; ++j) {
-                const float* const k = s.k.row(h / group, j);
-                float dot = 0;
-                for (std::int64_t d = 0; d < s.q.dim; ++d) dot += q[d] * k[d];
-                most = std::max(most, w[j] = scale * dot);
-            }
-            for (std::int64_t j = 0; j <= i; ++j) sum += w[j] = std::exp(w[j] - most);
-            for (std::int64_t j = 0; j <= i; ++j) w[j] /= sum;
-        }
+    const auto q = first(s.q, context);
+    const attenta::KvView kv = attenta::KvView::of(first(s.k, context), first(s.v, context));
+    const attenta::SoftmaxOptions causal{.causal = true};
+    std::vector<attenta::RowStatistics> rows(static_cast<std::size_t>(s.q.heads * context));
+    attenta::softmax_statistics(q, kv, rows.data(), causal);
+    attenta::softmax_weights(
+        q, kv, rows.data(), {attenta::edit(attenta::edits::LastRows{weights.values.data(), context, context, context})},
+        {}, causal);
     return weights;
 }
 

@@ -2,8 +2,6 @@
 
 #include <attenta/catalog.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -55,11 +53,6 @@ std::vector<llama::Token> tokens_of(const std::filesystem::path& directory, std:
 }
 
 }  // namespace
-
-double memory_bytes() {
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 1e18;
-}
 
 Source model_source(const std::filesystem::path& directory, std::int64_t context, std::int64_t heads) {
     const llama::Model model(directory);

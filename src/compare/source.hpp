@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "machine_memory.hpp"
+
 namespace compare {
 
 /// [heads, tokens, dim], row-major.
@@ -41,7 +43,6 @@ struct SourceFiles {
 };
 Source file_source(const SourceFiles& files, std::int64_t context, std::int64_t heads);
 
-/// Bytes of this machine's memory; a large number where it does not tell.
-double memory_bytes();
+inline double memory_bytes() { return static_cast<double>(cli::machine_memory()); }
 
 }  // namespace compare

@@ -1,8 +1,8 @@
 #include "layers.hpp"
 
-#include <attenta/softmax/weights.hpp>
+#include "machine_memory.hpp"
 
-#include <unistd.h>
+#include <attenta/softmax/weights.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -34,12 +34,10 @@ std::int64_t side_of(std::int64_t wanted, std::int64_t heads, std::int64_t overl
     return std::clamp(static_cast<std::int64_t>(side), least_side, usual_side);
 }
 
-std::int64_t machine_memory() { return multiply(::sysconf(_SC_PHYS_PAGES), ::sysconf(_SC_PAGESIZE)); }
-
 std::string mebibytes(std::int64_t bytes) { return std::to_string((bytes >> 20) + 1) + " MiB"; }
 
 void require_memory(std::int64_t bytes, std::int64_t most, const Grid& grid) {
-    if (most == 0) most = machine_memory();
+    if (most == 0) most = cli::machine_memory();
     if (bytes > most)
         attenta::fail("view", "attention of " + std::to_string(grid.queries) + " queries and " +
                                   std::to_string(grid.keys) + " keys takes " + mebibytes(bytes) +

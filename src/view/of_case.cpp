@@ -5,6 +5,7 @@
 
 #include "arguments.hpp"
 #include "declared.hpp"
+#include "softmax_row.hpp"
 
 namespace view {
 
@@ -145,12 +146,7 @@ attenta::SoftmaxOptions options_of(const Case& c, Arguments& args) {
     auto options = args.options<attenta::SoftmaxOptions>();
     options.causal = args.options<Causality>().causal.value_or(is_causal(c));
     if (c.mechanism() && c.name() != "softmax/softmax") return options;
-    options.alibi_slopes = args.optional_vector<float>("alibi_slopes");
-    options.sink = args.optional_vector<float>("sink");
-    options.segment_q = args.optional_vector<std::int64_t>("segment_q");
-    options.segment_k = args.optional_vector<std::int64_t>("segment_k");
-    options.mask = args.optional_matrices<bool>("mask");
-    options.bias = args.optional_matrices<float>("bias");
+    attenta::rows::take_arrays(args, options);
     return options;
 }
 

@@ -71,25 +71,11 @@ Json to_json(const Picture& p) {
             {"heads", heads}};
 }
 
-/// The template with what stands for its {{name}}s. What is put in is not looked at again.
-std::string filled(std::string_view text, const std::map<std::string_view, std::string>& values) {
-    std::string page;
-    while (true) {
-        const std::size_t begin = text.find("{{"), end = text.find("}}", begin);
-        page += text.substr(0, begin);
-        if (begin == std::string_view::npos) return page;
-        page += values.at(text.substr(begin + 2, end - begin - 2));
-        text.remove_prefix(end + 2);
-    }
-}
-
 }  // namespace
 
 std::string page_of(const Picture& picture) {
-    return filled(page_html, {{"title", cli::escaped_html(picture.title)},
-                              {"style", page_css},
-                              {"script", page_js},
-                              {"data", cli::script_json(to_json(picture))}});
+    const std::string title = cli::escaped_html(picture.title), data = cli::script_json(to_json(picture));
+    return cli::filled(page_html, {{"title", title}, {"style", page_css}, {"script", page_js}, {"data", data}});
 }
 
 }  // namespace view

@@ -62,22 +62,4 @@ Picture of_model(const std::filesystem::path& directory, const Prompt& prompt, c
 /// The page as text.
 std::string page_of(const Picture& picture);
 
-/// A file that appears under its name when all of it is written; until then, and on failure, it is a temporary beside.
-class PageFile {
-public:
-    /// Throws Error where the path cannot be written, or is something else than a file.
-    explicit PageFile(const std::filesystem::path& path);
-    ~PageFile();
-    PageFile(const PageFile&) = delete;
-    PageFile& operator=(const PageFile&) = delete;
-
-    /// Throws Error where it cannot be written.
-    void write(const std::string& text);
-
-private:
-    [[noreturn]] void refuse(const std::string& reason) const;
-
-    std::filesystem::path path_, target_, temporary_;
-};
-
 }  // namespace view

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "page_file.hpp"
 #include "support/catalog.hpp"
 
 namespace {
@@ -85,22 +86,22 @@ TEST_F(ViewPageFileTest, AppearsWholeOrNotAtAll) {
     const fs::path path = file("page.html");
     const auto files = [&] { return std::distance(fs::directory_iterator(path.parent_path()), {}); };
     {
-        view::PageFile page(path);
+        cli::PageFile page(path);
         EXPECT_FALSE(fs::exists(path));
     }
     EXPECT_EQ(files(), 0) << "nothing stays of a page that was not written";
     {
-        view::PageFile page(path);
+        cli::PageFile page(path);
         page.write("one");
     }
     EXPECT_EQ(content(path), "one");
     {
-        view::PageFile page(path);
+        cli::PageFile page(path);
         EXPECT_EQ(content(path), "one");
     }
     EXPECT_EQ(content(path), "one");
     fs::create_symlink(path, file("link.html"));
-    view::PageFile(file("link.html")).write("two");
+    cli::PageFile(file("link.html")).write("two");
     EXPECT_TRUE(fs::is_symlink(file("link.html")));
     EXPECT_EQ(content(path), "two");
     EXPECT_EQ(files(), 2);
@@ -108,7 +109,7 @@ TEST_F(ViewPageFileTest, AppearsWholeOrNotAtAll) {
 
 TEST_F(ViewPageFileTest, RefusesPathsThatCannotBeWritten) {
     const auto message = [&](const fs::path& path) {
-        const std::string text = message_of([&] { view::PageFile page(path); });
+        const std::string text = message_of([&] { cli::PageFile page(path); });
         return text.substr(text.rfind(": ") + 2);
     };
     EXPECT_EQ(message(file("")), "is a folder");

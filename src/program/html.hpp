@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -48,6 +49,18 @@ inline std::string script_json(const nlohmann::ordered_json& data) {
             script += c;
     }
     return script;
+}
+
+/// The template with what stands for its {{name}}s. What is put in is not looked at again.
+inline std::string filled(std::string_view text, const std::map<std::string_view, std::string_view>& values) {
+    std::string page;
+    while (true) {
+        const std::size_t begin = text.find("{{"), end = text.find("}}", begin);
+        page += text.substr(0, begin);
+        if (begin == std::string_view::npos) return page;
+        page += values.at(text.substr(begin + 2, end - begin - 2));
+        text.remove_prefix(end + 2);
+    }
 }
 
 }  // namespace cli

@@ -1,11 +1,13 @@
-#include "view.hpp"
+#include "page_file.hpp"
+
+#include <attenta/core/error.hpp>
 
 #include <unistd.h>
 
 #include <fstream>
 #include <system_error>
 
-namespace view {
+namespace cli {
 
 namespace fs = std::filesystem;
 
@@ -46,4 +48,4 @@ void PageFile::write(const std::string& text) {
 
 void PageFile::refuse(const std::string& reason) const { throw attenta::Error(path_.string() + ": " + reason); }
 
-}  // namespace view
+}  // namespace cli
