@@ -10,6 +10,7 @@
 #include "bench/latent/latent.hpp"
 #include "bench/linear/linear.hpp"
 #include "bench/mechanisms/mechanisms.hpp"
+#include "bench/mechanisms/positions.hpp"
 #include "bench/ruler/reporter.hpp"
 #include "bench/ruler/roofline.hpp"
 #include "bench/softmax/attend.hpp"
@@ -90,6 +91,7 @@ int main(int argc, char** argv) {
     bench::register_kv();
     bench::register_latent();
     bench::register_mechanisms();
+    bench::register_positions();
     bench::register_observers();
     bench::register_overhead();
 

@@ -78,13 +78,21 @@ std::vector<std::pair<const char*, std::int64_t>> sizes_of(const MlaShape& s) {
     return {{"Hq", s.Hq}, {"R", s.R}, {"Dr", s.Dr}, {"Dn", s.Dn}, {"Dv", s.Dv}, {"Tq", s.Tq}, {"Tk", s.Tk}};
 }
 
-/// Multiply-adds of a form, and bytes that have to be read.
-std::pair<double, double> work_of(const MlaShape& s, LatentForm form, std::int64_t row_bytes) {
+/// Multiply-adds, and bytes that have to be read.
+struct Work {
+    double products, bytes;
+
+    double seconds(const Limits& limits) const { return std::max(2 * products / limits.flops, bytes / limits.bytes); }
+};
+
+/// The attention of a form, and its projections, which run before and after it: weights come from memory meanwhile, and no
+/// product of the attention can fill that time.
+std::array<Work, 2> work_of(const MlaShape& s, LatentForm form, std::int64_t row_bytes) {
     const auto n = [](std::int64_t x) { return static_cast<double>(x); };
-    const double pairs = n(s.Tq) * (n(s.Tk) - (n(s.Tq) - 1) / 2), weights = n(s.R * (s.Dn + s.Dv));
-    const double per_head = form == LatentForm::expanded ? pairs * n(s.Dn + s.Dr + s.Dv) + n(s.Tk) * weights
-                                                         : pairs * n(2 * s.R + s.Dr) + n(s.Tq) * weights;
-    return {n(s.Hq) * per_head, n(s.Tk * row_bytes) + n(s.Hq) * weights * sizeof(float)};
+    const bool expanded = form == LatentForm::expanded;
+    const double pairs = n(s.Tq) * (n(s.Tk) - (n(s.Tq) - 1) / 2), weights = n(s.Hq * s.R * (s.Dn + s.Dv));
+    return {Work{n(s.Hq) * pairs * n(expanded ? s.Dn + s.Dr + s.Dv : 2 * s.R + s.Dr), n(s.Tk * row_bytes)},
+            Work{n(expanded ? s.Tk : s.Tq) * weights, weights * sizeof(float)}};
 }
 
 void run_mla(benchmark::State& state, const MlaShape& s, LatentForm form, Dtype type) {
@@ -121,11 +129,10 @@ void run_mla(benchmark::State& state, const MlaShape& s, LatentForm form, Dtype 
     }
     limits = around(limits, measure_limits(1, isa));
     hand_over(sampled, state);
-    const auto [products, bytes] = work_of(s, form, layers[0].row_bytes());
-    const double flops = 2 * products;
-    state.counters["of_peak"] = flops / limits.flops / sampled.seconds;
-    state.counters["of_stream"] = bytes / limits.bytes / sampled.seconds;
-    state.counters["of_roof"] = std::max(flops / limits.flops, bytes / limits.bytes) / sampled.seconds;
+    const auto [attention, projections] = work_of(s, form, layers[0].row_bytes());
+    state.counters["of_peak"] = 2 * (attention.products + projections.products) / limits.flops / sampled.seconds;
+    state.counters["of_stream"] = (attention.bytes + projections.bytes) / limits.bytes / sampled.seconds;
+    state.counters["of_roof"] = (attention.seconds(limits) + projections.seconds(limits)) / sampled.seconds;
     state.counters["bytes_per_token"] = static_cast<double>(layers[0].row_bytes());
 }
 

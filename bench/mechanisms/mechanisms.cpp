@@ -32,6 +32,7 @@ struct Work {
     std::string parameters = "{}";
     std::vector<std::string_view> optional = {};
     bool causal = true, decodes = true;
+    const char* variant = "";  ///< follows the id in the name
 };
 
 const std::vector<Work>& works() {
@@ -58,6 +59,7 @@ const std::vector<Work>& works() {
         {"variants", "relu", {}, R"({"causal": true})"},
         {"variants", "sparsemax", {}, R"({"causal": true})"},
         {"variants", "entmax", {}, R"({"alpha": 1.5, "causal": true})"},
+        {"variants", "entmax", {}, R"({"alpha": 1.3, "causal": true})", {}, true, true, "/alpha:1.3"},
         {"variants", "normalized", {}, R"({"causal": true})"},
         {"variants", "combined", {}, R"({"causal": true})"},
         {"variants", "hopfield", {}, R"({"steps": 1})", {}, false},
@@ -119,7 +121,7 @@ void run(benchmark::State& state, const attenta::Mechanism& m, const Work& w, co
     for (auto _ : state)
         both = sample_in_turn(
             [&](std::size_t) {
-                benchmark::DoNotOptimize(m.run({tensors, w.parameters}));
+                benchmark::DoNotOptimize(m.run({tensors, w.parameters, false}));
             },
             [&](std::size_t) {
                 attenta::softmax_attention(q.view(), k.view(), v.view(), o.view(), {.causal = w.causal});
@@ -137,7 +139,7 @@ void register_mechanisms() {
         const Shape& longest = w.family == std::string_view("lowrank") ? long_prefill : prefill;
         for (const Shape* s : {&longest, &decode}) {
             if (s == &decode && !w.decodes) continue;
-            std::string name = std::string(w.family) + "/attenta/" + w.id + '/' + s->phase;
+            std::string name = std::string(w.family) + "/attenta/" + w.id + w.variant + '/' + s->phase;
             for (const auto& [key, value] :
                  {std::pair{"Hq", s->Hq}, {"Hkv", s->Hkv}, {"D", s->D}, {"Tq", s->Tq}, {"Tk", s->Tk}})
                 name.append("/").append(key).append(":").append(std::to_string(value));

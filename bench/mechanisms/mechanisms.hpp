@@ -4,7 +4,8 @@
 //       softmax_ratio   time of exact softmax attention of these heads, queries and keys, causal where the mechanism is / this
 //                       time, turn by turn
 //
-// A row is called as `attenta run` calls it, on random tensors, so each time has that of taking its outputs' memory.
+// A row is called as `attenta run` calls it, on random tensors and without optional outputs, so each time has that of taking its
+// outputs' memory.
 #pragma once
 
 namespace bench {

@@ -91,6 +91,7 @@ struct TensorFile {
 struct CaseInputs {
     const Tensors& tensors;
     std::string parameters = "{}";  ///< a JSON object
+    bool optional_outputs = true;   ///< those in ( ) of Mechanism::outputs, most of which are larger than the others
 };
 
 /// A parameter of a mechanism, as its options struct lists it in `fields`.

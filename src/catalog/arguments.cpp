@@ -34,12 +34,25 @@ std::optional<float> infinity_of(const Json& json) {
 
 }  // namespace
 
-Arguments::Arguments(std::string_view mechanism, const CaseInputs& inputs)
+namespace {
+
+/// What stands in ( ) in a list of outputs.
+std::set<std::string, std::less<>> optional_names(std::string_view outputs) {
+    std::set<std::string, std::less<>> names;
+    for (std::size_t at = outputs.find('('); at != outputs.npos; at = outputs.find('(', at + 1))
+        names.emplace(outputs.substr(at + 1, outputs.find(' ', at) - at - 1));
+    return names;
+}
+
+}  // namespace
+
+Arguments::Arguments(std::string_view mechanism, const CaseInputs& inputs, std::string_view outputs)
     : mechanism_(mechanism),
       tensors_(inputs.tensors),
       parameters_(std::make_unique<Json>(parse_parameters(inputs.parameters, mechanism_))) {
     for (const auto& [name, tensor] : tensors_) unread_tensors_.insert(name);
     for (const auto& [name, value] : parameters_->items()) unread_parameters_.insert(name);
+    if (!inputs.optional_outputs) left_out_ = optional_names(outputs);
 }
 
 Arguments::~Arguments() = default;

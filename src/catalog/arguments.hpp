@@ -45,7 +45,8 @@ struct Array {
 
 class Arguments {
 public:
-    Arguments(std::string_view mechanism, const CaseInputs& inputs);
+    /// `outputs` as in Mechanism::outputs.
+    Arguments(std::string_view mechanism, const CaseInputs& inputs, std::string_view outputs = {});
     ~Arguments();
 
     bool has(std::string_view input) const { return tensors_.contains(std::string(input)); }
@@ -80,7 +81,7 @@ public:
     template <class Options>
     Options options();
 
-    /// New outputs, zero.
+    /// New outputs, zero; null where the caller leaves optional ones out.
     template <class T>
     T* output(std::string_view name, std::vector<std::int64_t> shape);
     Heads<float> output(std::string_view name, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
@@ -149,7 +150,7 @@ private:
     std::string mechanism_;
     const Tensors& tensors_;
     std::unique_ptr<const nlohmann::json> parameters_;
-    std::set<std::string, std::less<>> unread_tensors_, unread_parameters_;
+    std::set<std::string, std::less<>> unread_tensors_, unread_parameters_, left_out_;
     std::deque<std::vector<float>> converted_;
     Tensors outputs_;
 };
@@ -302,6 +303,7 @@ void Arguments::read(std::string_view name, const nlohmann::json& json, std::opt
 template <class T>
 T* Arguments::output(std::string_view name, std::vector<std::int64_t> shape) {
     refuse_unread();
+    if (left_out_.contains(name)) return nullptr;
     Tensor& t = outputs_[std::string(name)] = Tensor::zeros(tensor_type_of<T>, std::move(shape));
     return t.as<T>().data();
 }

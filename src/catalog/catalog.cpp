@@ -10,7 +10,7 @@ ATTENTA_BEGIN
 
 Tensors Mechanism::run(const CaseInputs& given, Context& context) const {
     check_sizes(*this, given.tensors);
-    Arguments arguments(name, given);
+    Arguments arguments(name, given, outputs);
     call(arguments, context);
     return arguments.take_outputs();
 }

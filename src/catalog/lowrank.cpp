@@ -212,7 +212,7 @@ std::span<const Mechanism> lowrank_rows() {
              .source = "Tepper et al. 2023, LeanVec",
              .cost = "T·r + candidates·D per query; D³ per step once to fit",
              .outputs =
-                 "indices [Hq, Tq, top_k], rerank_scores [Hq, Tq, top_k], scores [Hq, Tq, Tk], product [Hkv, D, D], "
+                 "indices [Hq, Tq, top_k], rerank_scores [Hq, Tq, top_k], (scores [Hq, Tq, Tk]), product [Hkv, D, D], "
                  "loss [Hkv], a [Hkv, D, R], b [Hkv, D, R]"},
             call_leanvec),
         lowrank_row<LinformerInputs, LinformerOptions>(
@@ -227,7 +227,7 @@ std::span<const Mechanism> lowrank_rows() {
              .summary = "attention by the leading principal components of the keys",
              .source = "Singhania et al. 2024, Loki, sections 3-4",
              .cost = "T²·(r+Dv) time; N·D²+D³ once for the components",
-             .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], scores [Hq, Tq, Tk], rank [1], projector [Hkv, D, D], "
+             .outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], (scores [Hq, Tq, Tk]), rank [1], projector [Hkv, D, D], "
                         "explained_variance_ratio [Hkv, D]"},
             call_lowrank_keys),
         lowrank_row<NystromInputs, NystromOptions>({.name = "nystrom",

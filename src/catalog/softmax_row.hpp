@@ -19,7 +19,7 @@ namespace rows {
 /// What is written about a mechanism, in words.
 struct SoftmaxAbout {
     std::string_view name, summary, source, cost;
-    std::string more_outputs = "";  ///< ", index [Tq, Tk]"
+    std::string more_outputs = "";  ///< ", (index [Tq, Tk])"
 };
 
 template <class Options>

@@ -16,6 +16,7 @@ void give_index(Arguments& args, std::string_view output, const KeyLists& lists,
     std::vector<std::int64_t> sizes{shape.heads, shape.queries, width};
     if (shared) sizes.erase(sizes.begin());
     std::int64_t* index = args.output<std::int64_t>(output, std::move(sizes));
+    if (!index) return;
     for (std::int64_t n = 0; n < lists.lists(); ++n, index += width) {
         std::fill_n(index, width, -1);
         const std::int64_t position = shape.keys - shape.queries + n % shape.queries;

@@ -50,7 +50,7 @@ struct Timed {
 
 Timed time_call(const Mechanism& m, const Tensors& tensors, const std::string& parameters, attenta::Context& context) {
     Timed t;
-    const attenta::CaseInputs inputs{tensors, parameters};
+    const attenta::CaseInputs inputs{tensors, parameters, false};
     const double first = once([&] { t.outputs = m.run(inputs, context); });
     t.seconds = sample(first, [&] { m.run(inputs, context); });
     return t;

@@ -76,6 +76,29 @@ TEST(RunCase, GoldenCasesAreOkOnEveryIsa) {
     });
 }
 
+TEST(RunCase, OptionalOutputsMayBeLeftOut) {
+    int rows = 0;
+    for (const attenta::Mechanism& m : attenta::mechanisms()) {
+        if (m.outputs.find('(') == std::string::npos) continue;
+        ++rows;
+        for (const auto& path : golden_cases(std::string(m.family), std::string(m.name))) {
+            const TensorFile file = TensorFile::load(path);
+            attenta::Tensors inputs;
+            for (const auto& [name, tensor] : file.tensors)
+                if (name.starts_with("in.")) inputs.emplace(name.substr(3), tensor);
+            const std::string parameters = file.metadata.at("params");
+            const attenta::Tensors all = m.run({inputs, parameters}), fewer = m.run({inputs, parameters, false});
+            for (const auto& [name, tensor] : all) {
+                const bool is_optional = m.outputs.find("(" + name + " [") != std::string::npos;
+                ASSERT_EQ(fewer.contains(name), !is_optional) << m.name << ": " << name;
+                if (is_optional) continue;
+                EXPECT_EQ(fewer.at(name).bytes, tensor.bytes) << m.name << ": " << name;
+            }
+        }
+    }
+    EXPECT_GE(rows, 10);
+}
+
 TEST(RunCase, OtherOutputsFailWithAReason) {
     const TensorFile good = softmax_case("softmax", "bias_mask_empty_rows");
     const auto fails = [&](auto&& edit, const std::string& reason, bool finite = false) {

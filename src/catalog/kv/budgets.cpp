@@ -164,7 +164,7 @@ std::vector<Mechanism> budget_policy_rows() {
          .source = "Clavié et al. 2024, Token Pooling, section 2",
          .cost = "N²·D time, 4·N² bytes",
          .inputs = "(x [N, D], xq [Nq, D], q [T, Hq, D], k [T, Hkv, D], v [T, Hkv, Dv])",
-         .outputs = "pooled [M, D], labels [N] I64, (score [1]), or o [T - prompt, Hq, Dv], labels [Hkv, P] I64",
+         .outputs = "pooled [M, D], labels [N] I64, score [1] of xq, or o [T - prompt, Hq, Dv], labels [Hkv, P] I64",
          .parameters = parameters_of<PooledRunOptions>,
          .call = call_token_pooling},
     };

@@ -331,7 +331,7 @@ std::vector<Mechanism> storage_rows() {
          .source = "Ashkboos et al. 2024, QuaRot",
          .cost = "as kv_quant, and D log D per row stored and per query",
          .inputs = std::string(layouts),
-         .outputs = "o [Hq, Tq, Dv], k_code, k_scale, (k_zero), v_code, v_scale, (v_zero)",
+         .outputs = "o [Hq, Tq, Dv], k_code, k_scale, k_zero, v_code, v_scale, v_zero",
          .parameters = parameters_of<KvRotatedOptions>,
          .call = kv_rotated},
         {.name = "paged",

@@ -67,7 +67,7 @@ void call_sea(Arguments& args, Context& context) {
     out.kept = args.output<std::int64_t>("mask_compressed", {heads, queries, x.estimate.dim});
     sea(x, out, options, context);
     std::int64_t* mask = args.output<std::int64_t>("mask", {heads, queries, keys});
-    for (std::int64_t n = 0; n < lists.lists(); ++n, mask += keys)
+    for (std::int64_t n = 0; mask && n < lists.lists(); ++n, mask += keys)
         for (const KeyRun& run : lists.runs(n)) std::fill_n(mask + run.start, run.count, 1);
 }
 
@@ -134,7 +134,7 @@ std::vector<Mechanism> gate_rows() {
              .summary = "the keys under the largest entries of an estimated, compressed matrix, and an average",
              .source = "Lee et al. 2024, SEA",
              .cost = "W per query to choose, k·(D + Dv) per query to attend, Tk·Dv for the average",
-             .more_outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], mask [Hq, Tq, Tk], mask_compressed [Hq, Tq, W]"},
+             .more_outputs = "o [Hq, Tq, Dv], lse [Hq, Tq], (mask [Hq, Tq, Tk]), mask_compressed [Hq, Tq, W]"},
             call_sea),
     };
 }

@@ -47,7 +47,7 @@ std::vector<Mechanism> relative_rows() {
                                     .summary = "content to content, content to position, position to content (DeBERTa)",
                                     .source = "He et al. 2021; He et al. 2022",
                                     .cost = "as softmax and 2 H (Tq + Tk) span D",
-                                    .more_outputs = ", index [Tq, Tk]"},
+                                    .more_outputs = ", (index [Tq, Tk])"},
                                    call_disentangled),
         softmax_row<&persistent_memory>({.name = "persistent_memory",
                                          .summary = "learned keys and values beside those of the context",

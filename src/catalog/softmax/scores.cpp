@@ -73,7 +73,7 @@ std::vector<Mechanism> score_rows() {
          .inputs = text_of(InputList(SkimLayout{}),
                            "q [H, T, Dq], k [Hkv, T, Dq], v [L, Hkv, T, Dv] or [Hkv, T, Dv], "
                            "mask [1 or H, 1 or T, at most T] BOOL"),
-         .outputs = "o [L, H, T, Dv] or [H, T, Dv], lse [H, T], keep [H, T, T]",
+         .outputs = "o [L, H, T, Dv] or [H, T, Dv], lse [H, T], (keep [H, T, T])",
          .parameters = parameters_of<SkimOptions>,
          .call = call_skim},
     };

@@ -138,7 +138,7 @@ std::vector<Mechanism> indexer_rows() {
                           .summary = "DeepSeek sparse attention: a light indexer picks the keys of each query",
                           .source = "DeepSeek-V3.2-Exp (2025)",
                           .cost = "Tk·Hi·Di per query to rank, top_k·(D+Dv) per head to attend",
-                          .more_outputs = ", index [Tq, top_k], index_score [Tq, Tk]"},
+                          .more_outputs = ", index [Tq, top_k], (index_score [Tq, Tk])"},
                          call_dsa),
         sparse_row<&msa>(
             {.name = "msa",

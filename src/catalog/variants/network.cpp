@@ -133,7 +133,7 @@ std::vector<Mechanism> network_rows() {
          .source = "Hermann et al. 2015",
          .cost = "time Tq Tk (A + Dv), state Dv",
          .inputs = text_of(InputList(ImpatientInputs{})),
-         .outputs = "o [1, Tq, Dv], weights [1, Tq, Tk], state [Dv]",
+         .outputs = "o [1, Tq, Dv], (weights [1, Tq, Tk]), state [Dv]",
          .parameters = parameters_of<ImpatientOptions>,
          .call = call_impatient,
          .list = [] { return InputList(ImpatientInputs{}).copy(); }},
@@ -143,7 +143,7 @@ std::vector<Mechanism> network_rows() {
          .source = "Deng et al. 2018",
          .cost = "time exact Hq Tq Tk Dh Y, memory (Hq Tq + Hkv Tk) Dh",
          .inputs = text_of(InputList(VariationalInputs{})),
-         .outputs = "o [Hq, Tq, Dv], log_p [Hq, Tq, Y], weights [Hq, Tq, Tk], index [Hq, Tq, N] I64, "
+         .outputs = "o [Hq, Tq, Dv], log_p [Hq, Tq, Y], (weights [Hq, Tq, Tk]), index [Hq, Tq, N] I64, "
                     "elbo [Hq, Tq, Y], kl [Hq, Tq]",
          .parameters = parameters_of<VariationalOptions>,
          .call = call_variational,

@@ -150,7 +150,7 @@ std::vector<Mechanism> weight_rows() {
                               .summary = "between softmax and sparsemax, with an alpha or one for each head",
                               .source = "Peters et al. 2019; Correia et al. 2019",
                               .cost = "as softmax, and steps over the candidates of a row",
-                              .outputs = "o [Hq, Tq, Dv], weights [Hq, Tq, Tk]"},
+                              .outputs = "o [Hq, Tq, Dv], (weights [Hq, Tq, Tk])"},
                              call_entmax),
         variant_row<&normalized>(
             {.name = "normalized",
