@@ -106,15 +106,25 @@ void add_compare(CLI::App& app, cli::CompareOptions& options, int& code) {
     compare->add_option("--heads", options.heads, "Query heads, default those of the model's layer or of the files");
     compare->add_option("--budget", options.budget,
                         "Keys of a query where they are chosen, default 1/8 of the context");
-    compare->add_option("--q", options.q, "Queries")->type_name("FILE[:TENSOR]");
-    compare->add_option("--k", options.k, "Keys")->type_name("FILE[:TENSOR]");
-    compare->add_option("--v", options.v, "Values")->type_name("FILE[:TENSOR]");
-    compare->add_option("--model", options.model, "Directory of a Llama with reference.safetensors")->type_name("DIR");
+    auto* const q = compare->add_option("--q", options.q, "Queries")->type_name("FILE[:TENSOR]");
+    auto* const k = compare->add_option("--k", options.k, "Keys")->type_name("FILE[:TENSOR]");
+    auto* const v = compare->add_option("--v", options.v, "Values")->type_name("FILE[:TENSOR]");
+    compare->add_option("--model", options.model, "Directory of a Llama with reference.safetensors")
+        ->type_name("DIR")
+        ->excludes(q, k, v);
     compare->add_option("--threads", options.threads, "Threads, default 1");
     compare->add_option("--html", options.html, "Write a page with plots here")->type_name("FILE");
     add_format(*compare, options.format);
     compare->footer(compare_help);
     compare->callback([&options, &code] { code = cli::compare(options); });
+}
+
+/// An empty text is a variable of a script that was not set: nobody means it.
+void refuse_empty(CLI::App& app) {
+    for (CLI::Option* option : app.get_options([](const CLI::Option* o) { return o->get_expected_max() > 0; }))
+        option->check(CLI::Validator(
+            [](const std::string& text) { return text.empty() ? std::string("is empty") : std::string(); }, ""));
+    for (CLI::App* command : app.get_subcommands({})) refuse_empty(*command);
 }
 
 int attenta_program(int argc, char** argv) {
@@ -159,6 +169,7 @@ int attenta_program(int argc, char** argv) {
 
     cli::CompareOptions compare_options;
     add_compare(app, compare_options, code);
+    refuse_empty(app);
 
     try {
         app.parse(argc, argv);

@@ -34,7 +34,8 @@ function element(parent, name, attributes = {}, text) {
 
 // ---- a plot on two logarithmic axes
 
-const size = {width: 640, height: 430, left: 62, right: 14, top: 28, bottom: 46};
+const large = {width: 640, height: 430, left: 62, right: 14, top: 28, bottom: 46};
+const small = {width: 420, height: 290, left: 56, right: 14, top: 28, bottom: 42};
 
 function range(values, floor = 0) {
   const known = values.filter(v => v !== null && v !== undefined && v > floor);
@@ -57,13 +58,12 @@ function axis([low, high], from, to) {
 }
 
 class Plot {
-  constructor(id, x, y) {
-    const parent = document.getElementById(id);
-    parent.replaceChildren();
+  constructor(parent, x, y, size = large) {
     if (!x.range || !y.range) {
       element(parent, "p", {}, "Nothing to draw of what is shown.");
       return;
     }
+    this.size = size;
     const {width, height, left, bottom, top} = size, right = x.room || size.right;
     this.svg = element(parent, "svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${y.title} against ${x.title}`});
     this.x = axis(x.range, left, width - right);
@@ -71,7 +71,8 @@ class Plot {
     this.edge = width - right;
     for (const v of x.ticks || this.x.ticks) {
       element(this.svg, "line", {class: "grid", x1: this.x(v), x2: this.x(v), y1: top, y2: height - bottom});
-      element(this.svg, "text", {x: this.x(v), y: height - bottom + 16, "text-anchor": "middle"}, x.format(v));
+      const text = x.format(v), most = width - 3.4 * text.length;
+      element(this.svg, "text", {x: Math.min(this.x(v), most), y: height - bottom + 16, "text-anchor": "middle"}, text);
     }
     for (const v of y.ticks || this.y.ticks) {
       element(this.svg, "line", {class: "grid", x1: left, x2: this.edge, y1: this.y(v), y2: this.y(v)});
@@ -87,8 +88,8 @@ class Plot {
     this.svg.addEventListener("pointerleave", () => mark(null));
   }
 
-  point(row, x, y, ring = false, group) {
-    const g = group || element(this.svg, "g", {class: ring ? "mark ring" : "mark", "data-rows": row.index, style: `--family: ${colour(row.family)}`});
+  point(row, x, y, group) {
+    const g = group || element(this.svg, "g", {class: "mark", "data-rows": row.index, style: `--family: ${colour(row.family)}`});
     element(g, "circle", {cx: this.x(x), cy: this.y(y), r: group ? 2.6 : 4.5});
     this.points.push({row, x: this.x(x), y: this.y(y)});
   }
@@ -98,7 +99,7 @@ class Plot {
     const indices = same.map(r => r.index).join(" ");
     const g = element(this.svg, "g", {class: "mark", "data-rows": indices, style: `--family: ${colour(same[0].family)}`});
     element(g, "path", {d: points.map(([x, y], i) => `${i ? "L" : "M"}${this.x(x).toFixed(1)} ${this.y(y).toFixed(1)}`).join("")});
-    for (const [x, y] of points) this.point(same[0], x, y, false, g);
+    for (const [x, y] of points) this.point(same[0], x, y, g);
   }
 
   free(box) {
@@ -107,11 +108,11 @@ class Plot {
 
   /// Where there is room; places are [dx, dy, anchor].
   label(rowsOfIt, text, x, y, places) {
-    const width = 6.1 * text.length;
+    const width = 6.1 * text.length, {left, top, height, bottom} = this.size;
     for (const [dx, dy, anchor] of places) {
       const x0 = x + dx - (anchor === "end" ? width : anchor === "middle" ? width / 2 : 0);
       const box = {x0, x1: x0 + width, y0: y + dy - 10, y1: y + dy + 3};
-      if (x0 < size.left || box.x1 > this.limit || box.y0 < size.top || box.y1 > size.height - size.bottom || !this.free(box)) continue;
+      if (x0 < left || box.x1 > this.limit || box.y0 < top || box.y1 > height - bottom || !this.free(box)) continue;
       element(this.svg, "text", {class: "label", x: x + dx, y: y + dy, "text-anchor": anchor, "data-rows": rowsOfIt.map(r => r.index).join(" "),
                                  style: `--family: ${colour(rowsOfIt[0].family)}`}, text);
       this.boxes.push(box);
@@ -127,7 +128,7 @@ class Plot {
   }
 
   hover(event) {
-    const box = this.svg.getBoundingClientRect(), factor = size.width / box.width;
+    const box = this.svg.getBoundingClientRect(), factor = this.size.width / box.width;
     const x = (event.clientX - box.left) * factor, y = (event.clientY - box.top) * factor;
     let best = null, least = 26;
     for (const p of this.points) {
@@ -138,7 +139,14 @@ class Plot {
   }
 }
 
-// ---- the four plots
+// ---- the plots
+
+/// The emptied place of a plot.
+function place(id) {
+  const e = document.getElementById(id);
+  e.replaceChildren();
+  return e;
+}
 
 const shown = () => rows.filter(r => !hidden.has(r.family) && `${r.family}/${r.name}`.includes(filter));
 
@@ -160,7 +168,7 @@ function drawError() {
       `Of those that approximate softmax: ${phase === "prefill" ? "the whole context at once" : "one more token, and the error of the last queries"}. ` +
       "The line joins those that nothing is both faster and nearer than.";
   const errors = all.map(p => p.error);
-  const plot = new Plot("error", {range: range(all.map(p => p.time)), format: time, title: `time of ${phase === "prefill" ? "the prefill" : "a decode step"}`},
+  const plot = new Plot(place("error"), {range: range(all.map(p => p.time)), format: time, title: `time of ${phase === "prefill" ? "the prefill" : "a decode step"}`},
                         {range: all.length ? [least / 1.6, Math.max(1, ...errors) * 1.6] : null, title: "error",
                          format: v => v <= least ? "exact" : v >= 1e-2 ? digits(v) : v.toExponential(0)});
   if (!plot.svg) return;
@@ -179,25 +187,28 @@ function powersOf4([low, high]) {
   return ticks;
 }
 
-/// Lines of the rows' values at each context, equal ones as one.
-function drawLines(id, value, y, title) {
+/// The points of a row at each context.
+const pointsOf = (row, value) => row.times.map(t => [t.context, value(t)]).filter(p => p[1] > 0);
+
+/// Lines of rows, equal ones as one; the axes have room for those of `all`.
+function drawLines(parent, list, all, value, y, title, size = large) {
   const lines = new Map();
-  for (const row of shown()) {
-    const points = row.times.map(t => [t.context, value(t)]).filter(p => p[1] > 0);
+  for (const row of list) {
+    const points = pointsOf(row, value);
     if (!points.length) continue;
     const key = JSON.stringify(points.map(([x, v]) => [x, v.toPrecision(4)]));
     if (!lines.has(key)) lines.set(key, {rows: [], points});
     lines.get(key).rows.push(row);
   }
-  const all = [...lines.values()], contexts = [...new Set(all.flatMap(l => l.points.map(p => p[0])))].sort((a, b) => a - b);
-  const values = range(all.flatMap(l => l.points.map(p => p[1])));
-  const plot = new Plot(id, {range: range(contexts), ticks: contexts, format: String, title: "tokens of context", room: 150},
-                        {range: values, ticks: y === bytes && values && powersOf4(values), format: y, title});
+  const points = all.flatMap(row => pointsOf(row, value)), values = range(points.map(p => p[1]));
+  const contexts = [...new Set(points.map(p => p[0]))].sort((a, b) => a - b);
+  const plot = new Plot(parent, {range: range(contexts), ticks: contexts, format: String, title: "tokens of context", room: 150},
+                        {range: values, ticks: y === bytes && values && powersOf4(values), format: y, title}, size);
   if (!plot.svg) return;
-  for (const l of all) plot.line(l.rows, l.points);
+  for (const l of lines.values()) plot.line(l.rows, l.points);
   // Softmax and the shared lines get their names first.
   const weight = l => l.rows.length + (l.rows.some(r => r.name === "softmax") ? 1000 : 0);
-  for (const l of all.sort((a, b) => weight(b) - weight(a))) {
+  for (const l of [...lines.values()].sort((a, b) => weight(b) - weight(a))) {
     const [x, v] = l.points[l.points.length - 1];
     const first = l.rows.find(r => r.name === "softmax") || l.rows[0];
     const text = first.name + (l.rows.length > 1 ? ` and ${l.rows.length - 1} more` : "");
@@ -205,30 +216,40 @@ function drawLines(id, value, y, title) {
   }
 }
 
+/// A plot for each family, all on the same axes; softmax stands in each of them.
 function drawGrowth() {
   document.getElementById("growth-note").textContent =
-      phase === "prefill" ? "Time of the prefill over its tokens." : "Time of a decode step behind a context of so many tokens.";
-  drawLines("growth", t => phase === "prefill" ? (t.prefill_ms === null ? null : t.prefill_ms * 1e3 / t.context) : t.decode_us, time,
-            "time of a token");
+      (phase === "prefill" ? "Time of the prefill over its tokens" : "Time of a decode step behind a context of so many tokens") +
+      ", family by family on the same axes, exact softmax in each.";
+  const value = t => phase === "prefill" ? (t.prefill_ms === null ? null : t.prefill_ms * 1e3 / t.context) : t.decode_us;
+  const all = shown().filter(r => pointsOf(r, value).length), softmax = all.filter(r => r.family === "softmax" && r.name === "softmax");
+  const parent = place("growth"), present = families.filter(f => all.some(r => r.family === f));
+  const lines = (to, list, size) => drawLines(to, list, all, value, time, "time of a token", size);
+  if (present.length < 2) return lines(element(parent, "div"), all, large);
+  for (const family of present) {
+    const figure = element(parent, "figure", {style: `--family: ${colour(family)}`});
+    element(figure, "figcaption", {}, family);
+    const list = all.filter(r => r.family === family);
+    lines(figure, [...softmax.filter(r => r.family !== family), ...list], small);
+  }
 }
 
-function drawRoofline() {
+function drawRoofline(which) {
   const all = [];
-  for (const row of shown())
-    for (const which of ["prefill", "decode"]) {
-      const w = row[which];
-      if (w.gflops > 0 && w.bytes > 0) all.push({row, ring: which === "decode", intensity: w.flops / w.bytes, rate: w.gflops});
-    }
+  for (const row of shown()) {
+    const w = row[which];
+    if (w.gflops > 0 && w.bytes > 0) all.push({row, intensity: w.flops / w.bytes, rate: w.gflops});
+  }
   const {gflops: peak, gbytes: stream} = data.machine, ridge = peak / stream;
   const x = range([...all.map(p => p.intensity), ridge / 4, ridge * 4]);
-  const plot = new Plot("roofline", {range: x, format: digits, title: "operations per byte"},
+  const plot = new Plot(place(`roofline-${which}`), {range: x, format: digits, title: "operations per byte"},
                         {range: all.length ? range([...all.map(p => p.rate), peak, x[0] * stream]) : null, format: digits, title: "Gflop/s"});
   if (!plot.svg) return;
   const at = (v, w) => `${plot.x(v).toFixed(1)} ${plot.y(w).toFixed(1)}`;
   element(plot.svg, "path", {class: "roof", d: `M${at(x[0], x[0] * stream)}L${at(ridge, peak)}L${at(x[1], peak)}`});
   element(plot.svg, "text", {x: plot.edge - 6, y: plot.y(peak) + 15, "text-anchor": "end"}, `${digits(peak)} Gflop/s`);
   element(plot.svg, "text", {x: plot.x(ridge * 0.6) + 8, y: plot.y(peak * 0.6) + 12}, `${digits(stream)} GB/s`);
-  for (const p of all) plot.point(p.row, p.intensity, p.rate, p.ring);
+  for (const p of all) plot.point(p.row, p.intensity, p.rate);
   const fastest = [...all].sort((a, b) => b.rate - a.rate);
   plot.labelPoints([...fastest.filter(p => p.row.name === "softmax"), ...fastest.filter(p => p.row.name !== "softmax")].map(
       p => ({row: p.row, x: plot.x(p.intensity), y: plot.y(p.rate)})));
@@ -324,9 +345,9 @@ function fillTip(tip, r) {
 
 function draw() {
   drawError();
-  drawLines("memory", t => t.kept_bytes, bytes, "bytes kept");
+  drawLines(place("memory"), shown(), shown(), t => t.kept_bytes, bytes, "bytes kept");
   drawGrowth();
-  drawRoofline();
+  for (const which of ["prefill", "decode"]) drawRoofline(which);
   drawTable();
 }
 

@@ -112,7 +112,12 @@ Tensor tensor_of(const std::string& place, const std::string& name) {
     }
     for (const std::string& key : {name, "in." + name})
         if (file.tensors.contains(key)) return take(key);
-    if (file.tensors.size() != 1) refuse(path + " has no tensor '" + name + "'; name one as FILE:TENSOR");
+    // The only tensor, unless its name says that it is another one.
+    const auto others = {"q", "k", "v", "in.q", "in.k", "in.v"};
+    const bool names_another =
+        std::any_of(others.begin(), others.end(), [&](const char* other) { return file.tensors.contains(other); });
+    if (file.tensors.size() != 1 || names_another)
+        refuse(path + " has no tensor '" + name + "'; name one as FILE:TENSOR");
     return take(file.tensors.begin()->first);
 }
 

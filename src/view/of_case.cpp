@@ -37,7 +37,9 @@ class Case {
 public:
     Case(const std::filesystem::path& path, const std::map<std::string, std::string>& parameters)
         : file_(attenta::make_case(TensorFile::load(path), {.parameters = parameters})),
-          mechanism_(attenta::find_mechanism(value_of(file_, "family", ""), value_of(file_, "mechanism", ""))),
+          family_(value_of(file_, "family", "")),
+          named_(value_of(file_, "mechanism", "")),
+          mechanism_(attenta::find_mechanism(family_, named_)),
           parameters_(value_of(file_, "params", "{}")) {
         const auto of_case = [](const auto& t) { return t.first.starts_with("in.") || t.first.starts_with("out."); };
         const bool prefixed = std::any_of(file_.tensors.begin(), file_.tensors.end(), of_case);
@@ -49,6 +51,8 @@ public:
     const Tensors& inputs() const { return inputs_; }
     const std::string& parameters() const { return parameters_; }
     bool is_of(std::string_view family) const { return mechanism_ && mechanism_->family == family; }
+    /// What the file says that it is a case of.
+    std::string named() const { return family_.empty() || named_.empty() ? named_ : family_ + "/" + named_; }
     std::string name() const {
         return mechanism_ ? std::string(mechanism_->family) + "/" + std::string(mechanism_->name) : "";
     }
@@ -122,6 +126,7 @@ private:
     }
 
     TensorFile file_;
+    std::string family_, named_;
     const Mechanism* mechanism_;
     std::string parameters_;
     Tensors inputs_;
@@ -163,8 +168,10 @@ void require_parameters(const Case& c, const std::map<std::string, std::string>&
 }
 
 std::string note_of(const Case& c) {
-    if (!c.mechanism() || c.name() == "softmax/softmax") return {};
-    return "Softmax of q·k with the scale, causality and windows of the case. " + c.name() +
+    if (c.named().empty() || c.name() == "softmax/softmax") return {};
+    const std::string drawn = "Softmax of q·k with the scale, causality and windows of the case. ";
+    if (!c.mechanism()) return drawn + "The catalog has no " + c.named() + ".";
+    return drawn + c.name() +
            (c.is_of("sparse") || c.is_of("kv") ? " reads fewer keys." : " itself may weigh otherwise.");
 }
 

@@ -152,6 +152,9 @@ TEST_F(CliCompareTest, ATableForPeopleAndNoProgressInAFile) {
 
 TEST_F(CliCompareTest, BadInputIsRefusedBeforeAnythingIsWritten) {
     save_uniform("qkv");
+    TensorFile only_v;
+    only_v.tensors["v"] = attenta::Tensor::zeros(TensorType::f32, {1, tokens, dim});
+    only_v.save(file("only_v"));
     std::ofstream(file("damaged")) << "nonsense";
     std::ofstream(file("page.html")) << "of yesterday";
     const std::string qkv = quoted(file("qkv")), damaged = quoted(file("damaged"));
@@ -178,7 +181,12 @@ TEST_F(CliCompareTest, BadInputIsRefusedBeforeAnythingIsWritten) {
              {"--q /no/such/file --k " + qkv + "--v " + qkv, "/no/such/file"},
              {"--q " + tensor_of_file("nope") + "--k " + qkv + "--v " + qkv, "has no tensor 'nope'"},
              {"--q " + qkv + "--k " + qkv + "--v " + qkv, "has no tensor 'q'; name one as FILE:TENSOR"},
+             {"--q " + tensor_of_file("zeros") + "--k " + quoted(file("only_v")) + "--v " + qkv,
+              "only_v has no tensor 'k'; name one as FILE:TENSOR"},
              {"--model /no/such/model", "/no/such/model"},
+             {"--model " + quoted(file(".")) + files, "excludes"},
+             {"--q ''", "--q: is empty"},
+             {"--family ''", "--family: is empty"},
          }) {
         const Output out = attenta_program("compare --html " + quoted(file("page.html")) + bad.arguments);
         EXPECT_EQ(out.code, 2) << bad.arguments;
@@ -192,7 +200,7 @@ TEST_F(CliCompareTest, BadInputIsRefusedBeforeAnythingIsWritten) {
         EXPECT_NE(out.text.find("--html " + place.string()), std::string::npos) << out.text;
     }
     const auto left = std::distance(fs::directory_iterator(file(".")), fs::directory_iterator());
-    EXPECT_EQ(left, 3) << "nothing half-written stays";
+    EXPECT_EQ(left, 4) << "nothing half-written stays";
 }
 
 }  // namespace

@@ -69,6 +69,15 @@ TEST_F(ViewCaseTest, TakesTheParametersOfTheCase) {
                     naive_softmax(q, k, h, usual_scale(q), [](std::int64_t, std::int64_t) { return true; }), 1e-5);
 }
 
+TEST_F(ViewCaseTest, SaysWhatTheCatalogDoesNotHave) {
+    TensorFile file;
+    file.tensors = {{"in.q", normals({2, 3, 4}, 1)}, {"in.k", normals({2, 3, 4}, 2)}};
+    file.metadata = {{"family", "softmax"}, {"mechanism", "of_tomorrow"}, {"params", "{}"}};
+    const auto path = this->file("x.safetensors");
+    file.save(path);
+    EXPECT_NE(view::of_case(path, {}, {}).note.find("The catalog has no softmax/of_tomorrow."), std::string::npos);
+}
+
 TEST_F(ViewCaseTest, EvictionPoliciesHaveTokensBeforeHeads) {
     EXPECT_EQ(view::of_case(golden_path("kv", "h2o", "gqa"), {}, {}).heads_per_layer, 4);
     EXPECT_EQ(view::of_case(golden_path("kv", "kv_quant", "bf16"), {}, {}).heads_per_layer, 4);
