@@ -119,7 +119,7 @@ TEST(CalibrateSinksErrors, SaysWhatDoesNotFit) {
     EXPECT_TRUE(refuses_inputs<call>(d.x, good, [](auto& in) { in.q.dim = 5; }, {"k", "5", "6"}));
     Outputs<call> out(d.x, good);
     auto list = out.list;
-    list.weights = list.received;
+    list.received = list.weights;
     EXPECT_TRUE(refuses([&] { analysis::calibrate_sinks(d.x, list, good); }, {"received", "weights"}));
 }
 

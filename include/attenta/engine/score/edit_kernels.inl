@@ -153,8 +153,19 @@ void DistanceSums::operator()(Tile<Arch> t) const {
         const QueryRow& row = t.row(r);
         float* const to = sums + (row.head * queries + row.index) * count;
         const float* const w = t.raw().s + r * t.raw().stride;
-        for (std::int64_t i = 0; i < block.count; ++i)
-            to[std::clamp<std::int64_t>(block.position(i) - row.position - first, 0, count - 1)] += w[i];
+        if (block.positions) {
+            for (std::int64_t i = 0; i < block.count; ++i)
+                to[std::clamp<std::int64_t>(block.position(i) - row.position - first, 0, count - 1)] += w[i];
+            continue;
+        }
+        // Keys [begin, end) have a sum each, those before and behind them share the first and the last.
+        const auto all = [](simd::Batch<Arch> x) ATTENTA_FLATTEN { return x; };
+        const std::int64_t of_key_0 = block.begin - row.position - first,
+                           begin = std::clamp<std::int64_t>(-of_key_0, 0, block.count),
+                           end = std::clamp<std::int64_t>(count - of_key_0, begin, block.count);
+        if (begin > 0) to[0] += simd::sum_row<Arch>(w, begin, all);
+        if (end > begin) simd::add_row<Arch>(to + of_key_0 + begin, w + begin, end - begin, 1.f);
+        if (block.count > end) to[count - 1] += simd::sum_row<Arch>(w + end, block.count - end, all);
     }
 }
 
