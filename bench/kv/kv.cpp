@@ -91,11 +91,11 @@ void run_evict_one(benchmark::State& state) {
 }
 
 /// The attention of so long a prompt takes long enough to be timed once.
-void run_prompt(benchmark::State& state, std::int64_t query_heads, std::int64_t kv_heads) {
+void run_prompt(benchmark::State& state, const caches::Policy& policy, std::int64_t query_heads,
+                std::int64_t kv_heads) {
     const Normals q(query_heads, context, D), k(kv_heads, context, D), v(kv_heads, context, D);
     Normals o(query_heads, context, D);
     const CacheOptions options{.kv_heads = kv_heads, .dim = D, .capacity = context};
-    const caches::Policy& policy = caches::find(caches::policies(), "snapkv");
     std::optional<caches::EvictedCache> cache;
     const auto empty = [&](std::size_t) { cache.emplace(options, query_heads, policy, kept); };
     const auto compress = [&](std::size_t) { cache->attend(0, q.view(), k.view(), v.view(), {}); };
@@ -162,14 +162,17 @@ void run_peer(benchmark::State& state, const QuantShape& shape, const QuantPeer&
 void register_kv() {
     for (const caches::Policy& policy : caches::policies()) {
         if (policy.name == std::string("full")) continue;
-        register_benchmark(name_of(std::string("attenta/") + policy.name + "/decode",
-                                   {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
-                           [&policy](benchmark::State& state) { run_decode(state, policy); });
+        const std::string name = std::string("attenta/") + policy.name;
+        if (!policy.prompt_only)
+            register_benchmark(
+                name_of(name + "/decode", {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
+                [&policy](benchmark::State& state) { run_decode(state, policy); });
+        if (policy.prompt_only || name == "attenta/snapkv")
+            register_benchmark(
+                name_of(name + "/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
+                [&policy](benchmark::State& state) { run_prompt(state, policy, 4, 1); });
     }
     register_benchmark(name_of("attenta/evict_one", {{"Hkv", Hkv}, {"D", D}, {"kept", kept}}), run_evict_one);
-    register_benchmark(
-        name_of("attenta/snapkv/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
-        [](benchmark::State& state) { run_prompt(state, 4, 1); });
     const auto quant_name = [](std::string library, std::string storage, const QuantShape& s) {
         return name_of(library + "/quant/" + storage + '/' + s.phase,
                        {{"Hq", s.query_heads}, {"Hkv", s.kv_heads}, {"D", D}, {"Tq", s.queries}, {"Tk", context}});

@@ -54,6 +54,7 @@ private:
 struct Policy {
     const char* name;
     std::unique_ptr<attenta::EvictionPolicy> (*make)(std::int64_t budget);
+    bool prompt_only = false;  ///< evicts nothing afterwards
 };
 
 template <class P>
@@ -95,9 +96,9 @@ inline const std::vector<Policy>& policies() {
         {"keydiff", make<attenta::Keydiff>},
         {"knorm", make<attenta::Knorm>},
         {"snapkv", make_windowed<attenta::Snapkv>},
-        {"ada_kv", make_windowed<attenta::AdaKv>},
-        {"defensive_kv", make_windowed<attenta::DefensiveKv>},
-        {"kv_merge", make_windowed<attenta::KvMerge>},
+        {"ada_kv", make_windowed<attenta::AdaKv>, true},
+        {"defensive_kv", make_windowed<attenta::DefensiveKv>, true},
+        {"kv_merge", make_windowed<attenta::KvMerge>, true},
     };
     return all;
 }

@@ -232,6 +232,7 @@ ATTENTA_INLINE void Evictor::step(Heads<const float> q, Heads<const float> k, He
     detail::attend_with_scores(cache_.turn_queries(q, turned_), kv, o, options, needs_.weights ? lse_.data() : nullptr,
                                needs_.weights ? weights_.data() : nullptr, now.weights_stride, context);
     cache_.turn_outputs(o);
+    now.o = o;
     if (needs_.weights) {
         for (std::int64_t h = 0; h < q.heads; ++h)
             eviction::eviction_kernels().weights(weights_.data() + h * now.weights_stride,

@@ -7,7 +7,7 @@
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
-#include <bit>
+#include <cstdint>
 #include <limits>
 
 ATTENTA_BEGIN
@@ -21,66 +21,93 @@ void weights_of_scores(float* s, std::int64_t n, float lse) {
                         [&](simd::Batch<Arch> x) ATTENTA_FLATTEN { return simd::exp_weight<Arch>(x - shift); });
 }
 
-/// Of `lanes` scores those of tokens at positions in [sink, recent); infinity elsewhere.
+/// The tokens at positions in [sink, recent).
 template <class Arch>
 class Candidates {
+    using B = simd::Batch<Arch>;
     using Ints = simd::IntBatch<Arch>;
 
 public:
-    Candidates(std::int64_t sink, std::int64_t recent)
-        : first_(static_cast<std::int32_t>(std::min<std::int64_t>(sink, most)) - 1),
-          end_(static_cast<std::int32_t>(std::min<std::int64_t>(recent, most))) {}
-    bool contain(std::int32_t position) const { return position > first_ && position < end_; }
-    simd::Batch<Arch> of(const float* scores, const std::int32_t* positions) const {
-        const Ints p = Ints::load_unaligned(positions);
-        const Ints inside = (Ints(first_) - p) & (p - Ints(end_));  // both are below 0
-        return xsimd::select(xsimd::to_float(inside) < simd::Batch<Arch>(0.f), simd::load<Arch>(scores),
-                             simd::Batch<Arch>(std::numeric_limits<float>::infinity()));
+    Candidates(const float* scores, const std::int32_t* positions, std::int64_t sink, std::int64_t recent)
+        : scores_(scores),
+          positions_(positions),
+          first_(static_cast<std::int32_t>(std::min<std::int64_t>(sink, most)) - 1),
+          end_(static_cast<std::int32_t>(std::min<std::int64_t>(recent, most))),
+          are_all_(sink <= 0 && recent > most) {}
+
+    /// Whether `scores` alone decides.
+    bool are_all() const { return are_all_; }
+    bool contain(std::int64_t slot) const {
+        return are_all_ || (positions_[slot] > first_ && positions_[slot] < end_);
     }
+    /// The scores of slots from `slot` on; infinity for those that are no candidates.
+    template <bool All>
+    ATTENTA_ALWAYS_INLINE B of(std::int64_t slot) const {
+        const B scores = simd::load<Arch>(scores_ + slot);
+        if constexpr (All) return scores;
+        const Ints p = Ints::load_unaligned(positions_ + slot);
+        const Ints inside = (Ints(first_) - p) & (p - Ints(end_));  // both are below 0
+        return xsimd::select(xsimd::to_float(inside) < B(0.f), scores, B(infinity));
+    }
+
+    static constexpr float infinity = std::numeric_limits<float>::infinity();
 
 private:
     static constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    const float* scores_;
+    const std::int32_t* positions_;
     std::int32_t first_, end_;
+    bool are_all_;
 };
 
-template <class Arch>
-std::int64_t lowest_score(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
-                          std::int64_t recent) {
+/// Of candidates in slots [begin, end); NaN where some score is NaN.
+template <class Arch, bool All>
+float least_score(const Candidates<Arch>& candidates, const float* scores, std::int64_t begin, std::int64_t end) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
-    constexpr float infinity = std::numeric_limits<float>::infinity();
-    const Candidates<Arch> candidates(sink, recent);
-    B even(infinity), odd(infinity);
+    B even(candidates.infinity), odd(candidates.infinity);
     auto nan = even != even;
-    std::int64_t i = 0;
-    for (; i + 2 * L <= n; i += 2 * L) {
-        const B a = candidates.of(scores + i, positions + i), b = candidates.of(scores + i + L, positions + i + L);
+    std::int64_t i = begin;
+    for (; i + 2 * L <= end; i += 2 * L) {
+        const B a = candidates.template of<All>(i), b = candidates.template of<All>(i + L);
         even = simd::min<Arch>(a, even);
         odd = simd::min<Arch>(b, odd);
         nan = nan | (a != a) | (b != b);
     }
+    if (simd::bits_of<Arch>(nan) != 0) return std::numeric_limits<float>::quiet_NaN();
     float lane[static_cast<std::size_t>(L)];
     simd::min<Arch>(even, odd).store_unaligned(lane);
-    bool any_nan = simd::bits_of<Arch>(nan) != 0;
     float least = *std::min_element(lane, lane + L);
-    for (std::int64_t t = i; t < n; ++t) {
-        if (!candidates.contain(positions[t])) continue;
-        any_nan = any_nan || is_nan(scores[t]);
-        if (scores[t] < least) least = scores[t];
+    for (; i < end; ++i) {
+        if (!candidates.contain(i)) continue;
+        if (is_nan(scores[i])) return scores[i];
+        least = std::min(least, scores[i]);
     }
-    if (any_nan || least == infinity) return -1;
+    return least;
+}
 
+/// Equal ones are looked for in those parts alone that have the least score.
+template <class Arch>
+std::int64_t lowest_score(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
+                          std::int64_t recent) {
+    constexpr std::int64_t most_parts = 64, shortest = 256;
+    const Candidates<Arch> candidates(scores, positions, sink, recent);
+    const std::int64_t part = std::max((n + most_parts - 1) / most_parts, shortest);
+    float of_part[most_parts];
+    float least = candidates.infinity;
+    for (std::int64_t p = 0; p * part < n; ++p) {
+        const std::int64_t end = std::min((p + 1) * part, n);
+        of_part[p] = candidates.are_all() ? least_score<Arch, true>(candidates, scores, p * part, end)
+                                          : least_score<Arch, false>(candidates, scores, p * part, end);
+        if (is_nan(of_part[p])) return -1;
+        least = std::min(least, of_part[p]);
+    }
+    if (least == candidates.infinity) return -1;
     std::int64_t best = -1;
-    const auto take = [&](std::int64_t slot) {
-        if (best < 0 || positions[slot] < positions[best]) best = slot;
-    };
-    const B limit(least);
-    for (std::int64_t t = 0; t < i; t += L)
-        for (std::uint32_t bits = simd::bits_of<Arch>(candidates.of(scores + t, positions + t) <= limit); bits != 0;
-             bits &= bits - 1)
-            take(t + std::countr_zero(bits));
-    for (std::int64_t t = i; t < n; ++t)
-        if (candidates.contain(positions[t]) && scores[t] <= least) take(t);
+    for (std::int64_t p = 0; p * part < n; ++p)
+        for (std::int64_t slot = p * part; of_part[p] == least && slot < std::min((p + 1) * part, n); ++slot)
+            if (scores[slot] == least && candidates.contain(slot) && (best < 0 || positions[slot] < positions[best]))
+                best = slot;
     return best;
 }
 
@@ -104,8 +131,35 @@ void squared_distances(const float* x, const float* rows, std::int64_t n, std::i
     }
 }
 
+template <class Arch>
+float add_least_errors(const float* w, float all, float length_of_x, const float* lengths, std::int64_t n, float* to) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    // Lengths are rounded, and so are distances and weights.
+    constexpr float of_lengths = 1e-5f, of_errors = 1 - 1e-4f;
+    const B total(all), x(length_of_x), zero(0.f);
+    B top(0.f);
+    const auto add = [&](B weight, B length, B sum) ATTENTA_FLATTEN {
+        top = simd::max<Arch>(weight, top);
+        const B least = xsimd::abs(x - length) - B(of_lengths) * (x + length);
+        return sum + simd::divide<Arch>(B(of_errors) * weight, total - weight) *
+                         xsimd::select(least < zero, zero, least);
+    };
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L)
+        add(simd::load<Arch>(w + i), simd::load<Arch>(lengths + i), simd::load<Arch>(to + i)).store_unaligned(to + i);
+    if (i < n)
+        simd::store_part<Arch>(to + i,
+                               add(simd::load_part<Arch>(w + i, n - i), simd::load_part<Arch>(lengths + i, n - i),
+                                   simd::load_part<Arch>(to + i, n - i)),
+                               n - i);
+    float lane[static_cast<std::size_t>(L)];
+    top.store_unaligned(lane);
+    return *std::max_element(lane, lane + L);
+}
+
 ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>,
-                      &squared_distances<simd::NativeArch>)
+                      &squared_distances<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
 
 }  // namespace eviction
 

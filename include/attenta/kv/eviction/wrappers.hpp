@@ -73,7 +73,9 @@ public:
     }
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override {
-        WrappedPolicy::judge(now, heads, choices);
+        EvictionMoment of_all = now;
+        of_all.every_score = true;
+        WrappedPolicy::judge(of_all, heads, choices);
         for (const HeldTokens& held : heads) {
             EvictionChoice& choice = choices[static_cast<std::size_t>(held.head)];
             choice.keep = held.size();

@@ -5,8 +5,9 @@
 //
 // per query head, averaged over the group; the smallest goes. The weights α, of sum 1, are those of a base policy, which
 // also says how many of the newest tokens are protected: all attention so far (h2o), the newest query's (tova), or the
-// pooled attention of the last `window` queries (snapkv). Time Hq·n·Dv per step; with `multi` greedy as much for each token
-// that the prompt has too many.
+// pooled attention of the last `window` queries (snapkv). Where a step has one token too many, X follows from the step's own
+// outputs, and lengths of X and of values say which tokens may be the one: time Hq·n, and Hq·Dv for each of these few. Otherwise
+// Hq·n·Dv; with `multi` greedy as much for each token that the prompt has too many.
 #pragma once
 
 #include <attenta/kv/eviction/attention_mass.hpp>
@@ -53,11 +54,11 @@ public:
           window_({.window = options.window, .kernel = options.kernel, .pooling = options.pooling}) {}
 
     EvictionNeeds needs(const EvictionShape& shape) override;
-    void observe(const EvictionMoment& now, std::span<const HeldTokens> heads) override {
-        if (options_.base == CaoteBase::h2o) mass_.add(now, heads);
-    }
+    void arrive(const HeldTokens& held, std::int64_t slot, const float* k, const float* v) override;
+    void observe(const EvictionMoment& now, std::span<const HeldTokens> heads) override;
     void judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
                std::span<EvictionChoice> choices) override;
+    void leave(const HeldTokens& held, std::span<const std::int32_t> gone, KvCache& cache) override;
 
 private:
     std::int64_t protects() const {
@@ -65,6 +66,16 @@ private:
                : options_.base == CaoteBase::tova ? 0
                                                   : options_.window;
     }
+    /// Σ of weights and of weighted values, of a query head over the held tokens.
+    struct Sums {
+        bool known = false;
+        double weight = 0;
+        std::vector<double> value;
+    };
+
+    const float* weights_of(const HeldTokens& held, std::int64_t h) const;
+    void sum_up(const HeldTokens& held, std::int64_t h);
+    bool score_the_least(const EvictionMoment& now, const HeldTokens& held, float* scores);
     void load(const EvictionMoment& now, const HeldTokens& held);
     void pool_before_window(const HeldTokens& held, std::int64_t window, float* weights);
     void add_value(std::int64_t slot, float weight);
@@ -76,7 +87,11 @@ private:
     eviction::AttentionMass mass_{GroupScore::max};  // of each query head
     eviction::NewestWeights newest_;
     eviction::WindowScores window_;
-    std::int64_t group_ = 0, dim_v_ = 0, score_column_ = 0;
+    std::int64_t group_ = 0, dim_v_ = 0, score_column_ = 0, length_column_ = 0;
+    std::vector<Sums> sums_;      ///< [Hq] with h2o
+    std::vector<float> centres_;  ///< [group, Dv] X
+    std::vector<double> totals_;  ///< [group] Σ of weights
+    std::vector<float> value_;    ///< [Dv]
     std::vector<float> weights_;             ///< of the group's query heads, [group, n] by slot
     std::vector<float> stays_;               ///< [n] by slot, 1, or 0 of those that have been chosen to go
     std::vector<float> values_, distances_;  ///< [n, Dv], [n] by slot

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <attenta/kv/eviction/fixed_scores.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/kv/policies/caote.hpp>
 
@@ -21,8 +22,113 @@ ATTENTA_INLINE EvictionNeeds Caote::needs(const EvictionShape& shape) {
     group_ = shape.group();
     dim_v_ = shape.dim_v;
     score_column_ = options_.base == CaoteBase::h2o ? mass_.columns(shape) : 0;
-    needs.columns = score_column_ + 1;
+    length_column_ = score_column_ + 1;
+    needs.columns = length_column_ + 1;
+    needs.rows = needs.weights;
+    if (options_.base == CaoteBase::h2o) sums_.resize(static_cast<std::size_t>(shape.query_heads));
+    value_.resize(static_cast<std::size_t>(dim_v_));
+    centres_.resize(static_cast<std::size_t>(group_ * dim_v_));
     return needs;
+}
+
+ATTENTA_INLINE void Caote::arrive(const HeldTokens& held, std::int64_t slot, const float*, const float*) {
+    held.load_value(slot, value_.data());
+    held.column(length_column_)[slot] = eviction::norm(value_.data(), dim_v_);
+}
+
+/// A step adds its weights, whose sum is 1, and its output.
+ATTENTA_INLINE void Caote::observe(const EvictionMoment& now, std::span<const HeldTokens> heads) {
+    if (options_.base != CaoteBase::h2o) return;
+    mass_.add(now, heads);
+    for (std::size_t h = 0; h < sums_.size(); ++h) {
+        Sums& s = sums_[h];
+        s.known = s.known && !now.prompt;
+        if (!s.known) continue;
+        s.weight += 1;
+        const float* const o = now.o.row(static_cast<std::int64_t>(h), 0);
+        for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] += double{o[c]};
+    }
+}
+
+ATTENTA_INLINE void Caote::leave(const HeldTokens& held, std::span<const std::int32_t> gone, KvCache&) {
+    for (std::int64_t h = 0; options_.base == CaoteBase::h2o && h < group_; ++h) {
+        Sums& s = sums_[static_cast<std::size_t>(held.head * group_ + h)];
+        for (const std::int32_t slot : gone) {
+            if (!s.known) break;
+            held.load_value(slot, value_.data());
+            const double weight = mass_.of_head(held, h)[slot];
+            s.weight -= weight;
+            for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] -= weight * double{value_[c]};
+        }
+    }
+}
+
+/// By slot, of a query head of the group; not with snapkv.
+ATTENTA_INLINE const float* Caote::weights_of(const HeldTokens& held, std::int64_t h) const {
+    return options_.base == CaoteBase::h2o ? mass_.of_head(held, h) : newest_.of(held.head * group_ + h);
+}
+
+ATTENTA_INLINE void Caote::sum_up(const HeldTokens& held, std::int64_t h) {
+    Sums& s = sums_[static_cast<std::size_t>(held.head * group_ + h)];
+    const float* const weights = mass_.of_head(held, h);
+    s = {.known = true, .weight = 0, .value = std::vector<double>(static_cast<std::size_t>(dim_v_))};
+    for (std::int64_t i = 0; i < held.size(); ++i) {
+        held.load_value(i, value_.data());
+        s.weight += double{weights[i]};
+        for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] += double{weights[i]} * double{value_[c]};
+    }
+}
+
+/// Scores for a step that has one token too many: errors of those tokens that may have the least one, of the others something
+/// below theirs and above the least. Returns false where the head's tokens have to be compared one by one.
+ATTENTA_INLINE bool Caote::score_the_least(const EvictionMoment& now, const HeldTokens& held, float* scores) {
+    constexpr double most_of_all = 0.99;  // X of what is left is no difference of nearly equal numbers then
+    const std::int64_t n = held.size(), recent = held.newest(protects());
+    if (options_.base == CaoteBase::snapkv || options_.multi == CaoteMulti::greedy || options_.fast || now.prompt ||
+        now.every_score || n != options_.budget + 1)
+        return false;
+    const auto& kernels = eviction::eviction_kernels();
+    std::vector<double>& all = totals_;
+    all.assign(static_cast<std::size_t>(group_), 0.);
+    std::fill_n(scores, n, 0.f);
+    for (std::int64_t h = 0; h < group_; ++h) {
+        const std::int64_t head = held.head * group_ + h;
+        float* const x = centres_.data() + h * dim_v_;
+        double& total = all[static_cast<std::size_t>(h)] = 1;
+        if (options_.base == CaoteBase::tova) {
+            std::copy_n(now.o.row(head, 0), dim_v_, x);
+        } else {
+            if (!sums_[static_cast<std::size_t>(head)].known) sum_up(held, h);
+            const Sums& s = sums_[static_cast<std::size_t>(head)];
+            total = s.weight;
+            std::transform(s.value.begin(), s.value.end(), x,
+                           [&](double value) { return static_cast<float>(value / total); });
+        }
+        if (!(total > 0)) return false;
+        const float top = kernels.add_least_errors(weights_of(held, h), static_cast<float>(total),
+                                                   eviction::norm(x, dim_v_), held.column(length_column_), n, scores);
+        if (!(double{top} < most_of_all * total)) return false;
+    }
+    const auto error = [&](std::int64_t slot) {
+        held.load_value(slot, value_.data());
+        double sum = 0;
+        for (std::int64_t h = 0; h < group_; ++h) {
+            float squares = 0;
+            kernels.squared_distances(value_.data(), centres_.data() + h * dim_v_, 1, dim_v_, &squares);
+            const double weight = weights_of(held, h)[slot];
+            sum += weight / (all[static_cast<std::size_t>(h)] - weight) * double{std::sqrt(squares)};
+        }
+        return static_cast<float>(sum);
+    };
+    const std::int64_t first = kernels.lowest(scores, held.positions.data(), n, 0, recent);
+    if (first < 0) return false;
+    float least = error(first);
+    for (std::int64_t i = 0; i < n; ++i) {
+        if (scores[i] > least || held.positions[static_cast<std::size_t>(i)] >= recent) continue;
+        scores[i] = error(i);
+        least = std::min(least, scores[i]);
+    }
+    return true;
 }
 
 ATTENTA_INLINE void Caote::judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
@@ -31,14 +137,15 @@ ATTENTA_INLINE void Caote::judge(const EvictionMoment& now, std::span<const Held
     if (options_.base == CaoteBase::tova) newest_.update(now);
     if (options_.base == CaoteBase::snapkv) window_.update(now, heads);
     for (const HeldTokens& held : heads) {
-        load(now, held);
         float* const scores = held.column(score_column_);
+        choices[static_cast<std::size_t>(held.head)] = {
+            .scores = scores, .keep = options_.budget, .recent = protects()};
+        if (score_the_least(now, held, scores)) continue;
+        load(now, held);
         if (options_.multi == CaoteMulti::greedy)
             choose_one_by_one(held, scores);
         else
             errors(scores);
-        choices[static_cast<std::size_t>(held.head)] = {
-            .scores = scores, .keep = options_.budget, .recent = protects()};
     }
 }
 
