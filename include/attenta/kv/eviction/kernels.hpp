@@ -18,6 +18,8 @@ struct Kernels {
                            std::int64_t recent);
     /// to[i] = ‖x − row i‖² of rows [n, dim].
     void (*squared_distances)(const float* x, const float* rows, std::int64_t n, std::int64_t dim, float* to);
+    /// to[i] = x · row i of rows [n, dim].
+    void (*products)(const float* x, const float* rows, std::int64_t n, std::int64_t dim, float* to);
     /// Adds w / (all − w) times what the distance of x and a value is at least, by their lengths, to each of n numbers:
     /// less than the truth, whatever the rounding. Returns the largest w.
     float (*add_least_errors)(const float* w, float all, float length_of_x, const float* lengths, std::int64_t n,

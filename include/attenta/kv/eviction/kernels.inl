@@ -132,6 +132,11 @@ void squared_distances(const float* x, const float* rows, std::int64_t n, std::i
 }
 
 template <class Arch>
+void products(const float* x, const float* rows, std::int64_t n, std::int64_t dim, float* to) {
+    for (std::int64_t i = 0; i < n; ++i) to[i] = simd::sum_products<Arch>(x, rows + i * dim, dim);
+}
+
+template <class Arch>
 float add_least_errors(const float* w, float all, float length_of_x, const float* lengths, std::int64_t n, float* to) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
@@ -159,7 +164,7 @@ float add_least_errors(const float* w, float all, float length_of_x, const float
 }
 
 ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>,
-                      &squared_distances<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
+                      &squared_distances<simd::NativeArch>, &products<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
 
 }  // namespace eviction
 

@@ -3,9 +3,10 @@
 //
 //   score = −cos(k_j, Σ_i k_i/‖k_i‖)   over all held tokens i, norms at least 1e-12
 //
-// Time O(n·D) per step: one product with each held key. One float per token and D sums per head, which follow tokens as they come
-// and go; in double they stay exact for any length of text. The paper evicts block by block within the prompt, here it is
-// once after it.
+// Sums of D numbers per head follow tokens as they come and go; in double they stay exact for any length of text. A step changes
+// no cosine by more than the sum has moved, so that where one token has to go, most of them are known to be others: time O(n), and
+// O(D) for each that may be the one; all n products otherwise. Two floats per token. The paper evicts block by block within the
+// prompt, here it is once after it.
 #pragma once
 
 #include <attenta/kv/eviction/fixed_scores.hpp>
@@ -29,11 +30,15 @@ public:
 
 private:
     void add(const HeldTokens& held, std::int64_t slot, double sign);
+    void score_all(const EvictionMoment& now, std::span<const HeldTokens> heads);
+    bool score_the_lowest(const HeldTokens& held, float* scores);
+    double moved(std::int64_t head) const;
 
     KeydiffOptions options_;
     EvictionShape shape_;
     std::vector<double> sums_;          ///< [Hkv, D] of k/‖k‖
-    std::vector<float> anchors_, key_;  ///< the same as floats; a row
+    std::vector<double> judged_;        ///< the same when tokens were judged last
+    std::vector<float> anchors_, key_;  ///< the sums as floats; a row
     std::vector<float> scores_;         ///< [Hkv, fullest head] by slot
 };
 
