@@ -8,6 +8,7 @@
 #include "bench/analysis/observers.hpp"
 #include "bench/kv/kv.hpp"
 #include "bench/latent/latent.hpp"
+#include "bench/linear/elementwise.hpp"
 #include "bench/linear/linear.hpp"
 #include "bench/mechanisms/mechanisms.hpp"
 #include "bench/mechanisms/positions.hpp"
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
     bench::register_sweep();
     bench::register_phases();
     bench::register_linear();
+    bench::register_elementwise();
     bench::register_sparse();
     bench::register_kv();
     bench::register_latent();

@@ -22,11 +22,12 @@ using attenta::Heads;
 class Recurrence {
 public:
     Recurrence(std::string_view mechanism, const attenta::NamedInputs& in, int threads) : in_(in), cpu_(threads) {
-        const bool is_mamba = mechanism == "mamba2";
+        const bool is_mamba = mechanism == "mamba2" || mechanism == "mamba";
         const Heads<const float> v = in.at(is_mamba ? "x" : "v");
         outputs_ = static_cast<std::size_t>(v.heads * v.tokens * v.dim);
         states_ = static_cast<std::size_t>(v.heads * v.dim * in.at(is_mamba ? "B" : "k").dim);
-        out_ = is_mamba               ? ssm_scan()
+        out_ = mechanism == "mamba2"  ? ssm_scan()
+               : mechanism == "mamba" ? selective_scan()
                : mechanism == "gla"   ? gla()
                : mechanism == "rwkv6" ? rwkv6()
                : mechanism == "rwkv7" ? rwkv7()
@@ -93,14 +94,23 @@ private:
         return ggml_rwkv_wkv7(context_.get(), tensor("q"), gates(), tensor("k"), tensor("v"), tensor("a"), tensor("b"),
                               row_of_states());
     }
-    /// It takes softplus of dt by itself.
     ggml_tensor* ssm_scan() {
-        const Heads<const float> x = in_.at("x"), B = in_.at("B");
-        state_ = tensor(nullptr, B.dim, x.dim, x.heads);
+        const Heads<const float> x = in_.at("x");
+        return scan(x.dim, x.heads, tensor(in_.at("A").data, 1, x.heads));
+    }
+    /// A channel is a head of one number, with a factor for each of its states.
+    ggml_tensor* selective_scan() {
+        const Heads<const float> A = in_.at("A");
+        return scan(1, A.tokens, tensor(A.data, A.dim, A.tokens));
+    }
+    /// It takes softplus of dt by itself.
+    ggml_tensor* scan(std::int64_t width, std::int64_t heads, ggml_tensor* A) {
+        const Heads<const float> x = in_.at("x");
+        state_ = tensor(nullptr, in_.at("B").dim, width, heads);
         ggml_tensor* const ids = ggml_new_tensor_4d(context_.get(), GGML_TYPE_I32, 1, 1, 1, 1);
         ids->data = &sequence_;
-        return ggml_ssm_scan(context_.get(), state_, tensor("x"), tensor(in_.at("dt").data, x.heads, x.tokens),
-                             tensor(in_.at("A").data, 1, x.heads), tensor("B"), tensor("C"), ids, 1);
+        return ggml_ssm_scan(context_.get(), state_, tensor(x.data, width, heads, x.tokens),
+                             tensor(in_.at("dt").data, heads, x.tokens), A, tensor("B"), tensor("C"), ids, 1);
     }
 
     const attenta::NamedInputs in_;
@@ -119,7 +129,7 @@ RunLinear prepare(std::string_view mechanism, const attenta::NamedInputs& in, in
 }
 
 bool supports(std::string_view mechanism) {
-    constexpr std::string_view all[] = {"gated_delta_rule", "kda", "gla", "mamba2", "rwkv6", "rwkv7"};
+    constexpr std::string_view all[] = {"gated_delta_rule", "kda", "gla", "mamba", "mamba2", "rwkv6", "rwkv7"};
     return std::find(std::begin(all), std::end(all), mechanism) != std::end(all);
 }
 
