@@ -115,6 +115,8 @@ void LinearProblem::draw(const attenta::Input& input) {
         fill(x, [](auto...) { return sigmoid(normal()); });
     } else if (name == "dt") {
         fill(x, [](auto...) { return normal() - 3; });
+    } else if (name == "ridge") {
+        fill(x, [](auto...) { return 1 + std::abs(normal()); });
     } else if (name == "A") {
         fill(x, [](std::int64_t h, auto...) { return -1 - static_cast<float>(h); });
     } else if (name == "key_max") {
