@@ -164,9 +164,8 @@ void register_kv() {
         if (policy.name == std::string("full")) continue;
         const std::string name = std::string("attenta/") + policy.name;
         if (!policy.prompt_only)
-            register_benchmark(
-                name_of(name + "/decode", {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
-                [&policy](benchmark::State& state) { run_decode(state, policy); });
+            register_benchmark(name_of(name + "/decode", {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
+                               [&policy](benchmark::State& state) { run_decode(state, policy); });
         if (policy.prompt_only || name == "attenta/snapkv")
             register_benchmark(
                 name_of(name + "/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),

@@ -51,6 +51,9 @@ void make_unit(attenta::Heads<float> x) {
     });
 }
 
+/// Levels of log_linear: enough for 32768 tokens.
+constexpr std::int64_t levels = 16;
+
 struct Sizes {
     std::int64_t heads, tokens, dim;
     std::int64_t count() const { return heads * tokens * dim; }
@@ -65,7 +68,9 @@ Sizes sizes_of(const attenta::Input& input, std::int64_t H, std::int64_t T, std:
             letters.tokens.empty()   ? 1
             : letters.tokens == "TM" ? D
                                      : T,
-            letters.dim.empty() ? 1 : D};
+            letters.dim.empty()  ? 1
+            : letters.dim == "L" ? levels
+                                 : D};
 }
 
 /// Optional inputs that models have.

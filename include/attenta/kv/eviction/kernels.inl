@@ -37,9 +37,7 @@ public:
 
     /// Whether `scores` alone decides.
     bool are_all() const { return are_all_; }
-    bool contain(std::int64_t slot) const {
-        return are_all_ || (positions_[slot] > first_ && positions_[slot] < end_);
-    }
+    bool contain(std::int64_t slot) const { return are_all_ || (positions_[slot] > first_ && positions_[slot] < end_); }
     /// The scores of slots from `slot` on; infinity for those that are no candidates.
     template <bool All>
     ATTENTA_ALWAYS_INLINE B of(std::int64_t slot) const {
@@ -147,8 +145,8 @@ float add_least_errors(const float* w, float all, float length_of_x, const float
     const auto add = [&](B weight, B length, B sum) ATTENTA_FLATTEN {
         top = simd::max<Arch>(weight, top);
         const B least = xsimd::abs(x - length) - B(of_lengths) * (x + length);
-        return sum + simd::divide<Arch>(B(of_errors) * weight, total - weight) *
-                         xsimd::select(least < zero, zero, least);
+        return sum +
+               simd::divide<Arch>(B(of_errors) * weight, total - weight) * xsimd::select(least < zero, zero, least);
     };
     std::int64_t i = 0;
     for (; i + L <= n; i += L)
@@ -164,7 +162,8 @@ float add_least_errors(const float* w, float all, float length_of_x, const float
 }
 
 ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>,
-                      &squared_distances<simd::NativeArch>, &products<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
+                      &squared_distances<simd::NativeArch>, &products<simd::NativeArch>,
+                      &add_least_errors<simd::NativeArch>)
 
 }  // namespace eviction
 

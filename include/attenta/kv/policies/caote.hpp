@@ -88,10 +88,10 @@ private:
     eviction::NewestWeights newest_;
     eviction::WindowScores window_;
     std::int64_t group_ = 0, dim_v_ = 0, score_column_ = 0, length_column_ = 0;
-    std::vector<Sums> sums_;      ///< [Hq] with h2o
-    std::vector<float> centres_;  ///< [group, Dv] X
-    std::vector<double> totals_;  ///< [group] Σ of weights
-    std::vector<float> value_;    ///< [Dv]
+    std::vector<Sums> sums_;                 ///< [Hq] with h2o
+    std::vector<float> centres_;             ///< [group, Dv] X
+    std::vector<double> totals_;             ///< [group] Σ of weights
+    std::vector<float> value_;               ///< [Dv]
     std::vector<float> weights_;             ///< of the group's query heads, [group, n] by slot
     std::vector<float> stays_;               ///< [n] by slot, 1, or 0 of those that have been chosen to go
     std::vector<float> values_, distances_;  ///< [n, Dv], [n] by slot

@@ -81,8 +81,7 @@ ATTENTA_INLINE double Keydiff::moved(std::int64_t head) const {
 /// Scores of those tokens that may have the lowest one, of the others what theirs is at least. Returns false where these are
 /// many.
 ATTENTA_INLINE bool Keydiff::score_the_lowest(const HeldTokens& held, float* scores) {
-    const std::int64_t n = held.size(), recent = held.newest(options_.recent),
-                       most = std::max<std::int64_t>(n / 8, 16);
+    const std::int64_t n = held.size(), recent = held.newest(options_.recent), most = std::max<std::int64_t>(n / 8, 16);
     // Scores have at most the size n; what they and the bounds are rounded by comes to less than this.
     const auto lower = static_cast<float>(moved(held.head) + 1e-6 * static_cast<double>(n));
     float* const bounds = held.column(1);
