@@ -1,11 +1,15 @@
 // Policies around policies.
 #include <attenta/kv/eviction/wrappers.hpp>
+#include <attenta/kv/policies/caote.hpp>
 #include <attenta/kv/policies/h2o.hpp>
+#include <attenta/kv/policies/keydiff.hpp>
 #include <attenta/kv/policies/streaming.hpp>
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kv/support/policy.hpp"
@@ -60,6 +64,59 @@ TEST(EvictionWrappers, HeadBudgetsAreTheirOwn) {
     const EvictionResult r = run_policy(EvictionCase(sizes, 3), wrapped, context);
     EXPECT_EQ(r.kept[0], (Positions{0, 1, 38, 39}));
     EXPECT_EQ(std::ssize(r.kept[1]), 9);
+}
+
+/// Compares the choice of a policy that may look at few tokens with all scores, in some of its steps.
+class Watched final : public attenta::WrappedPolicy {
+public:
+    using WrappedPolicy::WrappedPolicy;
+    void judge(const attenta::EvictionMoment& now, std::span<const attenta::HeldTokens> heads,
+               std::span<attenta::EvictionChoice> choices) override {
+        WrappedPolicy::judge(now, heads, choices);
+        if (now.prompt || ++steps_ % 37 != 0) return;
+        std::vector<std::vector<float>> few;
+        for (const attenta::HeldTokens& held : heads) {
+            const float* const scores = choices[static_cast<std::size_t>(held.head)].scores;
+            few.emplace_back(scores, scores + held.size());
+        }
+        attenta::EvictionMoment of_all = now;
+        of_all.every_score = true;
+        WrappedPolicy::judge(of_all, heads, choices);
+        for (const attenta::HeldTokens& held : heads) {
+            const attenta::EvictionChoice& choice = choices[static_cast<std::size_t>(held.head)];
+            const std::vector<float>& known = few[static_cast<std::size_t>(held.head)];
+            const std::int64_t recent = held.newest(choice.recent);
+            std::size_t goes = known.size(), should = known.size();
+            for (std::size_t i = 0; i < known.size(); ++i) {
+                if (held.positions[i] >= recent) continue;
+                if (goes == known.size() || known[i] < known[goes]) goes = i;
+                if (should == known.size() || choice.scores[i] < choice.scores[should]) should = i;
+                EXPECT_LE(known[i], choice.scores[i] + 1e-4f * std::abs(choice.scores[i])) << "slot " << i;
+                differs_ = differs_ || known[i] < choice.scores[i] - 1e-3f * std::abs(choice.scores[i]);
+            }
+            const float least = choice.scores[should];
+            EXPECT_LE(choice.scores[goes], least + 1e-4f * std::abs(least)) << "step " << steps_;
+        }
+    }
+    /// Whether some score was below the truth.
+    bool has_looked_at_few() const { return differs_; }
+
+private:
+    std::int64_t steps_ = 0;
+    bool differs_ = false;
+};
+
+TEST(EvictionWrappers, FewScoresChooseAsAllOfThem) {
+    const EvictionCase x({1500, 1100, 4, 2, 16, 8}, 5);
+    attenta::Caote heavy({.budget = 1000}), newest({.budget = 1000, .base = attenta::CaoteBase::tova});
+    attenta::Keydiff keydiff({.budget = 1000, .recent = 10});
+    for (attenta::EvictionPolicy* policy :
+         {static_cast<attenta::EvictionPolicy*>(&heavy), static_cast<attenta::EvictionPolicy*>(&newest),
+          static_cast<attenta::EvictionPolicy*>(&keydiff)}) {
+        Watched watched(*policy);
+        EXPECT_EQ(std::ssize(held_after(watched, x)), 1000);
+        EXPECT_TRUE(watched.has_looked_at_few());
+    }
 }
 
 TEST(EvictionWrappers, RefuseNumbersThatDoNotFit) {

@@ -111,8 +111,8 @@ struct EvictionMoment {
     std::int64_t weights_stride = 0;
     Heads<const float> o;  ///< what the newest query got, [Hq, 1, Dv]; without data after the prompt
     EvictionShape shape;
-    bool every_score =
-        false;  ///< who asks looks at all scores; otherwise those that are not the lowest may be below the truth
+    /// Whether who asks looks at all scores; otherwise those that are not the lowest may be below the truth.
+    bool every_score = false;
 
     /// Weights of the newest query in a query head.
     const float* newest(std::int64_t head) const { return weights + head * weights_stride; }
