@@ -32,10 +32,6 @@ std::optional<float> infinity_of(const Json& json) {
     return std::nullopt;
 }
 
-}  // namespace
-
-namespace {
-
 /// What stands in ( ) in a list of outputs.
 std::set<std::string, std::less<>> optional_names(std::string_view outputs) {
     std::set<std::string, std::less<>> names;

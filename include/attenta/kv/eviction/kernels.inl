@@ -35,8 +35,9 @@ public:
           end_(static_cast<std::int32_t>(std::min<std::int64_t>(recent, most))),
           are_all_(sink <= 0 && recent > most) {}
 
-    /// Whether `scores` alone decides.
+    /// Whether scores alone decide.
     bool are_all() const { return are_all_; }
+    float score(std::int64_t slot) const { return scores_[slot]; }
     bool contain(std::int64_t slot) const { return are_all_ || (positions_[slot] > first_ && positions_[slot] < end_); }
     /// The scores of slots from `slot` on; infinity for those that are no candidates.
     template <bool All>
@@ -60,7 +61,7 @@ private:
 
 /// Of candidates in slots [begin, end); NaN where some score is NaN.
 template <class Arch, bool All>
-float least_score(const Candidates<Arch>& candidates, const float* scores, std::int64_t begin, std::int64_t end) {
+float least_score(const Candidates<Arch>& candidates, std::int64_t begin, std::int64_t end) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     B even(candidates.infinity), odd(candidates.infinity);
@@ -78,8 +79,8 @@ float least_score(const Candidates<Arch>& candidates, const float* scores, std::
     float least = *std::min_element(lane, lane + L);
     for (; i < end; ++i) {
         if (!candidates.contain(i)) continue;
-        if (is_nan(scores[i])) return scores[i];
-        least = std::min(least, scores[i]);
+        if (is_nan(candidates.score(i))) return candidates.score(i);
+        least = std::min(least, candidates.score(i));
     }
     return least;
 }
@@ -95,8 +96,8 @@ std::int64_t lowest_score(const float* scores, const std::int32_t* positions, st
     float least = candidates.infinity;
     for (std::int64_t p = 0; p * part < n; ++p) {
         const std::int64_t end = std::min((p + 1) * part, n);
-        of_part[p] = candidates.are_all() ? least_score<Arch, true>(candidates, scores, p * part, end)
-                                          : least_score<Arch, false>(candidates, scores, p * part, end);
+        of_part[p] = candidates.are_all() ? least_score<Arch, true>(candidates, p * part, end)
+                                          : least_score<Arch, false>(candidates, p * part, end);
         if (is_nan(of_part[p])) return -1;
         least = std::min(least, of_part[p]);
     }

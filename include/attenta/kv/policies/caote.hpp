@@ -71,6 +71,11 @@ private:
         bool known = false;
         double weight = 0;
         std::vector<double> value;
+
+        void add(double w, const float* v) {
+            weight += w;
+            for (std::size_t c = 0; c < value.size(); ++c) value[c] += w * double{v[c]};
+        }
     };
 
     const float* weights_of(const HeldTokens& held, std::int64_t h) const;

@@ -2,6 +2,7 @@
 
 #include <attenta/kv/eviction/fixed_scores.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
+#include <attenta/kv/eviction/lower_bounds.hpp>
 #include <attenta/kv/policies/caote.hpp>
 
 #include <algorithm>
@@ -43,10 +44,7 @@ ATTENTA_INLINE void Caote::observe(const EvictionMoment& now, std::span<const He
     for (std::size_t h = 0; h < sums_.size(); ++h) {
         Sums& s = sums_[h];
         s.known = s.known && !now.prompt;
-        if (!s.known) continue;
-        s.weight += 1;
-        const float* const o = now.o.row(static_cast<std::int64_t>(h), 0);
-        for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] += double{o[c]};
+        if (s.known) s.add(1, now.o.row(static_cast<std::int64_t>(h), 0));
     }
 }
 
@@ -56,16 +54,17 @@ ATTENTA_INLINE void Caote::leave(const HeldTokens& held, std::span<const std::in
         for (const std::int32_t slot : gone) {
             if (!s.known) break;
             held.load_value(slot, value_.data());
-            const double weight = mass_.of_head(held, h)[slot];
-            s.weight -= weight;
-            for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] -= weight * double{value_[c]};
+            s.add(-double{mass_.of_head(held, h)[slot]}, value_.data());
         }
     }
 }
 
-/// By slot, of a query head of the group; not with snapkv.
+/// The base policy's, by slot, of a query head of the group.
 ATTENTA_INLINE const float* Caote::weights_of(const HeldTokens& held, std::int64_t h) const {
-    return options_.base == CaoteBase::h2o ? mass_.of_head(held, h) : newest_.of(held.head * group_ + h);
+    const std::int64_t head = held.head * group_ + h;
+    return options_.base == CaoteBase::h2o    ? mass_.of_head(held, h)
+           : options_.base == CaoteBase::tova ? newest_.of(head)
+                                              : window_.mean(head);
 }
 
 ATTENTA_INLINE void Caote::sum_up(const HeldTokens& held, std::int64_t h) {
@@ -74,8 +73,7 @@ ATTENTA_INLINE void Caote::sum_up(const HeldTokens& held, std::int64_t h) {
     s = {.known = true, .weight = 0, .value = std::vector<double>(static_cast<std::size_t>(dim_v_))};
     for (std::int64_t i = 0; i < held.size(); ++i) {
         held.load_value(i, value_.data());
-        s.weight += double{weights[i]};
-        for (std::size_t c = 0; c < s.value.size(); ++c) s.value[c] += double{weights[i]} * double{value_[c]};
+        s.add(double{weights[i]}, value_.data());
     }
 }
 
@@ -83,18 +81,17 @@ ATTENTA_INLINE void Caote::sum_up(const HeldTokens& held, std::int64_t h) {
 /// below theirs and above the least. Returns false where the head's tokens have to be compared one by one.
 ATTENTA_INLINE bool Caote::score_the_least(const EvictionMoment& now, const HeldTokens& held, float* scores) {
     constexpr double most_of_all = 0.99;  // X of what is left is no difference of nearly equal numbers then
-    const std::int64_t n = held.size(), recent = held.newest(protects());
+    const std::int64_t n = held.size();
     if (options_.base == CaoteBase::snapkv || options_.multi == CaoteMulti::greedy || options_.fast || now.prompt ||
         now.every_score || n != options_.budget + 1)
         return false;
     const auto& kernels = eviction::eviction_kernels();
-    std::vector<double>& all = totals_;
-    all.assign(static_cast<std::size_t>(group_), 0.);
+    totals_.assign(static_cast<std::size_t>(group_), 0.);
     std::fill_n(scores, n, 0.f);
     for (std::int64_t h = 0; h < group_; ++h) {
         const std::int64_t head = held.head * group_ + h;
         float* const x = centres_.data() + h * dim_v_;
-        double& total = all[static_cast<std::size_t>(h)] = 1;
+        double& total = totals_[static_cast<std::size_t>(h)] = 1;
         if (options_.base == CaoteBase::tova) {
             std::copy_n(now.o.row(head, 0), dim_v_, x);
         } else {
@@ -116,19 +113,11 @@ ATTENTA_INLINE bool Caote::score_the_least(const EvictionMoment& now, const Held
             float squares = 0;
             kernels.squared_distances(value_.data(), centres_.data() + h * dim_v_, 1, dim_v_, &squares);
             const double weight = weights_of(held, h)[slot];
-            sum += weight / (all[static_cast<std::size_t>(h)] - weight) * double{std::sqrt(squares)};
+            sum += weight / (totals_[static_cast<std::size_t>(h)] - weight) * double{std::sqrt(squares)};
         }
         return static_cast<float>(sum);
     };
-    const std::int64_t first = kernels.lowest(scores, held.positions.data(), n, 0, recent);
-    if (first < 0) return false;
-    float least = error(first);
-    for (std::int64_t i = 0; i < n; ++i) {
-        if (scores[i] > least || held.positions[static_cast<std::size_t>(i)] >= recent) continue;
-        scores[i] = error(i);
-        least = std::min(least, scores[i]);
-    }
-    return true;
+    return eviction::evaluate_lowest(held, held.newest(protects()), scores, error);
 }
 
 ATTENTA_INLINE void Caote::judge(const EvictionMoment& now, std::span<const HeldTokens> heads,
@@ -158,12 +147,8 @@ ATTENTA_INLINE void Caote::load(const EvictionMoment& now, const HeldTokens& hel
     stays_.assign(static_cast<std::size_t>(n), 1.f);
     for (std::int64_t i = 0; i < n; ++i) held.load_value(i, values_.data() + i * dim_v_);
     for (std::int64_t h = 0; h < group_; ++h) {
-        const std::int64_t head = held.head * group_ + h;
-        const float* const from = options_.base == CaoteBase::h2o    ? mass_.of_head(held, h)
-                                  : options_.base == CaoteBase::tova ? newest_.of(head)
-                                                                     : window_.mean(head);
         float* const to = weights_.data() + h * n;
-        std::copy_n(from, n, to);
+        std::copy_n(weights_of(held, h), n, to);
         if (options_.base == CaoteBase::snapkv) pool_before_window(held, std::min(options_.window, now.seen), to);
     }
 }

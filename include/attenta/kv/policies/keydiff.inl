@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/kv/eviction/kernels.hpp>
+#include <attenta/kv/eviction/lower_bounds.hpp>
 #include <attenta/kv/policies/keydiff.hpp>
 
 #include <algorithm>
@@ -81,7 +82,7 @@ ATTENTA_INLINE double Keydiff::moved(std::int64_t head) const {
 /// Scores of those tokens that may have the lowest one, of the others what theirs is at least. Returns false where these are
 /// many.
 ATTENTA_INLINE bool Keydiff::score_the_lowest(const HeldTokens& held, float* scores) {
-    const std::int64_t n = held.size(), recent = held.newest(options_.recent), most = std::max<std::int64_t>(n / 8, 16);
+    const std::int64_t n = held.size();
     // Scores have at most the size n; what they and the bounds are rounded by comes to less than this.
     const auto lower = static_cast<float>(moved(held.head) + 1e-6 * static_cast<double>(n));
     float* const bounds = held.column(1);
@@ -91,17 +92,10 @@ ATTENTA_INLINE bool Keydiff::score_the_lowest(const HeldTokens& held, float* sco
         held.load_key(slot, key_.data());
         float product;
         eviction::eviction_kernels().products(anchor, key_.data(), 1, shape_.dim, &product);
-        return scores[slot] = bounds[slot] = -product / held.column(0)[slot];
+        return bounds[slot] = -product / held.column(0)[slot];
     };
-    const std::int64_t first = eviction::eviction_kernels().lowest(scores, held.positions.data(), n, 0, recent);
-    if (first < 0) return false;
-    float least = score(first);
-    for (std::int64_t i = 0, count = 0; i < n; ++i) {
-        if (!(scores[i] <= least) || held.positions[static_cast<std::size_t>(i)] >= recent) continue;
-        if (++count > most) return false;
-        least = std::min(least, score(i));
-    }
-    return true;
+    return eviction::evaluate_lowest(held, held.newest(options_.recent), scores, score,
+                                     std::max<std::int64_t>(n / 8, 16));
 }
 
 ATTENTA_END
