@@ -16,7 +16,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,10 +26,8 @@ namespace {
 
 using attenta::CacheOptions, attenta::Heads, attenta::KvCache;
 
-std::string name_of(std::string name, std::initializer_list<std::pair<const char*, std::int64_t>> sizes) {
-    name = "kv/" + name;
-    for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
-    return name + "/threads:1";
+std::string name_of(const std::string& name, const std::vector<std::pair<const char*, std::int64_t>>& sizes) {
+    return with_sizes("kv/" + name, sizes);
 }
 
 constexpr std::int64_t Hq = 32, Hkv = 8, D = 128, kept = 4096, context = 32768;
@@ -163,10 +160,10 @@ void register_kv() {
     for (const caches::Policy& policy : caches::policies()) {
         if (policy.name == std::string("full")) continue;
         const std::string name = std::string("attenta/") + policy.name;
-        if (!policy.prompt_only)
+        if (policy.for_steps)
             register_benchmark(name_of(name + "/decode", {{"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"kept", kept}}),
                                [&policy](benchmark::State& state) { run_decode(state, policy); });
-        if (policy.prompt_only || name == "attenta/snapkv")
+        if (policy.for_prompts)
             register_benchmark(
                 name_of(name + "/prompt", {{"Hq", 4}, {"Hkv", 1}, {"D", D}, {"Tk", context}, {"kept", kept}}),
                 [&policy](benchmark::State& state) { run_prompt(state, policy, 4, 1); });

@@ -28,10 +28,8 @@ namespace {
 
 using attenta::Dtype, attenta::Heads, attenta::KvView, attenta::LatentForm;
 
-std::string name_of(std::string name, const std::vector<std::pair<const char*, std::int64_t>>& sizes) {
-    name = "latent/" + name;
-    for (const auto& [key, value] : sizes) name.append("/").append(key).append(":").append(std::to_string(value));
-    return name + "/threads:1";
+std::string name_of(const std::string& name, const std::vector<std::pair<const char*, std::int64_t>>& sizes) {
+    return with_sizes("latent/" + name, sizes);
 }
 
 /// A cache of one layer in f32 or bf16, latents and rotary keys side by side.

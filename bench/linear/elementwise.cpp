@@ -52,6 +52,10 @@ struct Work {
     void (*run)(const Inputs& in, Heads<float> o, attenta::LinearState& state);
 };
 
+void run_mamba(const Inputs& in, Heads<float> o, attenta::LinearState& state) {
+    attenta::mamba({in.x.view(), in.y.view(), in.A.view(), in.B.view(), in.C.view()}, o, state);
+}
+
 const Work works[] = {
     {"hgrn", 1, 3,
      [](const Inputs& in, Heads<float> o, attenta::LinearState& state) {
@@ -65,10 +69,7 @@ const Work works[] = {
      [](const Inputs& in, Heads<float> o, attenta::LinearState&) {
          attenta::bi_wkv({in.x.view(), in.y.view(), in.w.view(), in.u.view()}, o);
      }},
-    {"mamba", states, 3,
-     [](const Inputs& in, Heads<float> o, attenta::LinearState& state) {
-         attenta::mamba({in.x.view(), in.y.view(), in.A.view(), in.B.view(), in.C.view()}, o, state);
-     }},
+    {"mamba", states, 3, run_mamba},
 };
 
 /// Exponentials per second, of a row in L1.
@@ -105,7 +106,7 @@ void run_mamba_peer(benchmark::State& state, const LinearImplementation& peer) {
     const Inputs in;
     Normals o(1, tokens, channels);
     attenta::LinearState ours, theirs;
-    works[3].run(in, o.view(), ours);
+    run_mamba(in, o.view(), ours);
     const RunLinear mamba = peer.prepare("mamba", in.of_mamba(), 1);
     constexpr auto size = static_cast<std::size_t>(tokens * channels);
     require_near(std::string(peer.name) + ": o", {mamba(o.view(), theirs), size}, {o.view().data, size}, 1e-3);
@@ -115,8 +116,7 @@ void run_mamba_peer(benchmark::State& state, const LinearImplementation& peer) {
 }
 
 std::string name_of(const std::string& library, const std::string& id) {
-    return "linear/" + library + '/' + id + "/prefill/H:1/D:" + std::to_string(channels) +
-           "/T:" + std::to_string(tokens) + "/threads:1";
+    return with_sizes("linear/" + library + '/' + id + "/prefill", {{"H", 1}, {"D", channels}, {"T", tokens}});
 }
 
 }  // namespace

@@ -139,11 +139,10 @@ void register_mechanisms() {
         const Shape& longest = w.family == std::string_view("lowrank") ? long_prefill : prefill;
         for (const Shape* s : {&longest, &decode}) {
             if (s == &decode && !w.decodes) continue;
-            std::string name = std::string(w.family) + "/attenta/" + w.id + w.variant + '/' + s->phase;
-            for (const auto& [key, value] :
-                 {std::pair{"Hq", s->Hq}, {"Hkv", s->Hkv}, {"D", s->D}, {"Tq", s->Tq}, {"Tk", s->Tk}})
-                name.append("/").append(key).append(":").append(std::to_string(value));
-            register_benchmark(name + "/threads:1", [m, &w, s](benchmark::State& state) { run(state, *m, w, *s); });
+            const std::string name =
+                with_sizes(std::string(w.family) + "/attenta/" + w.id + w.variant + '/' + s->phase,
+                           {{"Hq", s->Hq}, {"Hkv", s->Hkv}, {"D", s->D}, {"Tq", s->Tq}, {"Tk", s->Tk}});
+            register_benchmark(name, [m, &w, s](benchmark::State& state) { run(state, *m, w, *s); });
         }
     }
 }

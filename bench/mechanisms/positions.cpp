@@ -33,11 +33,8 @@ constexpr Shape rope_shapes[] = {{"prefill", 4096, 4096}, {"decode", 1, 32768}},
                 tree_shapes[] = {{"prefill", 4096, 4096}, {"decode", 64, 32768}};
 
 std::string name_of(const std::string& id, const Shape& s) {
-    std::string name = "softmax/attenta/" + id + '/' + s.phase;
-    for (const auto& [key, value] :
-         {std::pair{"Hq", query_heads}, {"Hkv", key_heads}, {"D", dim}, {"Tq", s.Tq}, {"Tk", s.Tk}})
-        name.append("/").append(key).append(":").append(std::to_string(value));
-    return name + "/threads:1";
+    return with_sizes("softmax/attenta/" + id + '/' + s.phase,
+                      {{"Hq", query_heads}, {"Hkv", key_heads}, {"D", dim}, {"Tq", s.Tq}, {"Tk", s.Tk}});
 }
 
 /// The tensors of one attention.

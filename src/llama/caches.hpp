@@ -54,7 +54,8 @@ private:
 struct Policy {
     const char* name;
     std::unique_ptr<attenta::EvictionPolicy> (*make)(std::int64_t budget);
-    bool prompt_only = false;  ///< evicts nothing afterwards
+    bool for_prompts = false;  ///< made to compress a prompt,
+    bool for_steps = true;     ///< and evicts after each token, too
 };
 
 template <class P>
@@ -95,10 +96,10 @@ inline const std::vector<Policy>& policies() {
         {"caote", make<attenta::Caote>},
         {"keydiff", make<attenta::Keydiff>},
         {"knorm", make<attenta::Knorm>},
-        {"snapkv", make_windowed<attenta::Snapkv>},
-        {"ada_kv", make_windowed<attenta::AdaKv>, true},
-        {"defensive_kv", make_windowed<attenta::DefensiveKv>, true},
-        {"kv_merge", make_windowed<attenta::KvMerge>, true},
+        {"snapkv", make_windowed<attenta::Snapkv>, true},
+        {"ada_kv", make_windowed<attenta::AdaKv>, true, false},
+        {"defensive_kv", make_windowed<attenta::DefensiveKv>, true, false},
+        {"kv_merge", make_windowed<attenta::KvMerge>, true, false},
     };
     return all;
 }
