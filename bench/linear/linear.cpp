@@ -80,8 +80,8 @@ double softmax_seconds(const LinearCase& c) {
 
 std::int64_t state_size(const LinearCase& c) { return c.H * state_rows(c.mechanism, c.D) * c.D; }
 
-/// Of the recurrent form: each number of the state takes a token up and is read for it.
-double flops(const LinearCase& c) { return 4.0 * static_cast<double>(c.T * state_size(c)); }
+/// Of the recurrent form.
+double flops(const LinearCase& c) { return 2 * states_passed(c.mechanism, c.T) * static_cast<double>(state_size(c)); }
 
 /// Hands over a sample with the counters that all cases have; `peak` was measured before it.
 void report(benchmark::State& state, const LinearCase& c, const Sample& s, double peak, attenta::Isa isa) {

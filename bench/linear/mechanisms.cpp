@@ -1,6 +1,7 @@
 #include "bench/linear/mechanisms.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,7 +48,16 @@ naive::Linear* naive_of(std::string_view name) {
 
 std::int64_t state_rows(std::string_view mechanism, std::int64_t D) {
     if (mechanism == "based" || mechanism == "fastmax") return 1 + D + D * (D + 1) / 2;
-    return mechanism == "norm_aware" ? 2 * D : D;
+    for (const char* doubles : {"norm_aware", "lrpe", "transnormer", "random_feature_gated"})
+        if (mechanism == doubles) return 2 * D;
+    return D;
+}
+
+double states_passed(std::string_view mechanism, std::int64_t T) {
+    double passed = 2 * static_cast<double>(T);
+    for (std::int64_t t = 0; mechanism == "log_linear" && t < T; ++t)
+        passed += std::popcount(static_cast<std::uint64_t>(t));
+    return passed;
 }
 
 }  // namespace bench

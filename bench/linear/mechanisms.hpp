@@ -22,7 +22,11 @@ attenta::LinearCall linear_call(const attenta::Mechanism& mechanism);
 /// Null where there is no baseline.
 naive::Linear* naive_of(std::string_view name);
 
-/// Rows of a head's state where keys have D features.
+/// Rows of a head's state where keys have D features, of log_linear's one for each level.
 std::int64_t state_rows(std::string_view mechanism, std::int64_t D);
+
+/// How often T tokens pass over a state in the recurrent form: once to take the token up and once to read; log_linear reads
+/// all levels that hold something.
+double states_passed(std::string_view mechanism, std::int64_t T);
 
 }  // namespace bench

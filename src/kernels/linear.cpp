@@ -9,3 +9,4 @@
 #include <attenta/linear/features/row_sums.inl>
 #include <attenta/linear/recurrent/mlstm_kernels.inl>
 #include <attenta/linear/row_norm_kernels.inl>
+#include <attenta/linear/statistics_kernels.inl>

@@ -51,18 +51,6 @@ inline scan::Request queries_alone(scan::Request r) {
 
 inline constexpr float lowest_float = std::numeric_limits<float>::lowest();
 
-/// Each channel of `top` [dim] becomes the largest of it and the head's keys times `factor`, where NaN and infinities do not
-/// count.
-inline void raise_to_keys(Heads<const float> k, std::int64_t head, float factor, float* top) {
-    for (std::int64_t t = 0; t < k.tokens; ++t) {
-        const float* const row = k.row(head, t);
-        for (std::int64_t d = 0; d < k.dim; ++d) {
-            const float x = factor * row[d], counts = x <= std::numeric_limits<float>::max() ? x : lowest_float;
-            top[d] = counts > top[d] ? counts : top[d];
-        }
-    }
-}
-
 /// Sums of weights, Σ_j φ(q_i)·φ(k_j): a run whose values are 1 and whose state is the normalizer.
 inline scan::Request weights_alone(scan::Request r) {
     static constexpr float one = 1;

@@ -203,20 +203,24 @@ float products(const scan::FeatureRow& r, const float* x, float* y) {
     using B = simd::Batch<Arch>;
     constexpr std::int64_t L = simd::lanes<Arch>;
     const Products& p = *static_cast<const Products*>(r.parameters);
-    float *const z = y + 1, *const end = y + r.features;
-    y[0] = p.factors[0];
+    const std::int64_t dim = r.dim;
+    const auto factors = p.factors;
+    const float pairs = p.pairs;
+    float* const z = y + 1;
+    y[0] = factors[0];
     standardize<Arch>(r, x, z);
-    float* to = z + r.dim;
-    for (std::int64_t a = 0; p.degree == 2 && a < r.dim; ++a) {
-        const float own = p.factors[2] * z[a];
-        const std::int64_t count = r.dim - a, whole = (count + L - 1) / L * L;
-        const auto product = [f = B(own * p.pairs)](B v) ATTENTA_FLATTEN { return v * f; };
-        // Whole vectors where the next products will overwrite what is too much, and what is read has been written.
-        simd::map_row<Arch>(z + a, to, a > 0 && z + a + whole <= to && to + whole <= end ? whole : count, product);
+    // Backwards, in vectors that end where a row of products ends: they are the same vectors of z for all rows, and what they
+    // write in front of a row is overwritten by the rows before it.
+    float* to = y + r.features;
+    for (std::int64_t a = p.degree == 2 ? dim : 0; a-- > 0;) {
+        const float own = factors[2] * z[a], pair = own * pairs;
+        to -= dim - a;
+        std::int64_t b = dim;
+        for (; b > a && b >= L; b -= L) (simd::load<Arch>(z + b - L) * B(pair)).store_unaligned(to + b - L - a);
+        while (--b > a) to[b - a] = pair * z[b];
         *to = own * z[a];
-        to += count;
     }
-    simd::scale_row<Arch>(z, r.dim, p.factors[1]);
+    simd::scale_row<Arch>(z, dim, factors[1]);
     return 0;
 }
 
@@ -347,15 +351,17 @@ void random_nonlinearity(const scan::FeatureRow& r, const float* x, float* y) {
 /// Several rows at a time: the weights, which fill more than L1, are loaded once for all.
 template <class Arch>
 void random(const scan::FeatureRows& r, const float* x, float* y) {
-    constexpr int together = simd::lanes<Arch> / 4;
+    constexpr int lanes = simd::lanes<Arch>, many = std::min(lanes / 2, 4), few = lanes / 4;
     const FlushToZero flush;
     simd::BlockPrefetch queue(r.prefetch);
     scan::FeatureRows part = r;
     // Heads that have weights of their own go one by one.
     const bool own_weights = r.heads && static_cast<const Random*>(r.first.parameters)->own_heads;
     std::int64_t i = 0;
-    for (; !own_weights && i + together <= r.count; i += together)
-        random_products<Arch, together>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
+    for (; !own_weights && i + many <= r.count; i += many)
+        random_products<Arch, many>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
+    for (; !own_weights && i + few <= r.count; i += few)
+        random_products<Arch, few>(r, x + i * r.x_stride, y + i * r.y_stride, queue);
     for (; i < r.count; ++i) {
         if (own_weights) part.first.head = r.first.head + i;
         random_products<Arch, 1>(part, x + i * r.x_stride, y + i * r.y_stride, queue);

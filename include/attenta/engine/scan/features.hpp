@@ -2,6 +2,7 @@
 // Each is a function of FeatureRow; its parameters are one of the structs below.
 #pragma once
 
+#include <attenta/core/finite.hpp>
 #include <attenta/core/saturating.hpp>
 #include <attenta/engine/kernel.hpp>
 #include <attenta/engine/scan/request.hpp>
@@ -60,6 +61,13 @@ struct Products {
         const std::int64_t pairs = dim % 2 == 0 ? saturating::multiply(dim / 2, saturating::add(dim, 1))
                                                 : saturating::multiply(dim, dim / 2 + 1);
         return saturating::add(saturating::add(1, dim), degree == 2 ? pairs : 0);
+    }
+    /// How rows of queries and keys of `dim` multiply, where that can be told from those of the first degree.
+    static scan::Polynomial polynomial(const Products& queries, const Products& keys, std::int64_t dim) {
+        const auto &q = queries.factors, &k = keys.factors;
+        const float linear = q[1] * k[1], square = q[2] * k[2] / (linear * linear);
+        if (queries.degree != 2 || queries.pairs * keys.pairs != 2 || !is_finite(square)) return {};
+        return {dim, q[0] * k[0], square};
     }
 };
 /// Random features, from p_m = c/τ w_m·(sigma x) with `weights` [features, dim], of which each head of K/V may have its own:

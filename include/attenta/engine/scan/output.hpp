@@ -22,6 +22,7 @@ void plain_output_products(Chunk<Arch>& c, bool new_keys) {
         pack_a_panels(c, c.q, c.n, x.query_a_panels);
         if (c.span.keys && new_keys) pack_keys(c);
         if (c.span.keys) undecayed_products(c, x.query_a_panels, x.undecayed_qk);
+        if (c.span.keys && c.r.polynomial.channels > 0) complete_polynomials(c, x.undecayed_qk);
         c.product_q = c.q.first;
         c.product_k = c.span.keys ? c.k.first : nullptr;
     }

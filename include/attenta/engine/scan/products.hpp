@@ -31,17 +31,28 @@ const float* a_panel_row(const Chunk<Arch>& c, const float* panels, std::int64_t
     return panels + i / c.L * c.L * c.dim + i % c.L;
 }
 
+/// Channels that products of rows take, all but where polynomials take fewer.
+struct Channels {
+    std::int64_t first, count;
+};
+template <class Arch>
+Channels channels_of_products(const Chunk<Arch>& c) {
+    const std::int64_t few = c.r.polynomial.channels;
+    return few > 0 ? Channels{1, few} : Channels{0, c.dim};
+}
+
 /// `count` keys of one or two sets in common b-panels: `group` of the first set, as many of the second, and so on.
 template <class Arch>
 void pack_b_panels(const Chunk<Arch>& c, Rows first, Rows second, std::size_t sets, std::int64_t count,
                    std::int64_t group) {
+    const auto [channel, channels] = channels_of_products(c);
     const std::byte** row = c.scratch.rows_to_pack;
     for (std::int64_t s = 0; s < count; s += group)
         for (std::size_t set = 0; set < sets; ++set)
             for (std::int64_t u = 0; u < group; ++u)
-                *row++ = reinterpret_cast<const std::byte*>((set == 0 ? first : second)[s + u]);
-    simd::pack_keys<Arch, Chunk<Arch>::vectors, float>(c.scratch.rows_to_pack, 0, row - c.scratch.rows_to_pack, c.dim,
-                                                       c.scratch.key_b_panels);
+                *row++ = reinterpret_cast<const std::byte*>((set == 0 ? first : second)[s + u] + channel);
+    simd::pack_keys<Arch, Chunk<Arch>::vectors, float>(c.scratch.rows_to_pack, 0, row - c.scratch.rows_to_pack,
+                                                       channels, c.scratch.key_b_panels);
 }
 template <class Arch>
 void pack_keys(const Chunk<Arch>& c) {
@@ -52,11 +63,12 @@ void pack_keys(const Chunk<Arch>& c) {
 template <class Arch>
 void panel_products(const Chunk<Arch>& c, const float* a, std::int64_t keys, float* p, std::int64_t p_stride) {
     constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
+    const auto [channel, channels] = channels_of_products(c);
     for (std::int64_t key = 0; key < keys; key += W) {
         const auto multiply = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
             simd::RegisterTile<Arch, Chunk<Arch>::R, N> tile;
             tile.zero();
-            tile.template add<1>(a, L, c.scratch.key_b_panels + key * c.dim, W, c.dim);
+            tile.template add<1>(a + channel * L, L, c.scratch.key_b_panels + key * channels, W, channels);
             tile.store(p + key, p_stride);
         };
         if (keys - key > L)
@@ -72,6 +84,20 @@ void undecayed_products(const Chunk<Arch>& c, const float* a_panels, float* p) {
     constexpr std::int64_t R = Chunk<Arch>::R;
     for (std::int64_t i = 0; i < c.n; i += R)
         panel_products(c, a_panel_row(c, a_panels, i), std::min(i + R, c.n), p + i * chunk, chunk);
+}
+
+/// Products of features from those of the channels that polynomials take.
+template <class Arch>
+void complete_polynomials(const Chunk<Arch>& c, float* p) {
+    using Batch = simd::Batch<Arch>;
+    const Polynomial& polynomial = c.r.polynomial;
+    const Batch one(polynomial.one), square(polynomial.square);
+    for (std::int64_t t = 0; t < c.n; ++t)
+        for (std::int64_t s = 0; s <= t; s += c.L) {
+            float* const at = p + t * chunk + s;
+            const Batch x = simd::load<Arch>(at);
+            simd::fma<Arch>(simd::fma<Arch>(square, x, Batch(1.f)), x, one).store_unaligned(at);
+        }
 }
 
 /// P = products ⊙ decays, zero above the diagonal, with `strict` on it too. With `before`, decays end in front of the row's

@@ -65,6 +65,13 @@ struct Finish {
     const void* parameters = nullptr;
 };
 
+/// How two rows of features multiply, where these are products of a few numbers: one + x + square x², x the product of
+/// channels 1 .. channels. Pairs of a chunk then take those channels alone.
+struct Polynomial {
+    std::int64_t channels = 0;  ///< 0: products take all of them
+    float one = 0, square = 0;
+};
+
 enum class Update : std::uint8_t { additive, delta, low_rank };
 
 /// What a mechanism asks of the engine. Everything is borrowed. Views without data are not given.
@@ -74,6 +81,7 @@ struct Request {
     Heads<const float> g = {}, gv = {}, beta = {}, u = {}, a = {}, b = {}, erase = {}, write = {};
     std::int64_t features = 0;  ///< width of mapped q and k; 0: their own
     FeatureMap q_map = {}, k_map = {}, a_map = {};
+    Polynomial polynomial = {};  ///< of additive updates, without decays by channel
     Update update = Update::additive;
     bool read_before = false;
     bool predict_before = false;  ///< delta: n' is made with the state before the token's decay

@@ -54,6 +54,7 @@ inline void based(const BasedInputs& x, Heads<float> o, LinearState& state, cons
     r.features = features::Products::count(x.k.dim, 2);
     r.q_map = {features::product_features(), &queries};
     r.k_map = {features::product_features(), &keys};
+    r.polynomial = features::Products::polynomial(queries, keys, x.k.dim);
     r.normalizer = options.normalize || state.empty() || !state.normalizer.empty();
     if (options.normalize) r.finish = {&detail::SumPlusEps::factor, &denominators};
     scan::check_and_run(x, r, o, state, options.check_data, context);

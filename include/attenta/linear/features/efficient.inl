@@ -2,6 +2,7 @@
 
 #include <attenta/linear/common.inl>
 #include <attenta/linear/features/efficient.hpp>
+#include <attenta/linear/statistics_kernels.hpp>
 
 #include <array>
 #include <cmath>
@@ -24,7 +25,7 @@ public:
             const std::int64_t begin = h * k_.dim, end = begin + k_.dim;
             for (std::int64_t c = begin; c < end; ++c)
                 largest_.data()[c] = past ? state.normalizer[static_cast<std::size_t>(c)] : lowest_float;
-            raise_to_keys(k_, h, 1, largest_.data() + begin);
+            raise_to_keys()(k_, h, 1, largest_.data() + begin);
             for (std::int64_t c = begin; c < end; ++c) {
                 float& sum = state.normalizer[static_cast<std::size_t>(c)];
                 sum = past ? std::exp(sum - largest_.data()[c]) : 0.f;

@@ -135,6 +135,7 @@ ATTENTA_INLINE void fastmax(const FastmaxInputs& x, Heads<float> o, LinearState&
     queries.pairs = 2;
     r.q_map = {features::product_features(), &queries};
     r.k_map = {features::product_features(), &keys};
+    r.polynomial = features::Products::polynomial(queries, keys, x.k.dim);
     const detail::SumPlusEps sums;
     r.finish = {&detail::SumPlusEps::factor, &sums};
     if (!options.norm) return scan::run(r, o, state, context);

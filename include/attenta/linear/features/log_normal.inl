@@ -3,6 +3,7 @@
 #include <attenta/linear/common.inl>
 #include <attenta/linear/features/log_normal.hpp>
 #include <attenta/linear/features/row_sums.hpp>
+#include <attenta/linear/statistics_kernels.hpp>
 #include <attenta/softmax/softmax.hpp>
 #include <attenta/sparse/patterns/parts.hpp>
 
@@ -16,25 +17,11 @@ ATTENTA_BEGIN
 
 namespace detail {
 
-/// Unbiased variance of all numbers of x, in double, channel by channel side by side.
+/// Unbiased variance of all finite numbers of x.
 inline double variance_of(const char* name, Heads<const float> x) {
-    const InlineArray<double, 3 * 256> sums(3 * x.dim);
-    double *const count = sums.data(), *const sum = count + x.dim, *const square = sum + x.dim;
-    std::fill_n(count, 3 * x.dim, 0.);
-    for (std::int64_t h = 0; h < x.heads; ++h)
-        for (std::int64_t t = 0; t < x.tokens; ++t) {
-            const float* const row = x.row(h, t);
-            for (std::int64_t d = 0; d < x.dim; ++d) {
-                const bool counts = std::abs(row[d]) <= std::numeric_limits<float>::max();
-                const double e = counts ? static_cast<double>(row[d]) : 0.;
-                count[d] += counts ? 1. : 0.;
-                sum[d] += e;
-                square[d] += e * e;
-            }
-        }
-    double n = 0, mean = 0, squares = 0;
-    for (std::int64_t d = 0; d < x.dim; ++d) n += count[d], mean += sum[d], squares += square[d];
-    const double variance = (squares - mean * mean / n) / (n - 1);
+    const InlineArray<double, 2 * 256> scratch(2 * x.dim);
+    const auto [n, sum, squares] = moments()(x, scratch.data());
+    const double variance = (squares - sum * sum / n) / (n - 1);
     if (n < 2 || !(variance > 0))
         fail("log_normal", std::string(name) + " has " + std::to_string(static_cast<std::int64_t>(n)) +
                                " numbers of variance " + std::to_string(n < 2 ? 0. : variance) +
@@ -96,7 +83,7 @@ inline std::vector<float> largest_keys(Heads<const float> k, float beta) {
     std::vector<float> largest(static_cast<std::size_t>(k.heads)), channels(static_cast<std::size_t>(k.dim));
     for (std::int64_t h = 0; h < k.heads; ++h) {
         std::fill(channels.begin(), channels.end(), lowest_float);
-        raise_to_keys(k, h, beta, channels.data());
+        raise_to_keys()(k, h, beta, channels.data());
         const float top = *std::max_element(channels.begin(), channels.end());
         largest[static_cast<std::size_t>(h)] = top > lowest_float ? top : 0.f;
     }
