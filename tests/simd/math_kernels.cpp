@@ -12,6 +12,8 @@ void map(const float* x, float* y, std::int64_t n) {
 
 using Arch = attenta::simd::NativeArch;
 ATTENTA_DEFINE_KERNEL(ElementFunction, exp_elements, &map<Arch, &attenta::simd::exp<Arch>>)
+ATTENTA_DEFINE_KERNEL(ElementFunction, exp2_nonpositive_elements, &map<Arch, &attenta::simd::exp2_nonpositive<Arch>>)
+ATTENTA_DEFINE_KERNEL(ElementFunction, softplus_elements, &map<Arch, &attenta::simd::softplus<Arch>>)
 ATTENTA_DEFINE_KERNEL(ElementFunction, tanh_elements, &map<Arch, &attenta::simd::tanh<Arch>>)
 
 }  // namespace attenta_test

@@ -76,6 +76,46 @@ TEST(Simd, ExpAtItsEdges) {
     });
 }
 
+TEST(Simd, Exp2OfNonpositiveNumbers) {
+    each_isa([](Isa isa) {
+        std::vector<float> x = floats(1e-30f, 125.9f, 97);
+        for (float& v : x) v = -v;
+        std::vector<float> y(x.size());
+        exp2_nonpositive_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+        double worst = 0;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+            const double want = std::exp2(static_cast<double>(x[i]));
+            worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / ulp(want));
+        }
+        EXPECT_LE(worst, 2.0);
+
+        constexpr float inf = std::numeric_limits<float>::infinity();
+        const std::vector<float> edges = {0.f, -0.f, -127.f, -1e4f, -inf, std::numeric_limits<float>::quiet_NaN()};
+        exp2_nonpositive_elements(isa)(edges.data(), y.data(), static_cast<std::int64_t>(edges.size()));
+        EXPECT_EQ(y[0], 1.f);
+        EXPECT_EQ(y[1], 1.f);
+        for (const std::size_t i : {2u, 3u, 4u}) EXPECT_EQ(y[i], 0.f);
+        EXPECT_TRUE(std::isnan(y[5]));
+    });
+}
+
+TEST(Simd, SoftplusIsAccurate) {
+    each_isa([](Isa isa) {
+        for (const float sign : {1.f, -1.f}) {
+            std::vector<float> x = floats(1e-20f, 87.f, 997);
+            for (float& v : x) v *= sign;
+            std::vector<float> y(x.size());
+            softplus_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+            double worst = 0;
+            for (std::size_t i = 0; i < x.size(); ++i) {
+                const auto v = static_cast<double>(x[i]), want = std::max(v, 0.) + std::log1p(std::exp(-std::abs(v)));
+                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / want);
+            }
+            EXPECT_LE(worst, 5e-7);
+        }
+    });
+}
+
 TEST(Simd, TanhIsAccurate) {
     each_isa([](Isa isa) {
         for (const float sign : {1.f, -1.f}) {

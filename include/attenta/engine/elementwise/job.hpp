@@ -19,6 +19,8 @@ struct Job {
     Sequences sequences;                 ///< without starts: one
     std::int64_t count = 1;              ///< of sequences
     std::int64_t width = 0, blocks = 0;  ///< channels of a block, blocks of a head
+    std::int64_t together = 1;           ///< blocks of a head that a recurrence takes through the tokens in turn
+    std::int64_t block_bytes = 0;        ///< of a block's scratch
 
     std::int64_t all_blocks() const { return count * o.heads * blocks; }
 };

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 
 ATTENTA_BEGIN
 
@@ -133,20 +135,45 @@ ATTENTA_ALWAYS_INLINE void for_each_vector_of_scratch(const Block& block, F&& f)
     for (std::int64_t c = 0; c < block.width; c += L) f(Lanes<Arch, true>{c, L});
 }
 
-/// A recurrence: `Rule(block)` prepares the block's constants, rule.step(t) takes up a token and gives its output. States are
-/// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
-template <class Arch, template <class> class Rule>
-void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
-    for_each_block(job, task, scratch, [&](const Block& block) {
-        const Rule<Arch> rule(block);
+/// A block on its way through the tokens.
+template <class Rule>
+struct Recurrence {
+    const Block block;
+    const Rule rule;
+
+    Recurrence(const Job& job, std::int64_t index, std::byte* scratch) : block(job, index, scratch), rule(block) {
         block.load_states();
-        const std::int64_t first = job.r.backwards ? block.end - 1 : block.begin, next = job.r.backwards ? -1 : 1;
-        for (std::int64_t i = 0, t = first; i < block.end - block.begin; ++i, t += next) {
+    }
+    /// Tokens begin .. end - 1 of those that the block has, in the order of the recurrence.
+    void run(std::int64_t begin, std::int64_t end) const {
+        const bool backwards = block.job.r.backwards;
+        const std::int64_t next = backwards ? -1 : 1;
+        std::int64_t t = backwards ? block.end - 1 - begin : block.begin + begin;
+        for (std::int64_t i = begin; i < end; ++i, t += next) {
             block.prefetch(t + next * tokens_ahead);
             rule.step(t);
         }
-        block.store_states();
-    });
+    }
+};
+
+/// A recurrence: `Rule(block)` prepares the block's constants, rule.step(t) takes up a token and gives its output. States are
+/// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
+/// Neighbouring blocks go through a few tokens in turn: memory is then read in whole rows.
+template <class Arch, template <class> class Rule>
+void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
+    const FlushToZero flush;
+    for (std::int64_t first = task.begin, end; first < task.end; first = end) {
+        end = std::min({task.end, first + job.together, (first / job.blocks + 1) * job.blocks});
+        if (const Block block(job, first, scratch); block.begin == block.end) continue;
+        std::optional<Recurrence<Rule<Arch>>> blocks[most_together];
+        for (std::int64_t i = first; i < end; ++i)
+            blocks[i - first].emplace(job, i, scratch + (i - first) * job.block_bytes);
+        const std::span all(blocks, static_cast<std::size_t>(end - first));
+        const std::int64_t tokens = all.front()->block.end - all.front()->block.begin;
+        for (std::int64_t t = 0; t < tokens; t += tokens_in_turn)
+            for (const auto& block : all) block->run(t, std::min(t + tokens_in_turn, tokens));
+        for (const auto& block : all) block->block.store_states();
+    }
 }
 
 /// Rows of a block from a matrix [channels, columns] of the caller's, whose channels are `channel_stride` apart: to[j · stride]

@@ -127,7 +127,10 @@ public:
                            least_blocks = ceil_div(o.dim, most / widest_vector * widest_vector);
         job_.width = round_up(ceil_div(o.dim, least_blocks), widest_vector);
         job_.blocks = ceil_div(o.dim, job_.width);
-        scratch_bytes_ = round_up((rows + r.memory_rows) * job_.width * static_cast<std::int64_t>(sizeof(float)), 64);
+        if (r.memory_rows == 0)
+            job_.together = std::min(most_together, ceil_div(job_.blocks, ceil_div(o.dim, shared)));
+        job_.block_bytes = round_up((rows + r.memory_rows) * job_.width * static_cast<std::int64_t>(sizeof(float)), 64);
+        scratch_bytes_ = saturating::multiply(job_.block_bytes, job_.together);
         scratch_ = context.workspace().reserve(static_cast<std::size_t>(saturating::multiply(scratch_bytes_, threads)));
     }
 
@@ -136,7 +139,7 @@ public:
         if (all == 0) return;
         const std::int64_t tokens = ceil_div(job_.o.tokens, job_.count),
                            of_block = saturating::multiply(saturating::multiply(tokens, job_.width), job_.r.work),
-                           blocks = ceil_div(task_work, of_block);
+                           blocks = std::max(job_.together, ceil_div(task_work, of_block));
         executor_.parallel_for(ceil_div(all, blocks), [&](std::int64_t i, int slot) {
             job_.r.task(job_, {i * blocks, std::min(all, (i + 1) * blocks)}, scratch_ + slot * scratch_bytes_);
         });

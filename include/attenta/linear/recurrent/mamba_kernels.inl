@@ -28,7 +28,13 @@ public:
           sums_(block.own(p_.rows() - 1)),
           gated_(block.has(2)) {
         elementwise::take_columns<Arch>(block, p_.A.row(block.head, block.first), p_.A.token_stride, states_, A_);
-        for (std::int64_t i = 0; p_.zoh && i < states_ * block.stride; ++i) inverse_[i] = A_[i] < 0 ? 1 / A_[i] : 0;
+        constexpr float log2e = 1.44269504f;
+        for (std::int64_t i = 0; i < states_ * block.stride; ++i) {
+            if (p_.zoh)
+                inverse_[i] = A_[i] < 0 ? 1 / A_[i] : 0;
+            else
+                A_[i] *= log2e;
+        }
         const auto constants = [&](const Heads<const float>& x) {
             return x.data ? x.row(block.head, 0) + block.first : nullptr;
         };
@@ -66,7 +72,7 @@ private:
         float* const state = block_.kept(n);
         const float* const A = A_ + n * block_.stride;
         elementwise::for_each_vector_of_scratch<Arch>(block_, [&](auto lanes) ATTENTA_FLATTEN {
-            const B decay = simd::exp_nonpositive<Arch>(lanes.get(steps_) * lanes.get(A)),
+            const B decay = simd::exp2_nonpositive<Arch>(lanes.get(steps_) * lanes.get(A)),
                     next = simd::fma<Arch>(decay, lanes.get(state), lanes.get(inputs_) * to_state);
             lanes.put(state, next);
             lanes.put(sums_, simd::fma<Arch>(next, to_output, lanes.get(sums_)));
