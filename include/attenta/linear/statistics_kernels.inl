@@ -63,7 +63,8 @@ Moments moments(Heads<const float> x, double* scratch) {
             const std::int64_t left = x.dim - d;
             if (left > 0) take(simd::load_part<Arch>(row + d, left));
             for (std::int64_t i = 0; i < left; ++i) add_moments<1>(numbers + i, sum + d + i, squares + d + i);
-            all.count += static_cast<double>(simd::reduce_add<Arch>(count)) - static_cast<double>(left > 0 ? L - left : 0);
+            all.count +=
+                static_cast<double>(simd::reduce_add<Arch>(count)) - static_cast<double>(left > 0 ? L - left : 0);
         }
     all.sum = std::accumulate(sum, sum + x.dim, 0.);
     all.squares = std::accumulate(squares, squares + x.dim, 0.);

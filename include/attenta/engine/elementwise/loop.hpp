@@ -156,24 +156,31 @@ struct Recurrence {
     }
 };
 
-/// A recurrence: `Rule(block)` prepares the block's constants, rule.step(t) takes up a token and gives its output. States are
-/// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
-/// Neighbouring blocks go through a few tokens in turn: memory is then read in whole rows.
-template <class Arch, template <class> class Rule>
-void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
+/// f(works, tokens) for neighbouring blocks of a task, each of which a Work(job, index, scratch) is made of. They go through a
+/// few tokens in turn: memory is then read in whole rows.
+template <class Work, class F>
+ATTENTA_ALWAYS_INLINE void for_neighbours(const Job& job, const Task& task, std::byte* scratch, F&& f) {
     const FlushToZero flush;
     for (std::int64_t first = task.begin, end; first < task.end; first = end) {
         end = std::min({task.end, first + job.together, (first / job.blocks + 1) * job.blocks});
-        if (const Block block(job, first, scratch); block.begin == block.end) continue;
-        std::optional<Recurrence<Rule<Arch>>> blocks[most_together];
+        const Block block(job, first, scratch);
+        if (block.begin == block.end) continue;
+        std::optional<Work> works[static_cast<std::size_t>(most_together)];
         for (std::int64_t i = first; i < end; ++i)
-            blocks[i - first].emplace(job, i, scratch + (i - first) * job.block_bytes);
-        const std::span all(blocks, static_cast<std::size_t>(end - first));
-        const std::int64_t tokens = all.front()->block.end - all.front()->block.begin;
-        for (std::int64_t t = 0; t < tokens; t += tokens_in_turn)
-            for (const auto& block : all) block->run(t, std::min(t + tokens_in_turn, tokens));
-        for (const auto& block : all) block->block.store_states();
+            works[i - first].emplace(job, i, scratch + (i - first) * job.block_bytes);
+        f(std::span(works, static_cast<std::size_t>(end - first)), block.end - block.begin);
     }
+}
+
+/// A recurrence: `Rule(block)` prepares the block's constants, rule.step(t) takes up a token and gives its output. States are
+/// block.kept(j) while the tokens pass. Vectors follow each other inside a token, because they do not wait for one another.
+template <class Arch, template <class> class Rule>
+void run_recurrence(const Job& job, const Task& task, std::byte* scratch) {
+    for_neighbours<Recurrence<Rule<Arch>>>(job, task, scratch, [](auto blocks, std::int64_t tokens) {
+        for (std::int64_t t = 0; t < tokens; t += tokens_in_turn)
+            for (const auto& block : blocks) block->run(t, std::min(t + tokens_in_turn, tokens));
+        for (const auto& block : blocks) block->block.store_states();
+    });
 }
 
 /// Rows of a block from a matrix [channels, columns] of the caller's, whose channels are `channel_stride` apart: to[j · stride]

@@ -127,8 +127,7 @@ public:
                            least_blocks = ceil_div(o.dim, most / widest_vector * widest_vector);
         job_.width = round_up(ceil_div(o.dim, least_blocks), widest_vector);
         job_.blocks = ceil_div(o.dim, job_.width);
-        if (r.memory_rows == 0)
-            job_.together = std::min(most_together, ceil_div(job_.blocks, ceil_div(o.dim, shared)));
+        job_.together = std::min(most_together, ceil_div(job_.blocks, ceil_div(o.dim, shared)));
         job_.block_bytes = round_up((rows + r.memory_rows) * job_.width * static_cast<std::int64_t>(sizeof(float)), 64);
         scratch_bytes_ = saturating::multiply(job_.block_bytes, job_.together);
         scratch_ = context.workspace().reserve(static_cast<std::size_t>(saturating::multiply(scratch_bytes_, threads)));
