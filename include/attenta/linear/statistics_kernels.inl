@@ -1,7 +1,7 @@
 #pragma once
 
-#include <attenta/linear/recurrent/vectors_kernels.inl>
 #include <attenta/linear/statistics_kernels.hpp>
+#include <attenta/simd/for_vectors.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -18,7 +18,7 @@ void raise_to_keys(Heads<const float> k, std::int64_t head, float factor, float*
     using B = simd::Batch<Arch>;
     const B largest(std::numeric_limits<float>::max()), lowest(std::numeric_limits<float>::lowest());
     for (std::int64_t t = 0; t < k.tokens; ++t)
-        for_vectors<Arch>(k.dim, [&, row = k.row(head, t)](auto load, auto store) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(k.dim, [&, row = k.row(head, t)](auto load, auto store) ATTENTA_FLATTEN {
             const B x = B(factor) * load(row), counts = xsimd::select(x <= largest, x, lowest), old = load(top);
             store(top, xsimd::select(counts > old, counts, old));
         });

@@ -28,7 +28,7 @@ using RmsNormFunction = void (*)(const float* x, std::int64_t n, const float* ga
                                  float* to);
 ATTENTA_DECLARE_KERNEL(RmsNormFunction, rms_norm_row)
 
-/// y ← softmax of factor · gain ⊙ y; without gain of factor · y.
+/// y ← softmax of factor · gain ⊙ y; without gain of factor · y. All −∞ gives zeros, NaN makes NaN of all.
 using SoftmaxRowFunction = void (*)(float* y, std::int64_t n, float factor, const float* gain);
 ATTENTA_DECLARE_KERNEL(SoftmaxRowFunction, softmax_row)
 

@@ -6,8 +6,10 @@
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 ATTENTA_BEGIN
 
@@ -71,10 +73,14 @@ template <class Arch>
 void softmax_row(float* y, std::int64_t n, float factor, const float* gain) {
     using B = simd::Batch<Arch>;
     const FlushToZero flush;
-    simd::scale_row<Arch>(y, n, factor);
+    if (factor != 1.f) simd::scale_row<Arch>(y, n, factor);
     if (gain) simd::multiply_row<Arch>(y, gain, n);
-    const B top(simd::row_max<Arch>(y, n));
-    simd::map_row<Arch>(y, y, n, [&](B s) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(s - top); });
+    const float top = simd::row_max<Arch>(y, n);
+    if (top == -std::numeric_limits<float>::infinity()) {
+        std::fill_n(y, n, 0.f);
+        return;
+    }
+    simd::map_row<Arch>(y, y, n, [&](B s) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(s - B(top)); });
     simd::scale_row<Arch>(y, n, 1.f / simd::sum_row<Arch>(y, n, [](B p) ATTENTA_FLATTEN { return p; }));
 }
 

@@ -1,6 +1,7 @@
 // Attention that held tokens have received from all queries so far.
 #pragma once
 
+#include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/kv/eviction/policy.hpp>
 
 #include <algorithm>
@@ -44,10 +45,7 @@ private:
         const std::int64_t n = held.size();
         if (group_ != GroupScore::max) {
             const float factor = group_ == GroupScore::mean ? 1.f / static_cast<float>(group) : 1.f;
-            float* const to = held.column(0);
-            for (std::int64_t h = 0; h < group; ++h)
-                for (std::int64_t i = 0; i < n; ++i) to[i] += factor * weights[h * stride + i];
-            return;
+            return eviction_kernels().add_rows(weights, stride, group, factor, held.column(0), n);
         }
         float* const top = held.column(group);
         std::fill_n(top, n, 0.f);

@@ -5,6 +5,7 @@
 #include <attenta/core/finite.hpp>
 #include <attenta/engine/attention/request.hpp>
 #include <attenta/engine/common/checks.hpp>
+#include <attenta/engine/dense/layers_kernels.hpp>
 #include <attenta/kv/eviction/evictor.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/softmax/weights.hpp>
@@ -40,17 +41,15 @@ public:
         weights_.resize(static_cast<std::size_t>(step * per_query));
         for (std::int64_t i = 0; i < count; i += step) {
             const std::int64_t n = std::min(step, count - i);
-            const Heads<const float> q = q_.slice(begin + i, n);
-            const SoftmaxOptions options = options_for(first + i);
-            statistics_.resize(static_cast<std::size_t>(q_.heads * n));
-            softmax_statistics(q, kv, statistics_.data(), options, context_);
-            std::fill(weights_.begin(), weights_.end(), 0.f);
-            softmax_weights(q, kv, statistics_.data(), {edit(edits::LastRows{weights_.data(), keys, n, n})}, {},
-                            options, context_);
+            softmax_scores(q_.slice(begin + i, n), kv, weights_.data(), ScoreStage::masked, options_for(first + i),
+                           context_);
             for (std::int64_t h = 0; h < q_.heads; ++h)
-                for (std::int64_t t = 0; t < n; ++t)
-                    f(h, first + i + t,
-                      {weights_.data() + (h * n + t) * keys, static_cast<std::size_t>(kv.length(0, h / group()))});
+                for (std::int64_t t = 0; t < n; ++t) {
+                    float* const row = weights_.data() + (h * n + t) * keys;
+                    const std::int64_t held = kv.length(0, h / group());
+                    dense::softmax_row()(row, held, 1.f, nullptr);
+                    f(h, first + i + t, {row, static_cast<std::size_t>(held)});
+                }
         }
     }
 

@@ -12,6 +12,9 @@ namespace eviction {
 struct Kernels {
     /// s[i] ← exp(s[i] − lse), any n.
     void (*weights)(float* s, std::int64_t n, float lse);
+    /// to[i] += factor Σ_r row r [i] of `count` rows of n numbers, `stride` apart.
+    void (*add_rows)(const float* rows, std::int64_t stride, std::int64_t count, float factor, float* to,
+                     std::int64_t n);
     /// The slot of the lowest score, and of equal ones of the lowest position, among tokens at positions sink <= p < recent;
     /// -1 where there is none, or some of these scores are NaN.
     std::int64_t (*lowest)(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,

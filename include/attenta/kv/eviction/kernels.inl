@@ -7,6 +7,7 @@
 #include <attenta/simd/vector.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 
@@ -19,6 +20,23 @@ void weights_of_scores(float* s, std::int64_t n, float lse) {
     const simd::Batch<Arch> shift(lse);
     simd::map_row<Arch>(s, s, n,
                         [&](simd::Batch<Arch> x) ATTENTA_FLATTEN { return simd::exp_weight<Arch>(x - shift); });
+}
+
+template <class Arch>
+void add_rows(const float* rows, std::int64_t stride, std::int64_t count, float factor, float* to, std::int64_t n) {
+    using B = simd::Batch<Arch>;
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    const auto add = [&](std::int64_t i, auto&& load) ATTENTA_FLATTEN {
+        B sum = load(rows + i);
+        for (std::int64_t r = 1; r < count; ++r) sum = sum + load(rows + r * stride + i);
+        return simd::fma<Arch>(B(factor), sum, load(to + i));
+    };
+    std::int64_t i = 0;
+    for (; i + L <= n; i += L)
+        add(i, [](const float* x) ATTENTA_FLATTEN { return simd::load<Arch>(x); }).store_unaligned(to + i);
+    if (const std::int64_t left = n - i; left > 0)
+        simd::store_part<Arch>(
+            to + i, add(i, [left](const float* x) ATTENTA_FLATTEN { return simd::load_part<Arch>(x, left); }), left);
 }
 
 /// The tokens at positions in [sink, recent).
@@ -85,6 +103,19 @@ float least_score(const Candidates<Arch>& candidates, std::int64_t begin, std::i
     return least;
 }
 
+/// The first slot in [begin, end) that has this score; `end` where there is none.
+template <class Arch>
+std::int64_t next_equal(const float* scores, std::int64_t begin, std::int64_t end, float score) {
+    constexpr std::int64_t L = simd::lanes<Arch>;
+    std::int64_t i = begin;
+    for (; i + L <= end; i += L)
+        if (const auto equal = simd::bits_of<Arch>(simd::load<Arch>(scores + i) == simd::Batch<Arch>(score));
+            equal != 0)
+            return i + std::countr_zero(static_cast<std::uint64_t>(equal));
+    while (i < end && scores[i] != score) ++i;
+    return i;
+}
+
 /// Equal ones are looked for in those parts alone that have the least score.
 template <class Arch>
 std::int64_t lowest_score(const float* scores, const std::int32_t* positions, std::int64_t n, std::int64_t sink,
@@ -104,9 +135,11 @@ std::int64_t lowest_score(const float* scores, const std::int32_t* positions, st
     if (least == candidates.infinity) return -1;
     std::int64_t best = -1;
     for (std::int64_t p = 0; p * part < n; ++p)
-        for (std::int64_t slot = p * part; of_part[p] == least && slot < std::min((p + 1) * part, n); ++slot)
-            if (scores[slot] == least && candidates.contain(slot) && (best < 0 || positions[slot] < positions[best]))
-                best = slot;
+        for (std::int64_t i = p * part, end = std::min(i + part, n); of_part[p] == least && i < end;) {
+            const std::int64_t slot = next_equal<Arch>(scores, i, end, least);
+            if (slot < end && candidates.contain(slot) && (best < 0 || positions[slot] < positions[best])) best = slot;
+            i = slot + 1;
+        }
     return best;
 }
 
@@ -162,9 +195,9 @@ float add_least_errors(const float* w, float all, float length_of_x, const float
     return *std::max_element(lane, lane + L);
 }
 
-ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &lowest_score<simd::NativeArch>,
-                      &squared_distances<simd::NativeArch>, &products<simd::NativeArch>,
-                      &add_least_errors<simd::NativeArch>)
+ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &add_rows<simd::NativeArch>,
+                      &lowest_score<simd::NativeArch>, &squared_distances<simd::NativeArch>,
+                      &products<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
 
 }  // namespace eviction
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <attenta/core/error.hpp>
+#include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/kv/eviction/window_scores.hpp>
 
 #include <algorithm>
@@ -51,8 +52,8 @@ ATTENTA_INLINE void WindowScores::update(const EvictionMoment& now, std::span<co
     const float share = 1.f / static_cast<float>(queries);
     now.attention->rows(now.seen - queries, queries,
                         [&](std::int64_t head, std::int64_t, std::span<const float> weights) {
-                            float* const to = means_.data() + head * stride_;
-                            for (std::size_t i = 0; i < weights.size(); ++i) to[i] += share * weights[i];
+                            eviction_kernels().add_rows(weights.data(), 0, 1, share, means_.data() + head * stride_,
+                                                        std::ssize(weights));
                         });
     std::vector<float> before, pooled;
     for (const HeldTokens& held : heads) {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/linear/recurrent/log_linear_kernels.hpp>
-#include <attenta/linear/recurrent/vectors_kernels.inl>
+#include <attenta/simd/for_vectors.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -14,7 +14,7 @@ namespace detail::kernels {
 template <class Arch, int Rows>
 void step_level_rows(const LevelStep& s, std::int64_t d) {
     using B = simd::Batch<Arch>;
-    for_vectors<Arch>(s.columns, [&](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(s.columns, [&](auto load, auto store) ATTENTA_FLATTEN {
         B row[Rows];
         simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN {
             row[i] = B(s.decay) * load(s.from + (d + i) * s.stride);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/linear/recurrent/mesa_kernels.hpp>
-#include <attenta/linear/recurrent/vectors_kernels.inl>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -17,7 +17,7 @@ template <class Arch>
 float largest_number(const float* x, std::int64_t n) {
     using B = simd::Batch<Arch>;
     B top(0.f);
-    for_vectors<Arch>(n, [&](auto load, auto) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(n, [&](auto load, auto) ATTENTA_FLATTEN {
         const B v = load(x), size = xsimd::select(v < B(0.f), B(0.f) - v, v);
         top = xsimd::select(size > top, size, top);
     });
@@ -35,7 +35,7 @@ void mesa_begin(const MesaSystems& s) {
         const float top = largest_number<Arch>(residual, s.dim);
         s.unit[i] = top > 0 ? top : 1.f;
         B squares(0.f), size(0.f);
-        for_vectors<Arch>(s.dim, [&, unit = B(s.unit[i])](auto load, auto store) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(s.dim, [&, unit = B(s.unit[i])](auto load, auto store) ATTENTA_FLATTEN {
             const B r = simd::divide<Arch>(load(residual), unit), p = r * load(inverse);
             store(residual, r), store(direction, p), store(s.x + i * s.dim, B(0.f));
             squares = simd::fma<Arch>(r, r, squares);
@@ -53,7 +53,7 @@ void mesa_regularize(const MesaSystems& s) {
     for (std::int64_t i = 0; i < s.rows; ++i) {
         float* const product = s.product + i * s.dim;
         const float* const p = s.direction + i * s.dim;
-        for_vectors<Arch>(s.dim, [&, decay = B(s.decay[i % s.tokens])](auto load, auto store) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(s.dim, [&, decay = B(s.decay[i % s.tokens])](auto load, auto store) ATTENTA_FLATTEN {
             store(product, simd::fma<Arch>(load(s.ridge), load(p), decay * load(product)));
         });
     }
@@ -69,7 +69,7 @@ bool step_row(const MesaSystems& s, std::int64_t i) {
     if (curvature <= 0.f) return true;
     const B along(s.size[i] / curvature);
     B squares(0.f), size(0.f);
-    for_vectors<Arch>(s.dim, [&](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(s.dim, [&](auto load, auto store) ATTENTA_FLATTEN {
         const B r = load(residual) - along * load(product);
         store(x, simd::fma<Arch>(along, load(p), load(x)));
         store(residual, r);
@@ -78,7 +78,7 @@ bool step_row(const MesaSystems& s, std::int64_t i) {
     });
     const float next = simd::reduce_add<Arch>(size);
     if (!(simd::reduce_add<Arch>(squares) > s.limit[i])) return true;
-    for_vectors<Arch>(s.dim, [&, kept = B(next / s.size[i])](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(s.dim, [&, kept = B(next / s.size[i])](auto load, auto store) ATTENTA_FLATTEN {
         store(p, simd::fma<Arch>(load(residual), load(inverse), kept * load(p)));
     });
     s.size[i] = next;
@@ -106,13 +106,13 @@ void mesa_diagonals(const MesaDiagonals& d) {
     for (std::int64_t t = 0; t < d.n; ++t) {
         const float* const k = d.k + t * d.k_stride;
         float* const inverse = d.inverse + t * d.dim;
-        for_vectors<Arch>(d.dim,
-                          [&, decay = B(d.decay[t]), beta = B(d.beta[t])](auto load, auto store) ATTENTA_FLATTEN {
-                              const B key = load(k), now = simd::fma<Arch>(beta * key, key, decay * load(d.diagonal));
-                              store(d.diagonal, now);
-                              const B sum = now + load(d.ridge);  // 0 in lanes behind the row alone
-                              store(inverse, simd::divide<Arch>(B(1.f), xsimd::select(sum == B(0.f), B(1.f), sum)));
-                          });
+        simd::for_vectors<Arch>(
+            d.dim, [&, decay = B(d.decay[t]), beta = B(d.beta[t])](auto load, auto store) ATTENTA_FLATTEN {
+                const B key = load(k), now = simd::fma<Arch>(beta * key, key, decay * load(d.diagonal));
+                store(d.diagonal, now);
+                const B sum = now + load(d.ridge);  // 0 in lanes behind the row alone
+                store(inverse, simd::divide<Arch>(B(1.f), xsimd::select(sum == B(0.f), B(1.f), sum)));
+            });
     }
 }
 

@@ -4,7 +4,6 @@
 #include <attenta/linear/recurrent/mlstm_kernels.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
-#include <attenta/simd/math.hpp>
 
 #include <cstdint>
 

@@ -2,7 +2,7 @@
 
 #include <attenta/core/flush_to_zero.hpp>
 #include <attenta/linear/recurrent/titans_kernels.hpp>
-#include <attenta/linear/recurrent/vectors_kernels.inl>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -59,7 +59,7 @@ struct Relu {
 template <class Arch, class F>
 void activate_row(const float* x, std::int64_t n, float* y, float* slope) {
     using B = simd::Batch<Arch>;
-    for_vectors<Arch>(n, [&](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(n, [&](auto load, auto store) ATTENTA_FLATTEN {
         B value, rise;
         F::both(load(x), value, rise);
         store(y, value);
@@ -106,7 +106,7 @@ void titans_error(const TitansWrap& wrap, float* y, const float* x, const float*
     const auto error = [&, factor = B(2.f * wrap.loss_scale)](auto load, B z)
                            ATTENTA_FLATTEN { return factor * ((wrap.residual ? z + load(x) : z) - load(v)); };
     if (norm) {
-        for_vectors<Arch>(dim, [&](auto load, auto) ATTENTA_FLATTEN {
+        simd::for_vectors<Arch>(dim, [&](auto load, auto) ATTENTA_FLATTEN {
             const B z = load(y), e = error(load, z);
             sums = sums + e;
             products = simd::fma<Arch>(e, z, products);
@@ -114,7 +114,7 @@ void titans_error(const TitansWrap& wrap, float* y, const float* x, const float*
         sum = simd::reduce_add<Arch>(sums) / static_cast<float>(dim);
         along = simd::reduce_add<Arch>(products) / static_cast<float>(dim);
     }
-    for_vectors<Arch>(dim, [&](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(dim, [&](auto load, auto store) ATTENTA_FLATTEN {
         const B z = load(y), e = error(load, z);
         store(y, norm ? (e - B(sum) - z * B(along)) * B(inverse) : e);
     });
@@ -124,7 +124,7 @@ template <class Arch>
 void titans_decay(const TitansDecay& d) {
     using B = simd::Batch<Arch>;
     const B b(d.b), f(d.f), m(d.m);
-    for_vectors<Arch>(d.n, [&](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(d.n, [&](auto load, auto store) ATTENTA_FLATTEN {
         const B z = load(d.z);
         store(d.w, simd::fma<Arch>(f, z, b * load(d.w)));
         store(d.z, m * z);
@@ -140,7 +140,7 @@ void step_rows(const TitansStep& s, std::int64_t d) {
         l[i] = B(-s.theta * s.l[d + i]);
         q[i] = B(reads ? s.q[d + i] : 0.f);
     });
-    for_vectors<Arch>(s.columns, [&, eta = B(s.eta), keep = B(s.keep)](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(s.columns, [&, eta = B(s.eta), keep = B(s.keep)](auto load, auto store) ATTENTA_FLATTEN {
         const B r = load(s.r);
         B sum = reads ? load(s.o) : B(0.f);
         simd::unrolled<Rows>([&](auto i) ATTENTA_FLATTEN {

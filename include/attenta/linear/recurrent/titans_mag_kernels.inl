@@ -1,7 +1,7 @@
 #pragma once
 
 #include <attenta/linear/recurrent/titans_mag_kernels.hpp>
-#include <attenta/linear/recurrent/vectors_kernels.inl>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 
@@ -24,7 +24,7 @@ void gate_by_memory(const GatedBranches& r, float* o, std::int64_t dim) {
     using B = simd::Batch<Arch>;
     const float of_y = r.norm_y ? inverse_rms<Arch>(r.y, dim, r.eps) : 1.f,
                 of_memory = r.norm_memory ? inverse_rms<Arch>(r.memory, dim, r.eps) : 1.f;
-    for_vectors<Arch>(dim, [&, fy = B(of_y), fm = B(of_memory)](auto load, auto store) ATTENTA_FLATTEN {
+    simd::for_vectors<Arch>(dim, [&, fy = B(of_y), fm = B(of_memory)](auto load, auto store) ATTENTA_FLATTEN {
         B y = load(r.y) * fy, gate = load(r.memory) * fm;
         if (r.norm_y) y = y * load(r.norm_y);
         if (r.norm_memory) gate = gate * load(r.norm_memory);

@@ -3,6 +3,7 @@
 #include <attenta/core/run_tasks.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/common/checked_call.hpp>
+#include <attenta/engine/dense/layers_kernels.hpp>
 #include <attenta/variants/network/impatient.hpp>
 #include <attenta/variants/network/pair_scores.hpp>
 
@@ -47,7 +48,7 @@ public:
             network::tanh_scores_of_row()(m_.scores.scores(), 0, 0, begin, std::min(keys_of_task, keys - begin),
                                           m_.weights.data() + begin);
         });
-        network::softmax_of_row()(m_.weights.data(), keys);
+        dense::softmax_row()(m_.weights.data(), keys, 1.f, nullptr);
 
         const Matrices<float> next{m_.recurrent.data(), 1, 1, dim};
         dense::multiply(r, x_.w_rr, next, {.b_transposed = true}, context_);

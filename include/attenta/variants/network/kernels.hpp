@@ -112,10 +112,6 @@ ATTENTA_DECLARE_KERNEL(DotRows, dot_rows)
 using ScaleRow = void (*)(float* x, std::int64_t n, float factor);
 ATTENTA_DECLARE_KERNEL(ScaleRow, scale_row_by)
 
-/// Softmax of s [n] in place; returns its log-sum-exp. All −∞ gives zeros, NaN makes NaN of all.
-using SoftmaxRow = float (*)(float* s, std::int64_t n);
-ATTENTA_DECLARE_KERNEL(SoftmaxRow, softmax_of_row)
-
 /// Chooses a key for each row from weights that come in order of keys: the first of the largest ones or, with `u`, the first whose
 /// cumulative weight exceeds u, at most the last one that weighs.
 struct Choice {

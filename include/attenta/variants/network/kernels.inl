@@ -5,9 +5,7 @@
 #include <attenta/variants/network/kernels.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
 ATTENTA_BEGIN
 
@@ -193,16 +191,6 @@ void scale_row_by(float* x, std::int64_t n, float factor) {
     simd::scale_row<Arch>(x, n, factor);
 }
 
-template <class Arch>
-float softmax_of_row(float* s, std::int64_t n) {
-    using B = simd::Batch<Arch>;
-    const float top = simd::row_max<Arch>(s, n), shift = top == -std::numeric_limits<float>::infinity() ? 0.f : top;
-    simd::map_row<Arch>(s, s, n, [&](B x) ATTENTA_FLATTEN { return simd::exp_nonpositive<Arch>(x - B(shift)); });
-    const float sum = simd::sum_row<Arch>(s, n, [](B x) ATTENTA_FLATTEN { return x; });
-    if (sum != 0.f) simd::scale_row<Arch>(s, n, 1.f / sum);
-    return shift + std::log(sum);
-}
-
 }  // namespace kernels
 
 template <class Arch>
@@ -274,7 +262,6 @@ ATTENTA_DEFINE_KERNEL(MapRow, sigmoid_row, &kernels::sigmoid_row<simd::NativeArc
 ATTENTA_DEFINE_KERNEL(GateRow, gated_tanh_row, &kernels::gated_tanh_row<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(DotRows, dot_rows, &kernels::dot_rows<simd::NativeArch>)
 ATTENTA_DEFINE_KERNEL(ScaleRow, scale_row_by, &kernels::scale_row_by<simd::NativeArch>)
-ATTENTA_DEFINE_KERNEL(SoftmaxRow, softmax_of_row, &kernels::softmax_of_row<simd::NativeArch>)
 
 }  // namespace network
 

@@ -5,6 +5,7 @@
 #include <attenta/engine/common/checked_call.hpp>
 #include <attenta/engine/common/call_memory.hpp>
 #include <attenta/engine/dense/dense.hpp>
+#include <attenta/engine/dense/layers_kernels.hpp>
 #include <attenta/variants/network/kernels.hpp>
 #include <attenta/variants/structured/conditioned.hpp>
 #include <attenta/variants/structured/kernels.hpp>
@@ -124,7 +125,7 @@ ATTENTA_INLINE void conditioned(const ConditionedInputs& x, const ConditionedOut
     attention::plan(r, context).run(r.q, r.kv, out.o, out.lse);
     if (!out.weights) return;
     std::copy(memory->scores.begin(), memory->scores.end(), out.weights);
-    network::softmax_of_row()(out.weights, words);
+    dense::softmax_row()(out.weights, words, 1.f, nullptr);
 }
 
 ATTENTA_END
