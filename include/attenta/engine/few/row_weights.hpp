@@ -6,6 +6,7 @@
 #include <attenta/engine/few/task.hpp>
 #include <attenta/simd/prefetch.hpp>
 #include <attenta/simd/score_rows.hpp>
+#include <attenta/simd/transpose.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -90,12 +91,16 @@ void update_softmax(const FewTask<Arch, Rows>& x, const HeadBlock& h, simd::Pref
             Weights::update(h.s + r, steps, h.m + r, h.l + r, h.alpha + r, queue);
 }
 
-/// Scores go to the caller, row by row.
+/// Scores go to the caller, row by row. A stream's are those of `part` tokens behind each other.
 template <class Arch, int Rows>
 void keep_scores(const FewTask<Arch, Rows>& x, const HeadBlock& h, std::int64_t streams) {
+    const std::int64_t part = h.keys.count / streams, stride = round_up(part, simd::lanes<Arch>);
+    float* const tile = x.scratch.edit;
+    simd::transpose_rows<Arch>(h.s, streams * Rows, part, streams * Rows, tile, stride);
     for (std::int64_t r = 0; r < x.rows; ++r) {
         float* const to = x.job.scores_of(h.row[r], x.task.q_begin, h.keys.begin);
-        for_tokens(h.keys.count, streams, [&](std::int64_t i, std::int64_t token) { to[token] = h.s[i * Rows + r]; });
+        for (std::int64_t s = 0; s < streams; ++s) std::copy_n(tile + (s * Rows + r) * stride, part, to + s * part);
+        simd::prefetch_row(to + h.keys.count, h.keys.count);  // of the next block, while its scores are made
     }
 }
 

@@ -45,7 +45,7 @@ private:
         const std::int64_t n = held.size();
         if (group_ != GroupScore::max) {
             const float factor = group_ == GroupScore::mean ? 1.f / static_cast<float>(group) : 1.f;
-            return eviction_kernels().add_rows(weights, stride, group, factor, held.column(0), n);
+            return eviction_kernels().sum_rows(weights, stride, group, factor, true, held.column(0), n);
         }
         float* const top = held.column(group);
         std::fill_n(top, n, 0.f);

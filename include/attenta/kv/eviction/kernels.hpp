@@ -12,8 +12,8 @@ namespace eviction {
 struct Kernels {
     /// s[i] ← exp(s[i] − lse), any n.
     void (*weights)(float* s, std::int64_t n, float lse);
-    /// to[i] += factor Σ_r row r [i] of `count` rows of n numbers, `stride` apart.
-    void (*add_rows)(const float* rows, std::int64_t stride, std::int64_t count, float factor, float* to,
+    /// to[i] = factor Σ_r row r [i] of `count` rows of n numbers, `stride` apart, or to[i] + that; `to` may be the first row.
+    void (*sum_rows)(const float* rows, std::int64_t stride, std::int64_t count, float factor, bool add, float* to,
                      std::int64_t n);
     /// The slot of the lowest score, and of equal ones of the lowest position, among tokens at positions sink <= p < recent;
     /// -1 where there is none, or some of these scores are NaN.

@@ -2,6 +2,7 @@
 
 #include <attenta/core/finite.hpp>
 #include <attenta/kv/eviction/kernels.hpp>
+#include <attenta/simd/for_vectors.hpp>
 #include <attenta/simd/math.hpp>
 #include <attenta/simd/score_rows.hpp>
 #include <attenta/simd/vector.hpp>
@@ -23,20 +24,14 @@ void weights_of_scores(float* s, std::int64_t n, float lse) {
 }
 
 template <class Arch>
-void add_rows(const float* rows, std::int64_t stride, std::int64_t count, float factor, float* to, std::int64_t n) {
+void sum_rows(const float* rows, std::int64_t stride, std::int64_t count, float factor, bool add, float* to,
+              std::int64_t n) {
     using B = simd::Batch<Arch>;
-    constexpr std::int64_t L = simd::lanes<Arch>;
-    const auto add = [&](std::int64_t i, auto&& load) ATTENTA_FLATTEN {
-        B sum = load(rows + i);
-        for (std::int64_t r = 1; r < count; ++r) sum = sum + load(rows + r * stride + i);
-        return simd::fma<Arch>(B(factor), sum, load(to + i));
-    };
-    std::int64_t i = 0;
-    for (; i + L <= n; i += L)
-        add(i, [](const float* x) ATTENTA_FLATTEN { return simd::load<Arch>(x); }).store_unaligned(to + i);
-    if (const std::int64_t left = n - i; left > 0)
-        simd::store_part<Arch>(
-            to + i, add(i, [left](const float* x) ATTENTA_FLATTEN { return simd::load_part<Arch>(x, left); }), left);
+    simd::for_vectors<Arch>(n, [&](auto load, auto store) ATTENTA_FLATTEN {
+        B sum = load(rows);
+        for (std::int64_t r = 1; r < count; ++r) sum = sum + load(rows + r * stride);
+        store(to, add ? simd::fma<Arch>(B(factor), sum, load(to)) : B(factor) * sum);
+    });
 }
 
 /// The tokens at positions in [sink, recent).
@@ -195,7 +190,7 @@ float add_least_errors(const float* w, float all, float length_of_x, const float
     return *std::max_element(lane, lane + L);
 }
 
-ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &add_rows<simd::NativeArch>,
+ATTENTA_DEFINE_KERNEL(Kernels, eviction_kernels, &weights_of_scores<simd::NativeArch>, &sum_rows<simd::NativeArch>,
                       &lowest_score<simd::NativeArch>, &squared_distances<simd::NativeArch>,
                       &products<simd::NativeArch>, &add_least_errors<simd::NativeArch>)
 

@@ -52,8 +52,8 @@ ATTENTA_INLINE void WindowScores::update(const EvictionMoment& now, std::span<co
     const float share = 1.f / static_cast<float>(queries);
     now.attention->rows(now.seen - queries, queries,
                         [&](std::int64_t head, std::int64_t, std::span<const float> weights) {
-                            eviction_kernels().add_rows(weights.data(), 0, 1, share, means_.data() + head * stride_,
-                                                        std::ssize(weights));
+                            eviction_kernels().sum_rows(weights.data(), 0, 1, share, true,
+                                                        means_.data() + head * stride_, std::ssize(weights));
                         });
     std::vector<float> before, pooled;
     for (const HeldTokens& held : heads) {
