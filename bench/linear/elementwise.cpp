@@ -48,7 +48,7 @@ struct Inputs {
 
 struct Work {
     const char* id;
-    double exponentials, floats;  ///< for each token of a channel: evaluated, and read or written
+    double exponentials, floats;  ///< for each token of a channel: evaluated, logarithms too, and read or written
     void (*run)(const Inputs& in, Heads<float> o, attenta::LinearState& state);
 };
 
@@ -69,7 +69,7 @@ const Work works[] = {
      [](const Inputs& in, Heads<float> o, attenta::LinearState&) {
          attenta::bi_wkv({in.x.view(), in.y.view(), in.w.view(), in.u.view()}, o);
      }},
-    {"mamba", states, 3, run_mamba},
+    {"mamba", states + 2, 3, run_mamba},  // softplus has one of either
 };
 
 /// Exponentials per second, of a row in L1.

@@ -1,4 +1,4 @@
-// Elementary functions on batches. Errors were measured over all floats of the range (tests/simd_test.cpp).
+// Elementary functions on batches. Errors were measured over all floats of the range (tests/simd/math_test.cpp).
 #pragma once
 
 #include <attenta/simd/vector.hpp>

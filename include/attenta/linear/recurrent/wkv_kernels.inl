@@ -31,13 +31,13 @@ struct WeightedSum {
     ATTENTA_ALWAYS_INLINE WeightedSum scaled(B log) const { return {a, b, m + log}; }
     ATTENTA_ALWAYS_INLINE B mean() const { return simd::divide<Arch>(a, b); }
 
-    /// With the term e^l v, at the larger of the two scales. NaN in a scale makes sums of NaN, which stay so.
+    /// With the term e^l v, at the larger of the two scales. NaN in a scale makes all of it NaN.
     ATTENTA_ALWAYS_INLINE WeightedSum with(B l, B v) const {
         const B ahead = m - l, less = simd::exp_nonpositive<Arch>(-xsimd::abs(ahead));
         const auto first = ahead >= B(0.f);
         return {simd::fma<Arch>(less, xsimd::select(first, v, a), xsimd::select(first, a, v)),
                 simd::fma<Arch>(less, xsimd::select(first, B(1.f), b), xsimd::select(first, b, B(1.f))),
-                xsimd::select(first, m, l)};
+                xsimd::select(ahead == ahead, xsimd::select(first, m, l), ahead)};
     }
     /// The mean with the terms of `y` and e^l v. Three exponentials side by side take less time than two in a chain.
     ATTENTA_ALWAYS_INLINE B mean_with(const WeightedSum& y, B l, B v) const {
