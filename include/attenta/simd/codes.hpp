@@ -49,6 +49,30 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load_codes(const std::byte* p) {
 #endif
 }
 
+/// Codes of 8 bits as the elements of a row, without scale and offset. Rows can be read in whole vectors.
+enum class Code8 : std::uint8_t {};
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load(const Code8* p) {
+    return load_codes<Arch, 8, 0>(reinterpret_cast<const std::byte*>(p));
+}
+template <class Arch>
+ATTENTA_ALWAYS_INLINE Batch<Arch> load_part(const Code8* p, std::int64_t) {
+    return load<Arch>(p);
+}
+
+/// What makes numbers of a row's codes, where it is the same for all of them.
+struct RowScale {
+    float scale, offset;
+
+    static bool is_of(const KvView::Rows& side) {
+        return side.dtype == Dtype::codes && side.codes.bits == 8 && side.codes.group == side.dim;
+    }
+    static ATTENTA_ALWAYS_INLINE RowScale of(const KvView::Rows& side, const std::byte* row) {
+        const auto* const scales = reinterpret_cast<const float*>(row + side.codes.code_bytes(side.dim));
+        return {scales[0], side.codes.signed_codes ? -128.f * scales[0] : scales[1]};
+    }
+};
+
 /// Rows of codes on their way to floats: what is the same for all rows of a side.
 template <class Arch, int Bits>
 class CodeWidener {

@@ -122,11 +122,22 @@ private:
     void scores(Heads blocks) {
         if constexpr (Shape::whole_rows_possible)
             if (x_.reading.order == RowOrder::whole_rows) return whole_scores(blocks);
-        if (widens_keys(x_.job.kv))
+        if (keys_are_scaled())
+            code_scores(blocks);
+        else if (widens_keys(x_.job.kv))
             widened_scores(x_, blocks);
         else
             simd::with_type(x_.job.kv.k.dtype, [&]<class T>(const T*) { stream_scores<Arch, Rows, T>(x_, blocks); });
         watch_.lap(Phase::scores);
+    }
+
+    /// Codes meet the queries without being widened. With more rows they are widened once for all of them.
+    bool keys_are_scaled() const { return Shape::dots && x_.job.kv.tied == 0 && simd::RowScale::is_of(x_.job.kv.k); }
+    void code_scores(Heads blocks) {
+        if constexpr (Shape::dots) {
+            stream_scores<Arch, Rows, simd::Code8>(x_, blocks);
+            for (const HeadBlock& h : blocks) scale_code_scores(x_, h);
+        }
     }
 
     void whole_scores(Heads blocks) {
@@ -148,6 +159,9 @@ private:
             if (x_.reading.order == RowOrder::whole_rows && !nan_safe_)
                 return whole_rows_.add_values(heads[0].s, Shape::s_stride, heads[0].o, Rows * x_.o_stride, x_.o_stride,
                                               heads[0].keys.begin - run_.begin, heads[0].keys.count);
+        if constexpr (Shape::dots)
+            if (!nan_safe_ && simd::RowScale::is_of(x_.job.kv.v))
+                return add_stream_values<Arch, Rows, simd::Code8>(x_, heads, false);
         if (x_.job.kv.v.dtype == Dtype::codes) return add_code_values(x_, heads, nan_safe_);
         simd::with_type(x_.job.kv.v.dtype,
                         [&]<class T>(const T*) { add_stream_values<Arch, Rows, T>(x_, heads, nan_safe_); });

@@ -118,6 +118,26 @@ void widened_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> hea
         }
 }
 
+/// Scores of codes become those of their numbers: Σ q (scale · code + offset) = scale · Σ q code + offset · Σ q.
+template <class Arch, int Rows>
+void scale_code_scores(const FewTask<Arch, Rows>& x, const HeadBlock& h) {
+    using Shape = FewShape<Arch, Rows>;
+    constexpr int part = Shape::dot_part;
+    float sums[Rows];
+    for (int first = 0; first < Rows; first += part)
+        for (int r = 0; r < part; ++r) {
+            simd::Batch<Arch> sum(0.f);
+            for (std::int64_t c = 0; c < x.dim; c += Shape::L)
+                sum = sum + simd::load<Arch>(h.q + first * x.q_stride + c * part + r * Shape::L);
+            sums[first + r] = simd::reduce_add<Arch>(sum);
+        }
+    const RowStream rows = keys_of(x, h.head, h.keys.count);
+    for (std::int64_t i = 0; i < h.keys.count; ++i) {
+        const auto [scale, offset] = simd::RowScale::of(x.job.kv.k, rows.row(i));
+        for (int r = 0; r < Rows; ++r) h.s[i * Rows + r] = scale * h.s[i * Rows + r] + offset * sums[r];
+    }
+}
+
 /// S = Q K^T of a block, for the interleaved heads in flight.
 template <class Arch, int Rows, class T>
 void stream_scores(const FewTask<Arch, Rows>& x, std::span<const HeadBlock> heads) {

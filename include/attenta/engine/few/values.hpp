@@ -34,6 +34,26 @@ simd::PrefetchQueue first_stream_values(const FewTask<Arch, Rows>& x, const Head
         .prefetch_queue(tuning.prefetch_distance / bytes, tuning.most_values, bytes);
 }
 
+/// Codes of tokens [t, t + n) will be added as they are: weights take their scales, and their offsets, which are the same for all
+/// channels, are added here.
+template <class Arch, int Rows>
+void scale_code_weights(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowStream& now, std::int64_t t,
+                        std::int64_t n) {
+    float sums[Rows] = {};
+    float* s = h.s + t * Rows;
+    for (std::int64_t i = t; i < t + n; ++i, s += Rows) {
+        const auto [scale, offset] = simd::RowScale::of(x.job.kv.v, now.row(i));
+        for (int r = 0; r < Rows; ++r) {
+            sums[r] += offset * s[r];
+            s[r] *= scale;
+        }
+    }
+    for (std::int64_t r = 0; r < x.rows; ++r)
+        simd::map_row<Arch>(h.o + r * x.o_stride, h.o + r * x.o_stride, x.o_stride,
+                            [sum = simd::Batch<Arch>(sums[r])](simd::Batch<Arch> o)
+                                ATTENTA_FLATTEN { return o + sum; });
+}
+
 /// o[row][·] += Σ s[token][row] v[token][·] for tokens [t, t + n). Not inlined, as the kernels of scores.
 template <class Arch, int Rows, class T>
 [[gnu::noinline]] void add_values(const FewTask<Arch, Rows>& x, const HeadBlock& h, const RowPass& pass, std::int64_t t,
@@ -41,6 +61,7 @@ template <class Arch, int Rows, class T>
     const RowStream& now = pass.now[h.place];
     const std::byte* const* const v = now.rows + t;
     auto queue = pass.prefetch_queue(h.place, t, n);
+    if constexpr (std::is_same_v<T, simd::Code8>) scale_code_weights(x, h, now, t, n);
     const auto add = [&]<int R>(std::integral_constant<int, R>, std::int64_t r) {
         simd::add_values<Arch, R, Rows, T>(v, now.offset, queue, n, h.s + t * Rows + r, Rows, x.dim_v,
                                            h.o + r * x.o_stride, x.o_stride);
