@@ -102,6 +102,7 @@ TEST(Mamba, HoldsForASoloStateOfAnyWidth) {
     for (const std::int64_t N : {1, 3, 4, 15, 16, 17, 128})
         for (const std::int64_t P : {1, 5, 16, 31, 64, 200})
             cases.push_back(linear_case(mamba, {1, 1, 1, 9, N, P}, Gates::mild, 7, N % 2 == 0));
+    cases.push_back(linear_case(mamba, {1, 1, 1, 40, 16, 500}, Gates::mild, 7, true));  // blocks take turns
     expect_definition(cases);
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <deque>
@@ -175,13 +176,14 @@ void expect_cuts_change_no_bit(int variants) {
     });
 }
 
-/// Layouts and threads change no bit.
+/// Layouts, threads and blocks change no bit: one thread takes neighbouring blocks of wide heads in turn, three one by one.
 template <class M>
 void expect_layouts_and_threads_change_no_bit(int variants) {
+    using Shape = std::array<std::int64_t, 3>;
     attenta::ThreadPool pool(3);
     for (int variant = 0; variant < variants; ++variant)
-        for (const std::int64_t T : {1, 50}) {
-            const RecurrenceCase<M> c(3, T, 400, variant), other(3, T, 400, variant, false, 1, Order::token_head, 5);
+        for (const auto [H, T, D] : {Shape{3, 1, 400}, Shape{3, 50, 400}, Shape{1, 50, 1500}}) {
+            const RecurrenceCase<M> c(H, T, D, variant), other(H, T, D, variant, false, 1, Order::token_head, 5);
             Context context, three(pool);
             const LinearOutput want = run(c, context);
             EXPECT_TRUE(equal_bits(run(c, three), want)) << c.words();

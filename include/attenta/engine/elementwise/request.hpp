@@ -2,8 +2,9 @@
 //
 //     s_t[c] = f(s_{t-1}[c], x_t[c], ...),    o_t[c] = h(s_t[c], x_t[c], ...)          a few states s for each channel c
 //
-// A task is a block of a head's channels over all tokens of a sequence: states and constants of the block stay in L1, rows
-// are read where they lie, vectors go across channels (elementwise/loop.hpp). Tokens follow each other, so that one token
+// A task is a few neighbouring blocks of a head's channels over all tokens of a sequence: states and constants of a block stay
+// in L1, blocks go through some tokens in turn, so that rows are read whole and where they lie, and vectors go across channels
+// (elementwise/loop.hpp). Tokens follow each other, so that one token
 // with a state is the decode step and a sequence may be cut anywhere without changing a bit. What a mechanism brings is a
 // task function, a kernel that says what a token does to a vector of channels.
 //
