@@ -38,20 +38,27 @@ void each_isa(F&& f) {
         }
 }
 
+/// The largest |f(x) − definition(x)| in units of unit(definition(x)), of all x times `sign`.
+template <class Definition, class Unit>
+double worst_error(ElementFunction f, std::vector<float> x, float sign, Definition&& definition, Unit&& unit) {
+    for (float& v : x) v *= sign;
+    std::vector<float> y(x.size());
+    f(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        const double want = definition(static_cast<double>(x[i]));
+        worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / unit(want));
+    }
+    return worst;
+}
+double size(double want) { return std::abs(want); }
+
 TEST(Simd, ExpIsWithinTwoUlp) {
     each_isa([](Isa isa) {
-        double worst = 0;
-        for (const float sign : {1.f, -1.f}) {
-            std::vector<float> x = floats(1e-30f, 87.f, 97);
-            for (float& v : x) v *= sign;
-            std::vector<float> y(x.size());
-            exp_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
-            for (std::size_t i = 0; i < x.size(); ++i) {
-                const double want = std::exp(static_cast<double>(x[i]));
-                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / ulp(want));
-            }
-        }
-        EXPECT_LE(worst, 2.0);
+        for (const float sign : {1.f, -1.f})
+            EXPECT_LE(worst_error(
+                          exp_elements(isa), floats(1e-30f, 87.f, 97), sign, [](double x) { return std::exp(x); }, ulp),
+                      2.0);
     });
 }
 
@@ -78,19 +85,14 @@ TEST(Simd, ExpAtItsEdges) {
 
 TEST(Simd, Exp2OfNonpositiveNumbers) {
     each_isa([](Isa isa) {
-        std::vector<float> x = floats(1e-30f, 125.9f, 97);
-        for (float& v : x) v = -v;
-        std::vector<float> y(x.size());
-        exp2_nonpositive_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
-        double worst = 0;
-        for (std::size_t i = 0; i < x.size(); ++i) {
-            const double want = std::exp2(static_cast<double>(x[i]));
-            worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / ulp(want));
-        }
-        EXPECT_LE(worst, 2.0);
+        EXPECT_LE(worst_error(
+                      exp2_nonpositive_elements(isa), floats(1e-30f, 125.9f, 97), -1.f,
+                      [](double x) { return std::exp2(x); }, ulp),
+                  2.0);
 
         constexpr float inf = std::numeric_limits<float>::infinity();
         const std::vector<float> edges = {0.f, -0.f, -127.f, -1e4f, -inf, std::numeric_limits<float>::quiet_NaN()};
+        std::vector<float> y(edges.size());
         exp2_nonpositive_elements(isa)(edges.data(), y.data(), static_cast<std::int64_t>(edges.size()));
         EXPECT_EQ(y[0], 1.f);
         EXPECT_EQ(y[1], 1.f);
@@ -101,35 +103,21 @@ TEST(Simd, Exp2OfNonpositiveNumbers) {
 
 TEST(Simd, SoftplusIsAccurate) {
     each_isa([](Isa isa) {
-        for (const float sign : {1.f, -1.f}) {
-            std::vector<float> x = floats(1e-20f, 87.f, 997);
-            for (float& v : x) v *= sign;
-            std::vector<float> y(x.size());
-            softplus_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
-            double worst = 0;
-            for (std::size_t i = 0; i < x.size(); ++i) {
-                const auto v = static_cast<double>(x[i]), want = std::max(v, 0.) + std::log1p(std::exp(-std::abs(v)));
-                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / want);
-            }
-            EXPECT_LE(worst, 5e-7);
-        }
+        for (const float sign : {1.f, -1.f})
+            EXPECT_LE(worst_error(
+                          softplus_elements(isa), floats(1e-20f, 87.f, 997), sign,
+                          [](double x) { return std::max(x, 0.) + std::log1p(std::exp(-std::abs(x))); }, size),
+                      5e-7);
     });
 }
 
 TEST(Simd, TanhIsAccurate) {
     each_isa([](Isa isa) {
-        for (const float sign : {1.f, -1.f}) {
-            std::vector<float> x = floats(1e-20f, 50.f, 997);
-            for (float& v : x) v *= sign;
-            std::vector<float> y(x.size());
-            tanh_elements(isa)(x.data(), y.data(), static_cast<std::int64_t>(x.size()));
-            double worst = 0;
-            for (std::size_t i = 0; i < x.size(); ++i) {
-                const double want = std::tanh(static_cast<double>(x[i]));
-                worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / std::abs(want));
-            }
-            EXPECT_LE(worst, 3e-7);
-        }
+        for (const float sign : {1.f, -1.f})
+            EXPECT_LE(
+                worst_error(
+                    tanh_elements(isa), floats(1e-20f, 50.f, 997), sign, [](double x) { return std::tanh(x); }, size),
+                3e-7);
     });
 }
 

@@ -24,18 +24,6 @@ void raise_to_keys(Heads<const float> k, std::int64_t head, float factor, float*
         });
 }
 
-template <std::int64_t N>
-ATTENTA_ALWAYS_INLINE void add_moments(const float* x, double* sum, double* squares) {
-    double a[static_cast<std::size_t>(N)], b[static_cast<std::size_t>(N)];
-    for (std::int64_t i = 0; i < N; ++i) {
-        const auto e = static_cast<double>(x[i]);
-        a[i] = sum[i] + e;
-        b[i] = squares[i] + e * e;
-    }
-    std::copy_n(a, N, sum);
-    std::copy_n(b, N, squares);
-}
-
 /// Channels are summed side by side, rows in the order of memory.
 template <class Arch>
 Moments moments(Heads<const float> x, double* scratch) {
@@ -50,19 +38,20 @@ Moments moments(Heads<const float> x, double* scratch) {
             const float* const row = x.row(h, t);
             B count(0.f);
             std::int64_t d = 0;
-            float numbers[static_cast<std::size_t>(L)];
-            const auto take = [&](B v) ATTENTA_FLATTEN {
+            const auto add = [&](B v, std::int64_t n) ATTENTA_FLATTEN {
                 const auto counts = xsimd::abs(v) <= B(std::numeric_limits<float>::max());
                 count = count + xsimd::select(counts, B(1.f), B(0.f));
+                float numbers[static_cast<std::size_t>(L)];
                 xsimd::select(counts, v, B(0.f)).store_unaligned(numbers);
+                for (std::int64_t i = 0; i < n; ++i) {
+                    const auto e = static_cast<double>(numbers[i]);
+                    sum[d + i] += e;
+                    squares[d + i] += e * e;
+                }
             };
-            for (; d + L <= x.dim; d += L) {
-                take(simd::load<Arch>(row + d));
-                add_moments<L>(numbers, sum + d, squares + d);
-            }
+            for (; d + L <= x.dim; d += L) add(simd::load<Arch>(row + d), L);
             const std::int64_t left = x.dim - d;
-            if (left > 0) take(simd::load_part<Arch>(row + d, left));
-            for (std::int64_t i = 0; i < left; ++i) add_moments<1>(numbers + i, sum + d + i, squares + d + i);
+            if (left > 0) add(simd::load_part<Arch>(row + d, left), left);
             all.count +=
                 static_cast<double>(simd::reduce_add<Arch>(count)) - static_cast<double>(left > 0 ? L - left : 0);
         }

@@ -60,6 +60,14 @@ ATTENTA_ALWAYS_INLINE Batch<Arch> load_part(const Code8* p, std::int64_t) {
     return load<Arch>(p);
 }
 
+/// The offset of group g of a row's `groups`, whose scales stand at `scales`.
+template <int Bits>
+ATTENTA_ALWAYS_INLINE float offset_of_group(const float* scales, std::int64_t groups, std::int64_t g,
+                                            bool signed_codes) {
+    constexpr auto middle = static_cast<float>(1 << (Bits - 1));
+    return signed_codes ? -middle * scales[g] : scales[groups + g];
+}
+
 /// What makes numbers of a row's codes, where it is the same for all of them.
 struct RowScale {
     float scale, offset;
@@ -69,7 +77,7 @@ struct RowScale {
     }
     static ATTENTA_ALWAYS_INLINE RowScale of(const KvView::Rows& side, const std::byte* row) {
         const auto* const scales = reinterpret_cast<const float*>(row + side.codes.code_bytes(side.dim));
-        return {scales[0], side.codes.signed_codes ? -128.f * scales[0] : scales[1]};
+        return {scales[0], offset_of_group<8>(scales, 1, 0, side.codes.signed_codes)};
     }
 };
 
@@ -125,8 +133,7 @@ public:
 
 private:
     float offset_of(const float* scales, std::int64_t g) const {
-        constexpr auto middle = static_cast<float>(1 << (Bits - 1));
-        return signed_ ? -middle * scales[g] : scales[groups_ + g];
+        return offset_of_group<Bits>(scales, groups_, g, signed_);
     }
     ATTENTA_ALWAYS_INLINE void by_channel(const std::byte* codes, float* to, const float* scales,
                                           const float* offsets) const {

@@ -118,16 +118,6 @@ ATTENTA_ALWAYS_INLINE void for_each_vector(const Block& block, F&& f) {
     if (c < block.width) f(Lanes<Arch, false>{c, block.width - c});
 }
 
-/// f(block) for all blocks of a task.
-template <class F>
-ATTENTA_ALWAYS_INLINE void for_each_block(const Job& job, const Task& task, std::byte* scratch, F&& f) {
-    const FlushToZero flush;
-    for (std::int64_t i = task.begin; i < task.end; ++i) {
-        const Block block(job, i, scratch);
-        if (block.begin < block.end) f(block);
-    }
-}
-
 /// f(lanes) for all channels of rows of scratch, which have room for whole vectors.
 template <class Arch, class F>
 ATTENTA_ALWAYS_INLINE void for_each_vector_of_scratch(const Block& block, F&& f) {
@@ -156,8 +146,8 @@ struct Recurrence {
     }
 };
 
-/// f(works, tokens) for neighbouring blocks of a task, each of which a Work(job, index, scratch) is made of. They go through a
-/// few tokens in turn: memory is then read in whole rows.
+/// f(works, tokens) for neighbouring blocks of a task, each of which a Work(job, index, scratch) is made of, so that they may go
+/// through a few tokens in turn: memory is then read in whole rows.
 template <class Work, class F>
 ATTENTA_ALWAYS_INLINE void for_neighbours(const Job& job, const Task& task, std::byte* scratch, F&& f) {
     const FlushToZero flush;

@@ -122,9 +122,9 @@ private:
     void scores(Heads blocks) {
         if constexpr (Shape::whole_rows_possible)
             if (x_.reading.order == RowOrder::whole_rows) return whole_scores(blocks);
-        if (keys_are_scaled())
-            code_scores(blocks);
-        else if (widens_keys(x_.job.kv))
+        if constexpr (Shape::dots)
+            if (x_.job.kv.tied == 0 && simd::RowScale::is_of(x_.job.kv.k)) return code_scores(blocks);
+        if (widens_keys(x_.job.kv))
             widened_scores(x_, blocks);
         else
             simd::with_type(x_.job.kv.k.dtype, [&]<class T>(const T*) { stream_scores<Arch, Rows, T>(x_, blocks); });
@@ -132,12 +132,10 @@ private:
     }
 
     /// Codes meet the queries without being widened. With more rows they are widened once for all of them.
-    bool keys_are_scaled() const { return Shape::dots && x_.job.kv.tied == 0 && simd::RowScale::is_of(x_.job.kv.k); }
     void code_scores(Heads blocks) {
-        if constexpr (Shape::dots) {
-            stream_scores<Arch, Rows, simd::Code8>(x_, blocks);
-            for (const HeadBlock& h : blocks) scale_code_scores(x_, h);
-        }
+        stream_scores<Arch, Rows, simd::Code8>(x_, blocks);
+        for (const HeadBlock& h : blocks) scale_code_scores(x_, h);
+        watch_.lap(Phase::scores);
     }
 
     void whole_scores(Heads blocks) {

@@ -204,7 +204,7 @@ float products(const scan::FeatureRow& r, const float* x, float* y) {
     constexpr std::int64_t L = simd::lanes<Arch>;
     const Products& p = *static_cast<const Products*>(r.parameters);
     const std::int64_t dim = r.dim;
-    const auto factors = p.factors;
+    const auto factors = p.factors;  // copies: features that are written could be these numbers
     const float pairs = p.pairs;
     float* const z = y + 1;
     y[0] = factors[0];

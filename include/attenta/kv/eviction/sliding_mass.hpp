@@ -1,6 +1,7 @@
 // Attention that held tokens have received from the last queries.
 #pragma once
 
+#include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/kv/eviction/policy.hpp>
 
 #include <algorithm>
@@ -44,7 +45,7 @@ private:
         return held.column(2 + sum * (window_ + 1) + r);
     }
     static void add_to(float* to, const float* from, std::int64_t n, float factor = 1.f) {
-        for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
+        eviction_kernels().sum_rows(from, 0, 1, factor, true, to, n);
     }
     void add_weights(const HeldTokens& held, std::int64_t group, std::int64_t head, std::int64_t r,
                      const float* weights) const {

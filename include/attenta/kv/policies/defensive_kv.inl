@@ -3,6 +3,7 @@
 #include <attenta/core/error.hpp>
 #include <attenta/core/finite.hpp>
 #include <attenta/kv/eviction/head_shares.hpp>
+#include <attenta/kv/eviction/kernels.hpp>
 #include <attenta/kv/policies/defensive_kv.hpp>
 
 #include <algorithm>
@@ -66,8 +67,8 @@ ATTENTA_INLINE double DefensiveKv::look(const EvictionMoment& now, std::int64_t 
         float* const most = scores_.data() + head / group * P;
         for (std::size_t j = 0; j < row.size(); ++j) most[j] = std::max(most[j], factor * smooth[j]);
         if (means_.empty()) return;
-        float* const mean = means_.data() + head / group * P;
-        for (std::size_t j = 0; j < row.size(); ++j) mean[j] += share * row[j];
+        eviction::eviction_kernels().sum_rows(row.data(), 0, 1, share, true, means_.data() + head / group * P,
+                                              std::ssize(row));
         recent_mass = std::accumulate(row.end() - std::min(window, before), row.end(), recent_mass);
     });
     for (std::int64_t g = 0; g < now.shape.kv_heads; ++g) {

@@ -111,8 +111,9 @@ private:
 
 template <class Arch>
 void causal_conv(const elementwise::Job& job, const elementwise::Task& task, std::byte* scratch) {
-    elementwise::for_each_block(job, task, scratch,
-                                [](const elementwise::Block& block) { CausalConv<Arch>(block).run(); });
+    elementwise::for_neighbours<elementwise::Block>(job, task, scratch, [](auto blocks, std::int64_t) {
+        for (const auto& block : blocks) CausalConv<Arch>(*block).run();
+    });
 }
 
 }  // namespace detail::kernels
