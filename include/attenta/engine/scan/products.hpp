@@ -63,12 +63,12 @@ void pack_keys(const Chunk<Arch>& c) {
 template <class Arch>
 void panel_products(const Chunk<Arch>& c, const float* a, std::int64_t keys, float* p, std::int64_t p_stride) {
     constexpr std::int64_t L = Chunk<Arch>::L, W = Chunk<Arch>::W;
-    const auto [channel, channels] = channels_of_products(c);
+    const Channels taken = channels_of_products(c);
     for (std::int64_t key = 0; key < keys; key += W) {
         const auto multiply = [&]<int N>(std::integral_constant<int, N>) ATTENTA_FLATTEN {
             simd::RegisterTile<Arch, Chunk<Arch>::R, N> tile;
             tile.zero();
-            tile.template add<1>(a + channel * L, L, c.scratch.key_b_panels + key * channels, W, channels);
+            tile.template add<1>(a + taken.first * L, L, c.scratch.key_b_panels + key * taken.count, W, taken.count);
             tile.store(p + key, p_stride);
         };
         if (keys - key > L)
